@@ -159,7 +159,7 @@ class Person:
     id
         Number of the person's account.
     csrf
-        Token that every form of this session must contain (protection against cross-site request forgery).
+        Token that every form of this session must contain. It protects against cross-site request forgery.
     """
 
     id: int
@@ -183,14 +183,14 @@ def same(given: str, expected: str) -> bool:
 
 
 def check_key(given: str, expected: str | None) -> None:
-    """Check the secret key in the start address, the address that mechtag prints in the terminal.
+    """Check the secret key in the start address, which mechtag prints in the terminal.
 
     Parameters
     ----------
     given
         Key that the browser sent.
     expected
-        Key that mechtag created when it was started; ``None`` if the page is served to a team, because there is then no
+        Key that mechtag created when it was started. ``None`` if the page is served to a team, because there is then no
         start address.
 
     Raises
@@ -224,7 +224,7 @@ def open_session(connection: Connection, account: int, agent: str = "") -> str:
 
 
 def person_of(store: Store, token: str | None) -> Person | None:
-    """Return the person to whom the session with a token belongs.
+    """Return the person who is signed in with a session token.
 
     Returns ``None`` if there is no such session, if the session has expired, or if the person may no longer sign in.
     """
@@ -257,7 +257,7 @@ def end_session(store: Store, token: str) -> None:
 
 
 def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str], scheme: str) -> None:
-    """Refuse a request to an unknown host name, or a request that changes data and comes from a different web page.
+    """Refuse a request to an unknown host name, or a request from a different web page that changes data.
 
     Parameters
     ----------
@@ -299,7 +299,8 @@ def _foreign() -> Refused:
 def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     """Refuse a form that does not contain the person's CSRF token.
 
-    The token is read from the field ``csrf`` of the form or, without this field, from the header ``X-CSRF``.
+    The token is read from the field ``csrf`` of the form. If the form has no such field, the token is read from the
+    header ``X-CSRF``.
 
     Raises
     ------

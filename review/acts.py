@@ -1,8 +1,8 @@
 """Define the actions that people take in a review, such as excluding a record or settling a label.
 
-Each action first checks whether it is possible. It then writes one or more events to the log, and returns the number of
-the first event. If an action is sent again with the same ``client_id``, nothing is written, and the same number is
-returned.
+Each action first checks whether the action is possible. It then writes one or more events to the log, and returns the
+number of the first event. If an action with the same ``client_id`` was written before, nothing is written, and the
+number from before is returned.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _JUDGING = ("code", "evidence", "sign", "role", "link", "commit", "reopen", "set
 
 
 def _named(text: Reading) -> dict[str, str]:
-    """Return the content of an event that identifies the full text; an empty dictionary if the text is an abstract."""
+    """Return the part of an event that identifies the full text; empty if the text is an abstract."""
     return {"text": text.sha256} if text.sha256 else {}
 
 
@@ -97,14 +97,14 @@ class Refused(MechtagError):
 
 
 class Outdated(Refused):
-    """Raised when a form is outdated, because the person has changed the same codes, for example in another tab."""
+    """Raised when a page is outdated, because the person has changed the same codes in a different window."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, 409)
 
 
 def utc_now() -> str:
-    """Return the current time in UTC as ISO 8601 text, to the millisecond."""
+    """Return the current time in UTC in ISO 8601 format, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -117,14 +117,15 @@ class Stamp:
     coder
         Number of the person's account.
     client_id
-        Id of the action, created by the browser; by default, a new id. Each id is written only once.
+        Id of the action, created by the browser; by default, a new id. An action with the id of an earlier action is
+        not written.
     sight
         Number of the row of table ``sight`` that describes what the person saw; see `mechtag.review.sight`.
     seconds
         Time that the person spent on the record.
     based_on
-        Number of the last event about the person's codes for this record when the form was created; ``None`` if the
-        form does not contain this number.
+        When the page was loaded, number of the latest event about the person's codes for this record. ``None`` if the
+        form on the page does not contain this number.
     """
 
     coder: int
@@ -153,10 +154,10 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Decorate a method that returns drafts of events, so that the method writes these events to the log.
+    """Decorate a method that returns drafts of events, so that it writes these events to the log.
 
-    The decorated method returns the number of the first event. If the events of the same action were written before,
-    they are not written again.
+    The decorated method fills in ``connection`` and returns the number of the first event. If an action with the same
+    ``client_id`` was written before, no events are written.
     """
 
     @wraps(act)
@@ -173,7 +174,8 @@ def _once(
 class Acts:
     """The actions of a review.
 
-    Most methods take a `Stamp`, write events to the log, and return the number of the first event.
+    Most methods write events to the log, and return the number of the first event. Callers of these methods pass a
+    `Stamp` first, because ``connection`` is filled in automatically.
 
     Parameters
     ----------
@@ -192,10 +194,10 @@ class Acts:
     within: Connection | None = None
 
     def in_transaction(self, connection: Connection) -> Acts:
-        """Return a copy of this object whose actions are written in a transaction that the caller opens and commits.
+        """Return a copy of this object that writes all actions in the caller's transaction.
 
-        After an action that changes the state of many records, such as `change_plan`, the caller must also call
-        `Store.catch_up`.
+        The caller opens and commits the transaction. After an action that changes the state of many records, such as
+        `change_plan`, the caller must also call `Store.catch_up`.
         """
         return replace(self, within=connection)
 
@@ -217,17 +219,18 @@ class Acts:
         Parameters
         ----------
         value
-            1 to include the record, 0 to exclude it, or ``None`` (with ``refer``) to refer it to the adjudicator.
+            ``1`` to include the record, ``0`` to exclude it, or ``None`` to refer it to the adjudicator. If ``value``
+            is ``None``, ``refer`` must be true.
         reason
-            Reason for the exclusion, one of those in the plan of the review.
+            Reason for the exclusion; one of the reasons in the plan of the review.
 
         Raises
         ------
         Refused
-            If the record does not exist; if an adjudicator has settled it; if the plan requires a reason and it is
-            missing; or if the reason is not in the plan.
+            If the record does not exist; if an adjudicator has settled the record; if the plan requires a reason for an
+            exclusion and ``reason`` is missing; or if the reason is not in the plan.
         Outdated
-            If the person has decided on the record since the form was created.
+            If the person has decided on the record since the page was loaded.
         """
         self._require_record(connection, record)
         self._check(connection, stamp, record, "screen")
@@ -257,17 +260,19 @@ class Acts:
         Parameters
         ----------
         value
-            1 (yes), 0 (no), or ``None``: needs review if ``refer`` is true, and not judged otherwise.
+            ``1`` for yes, ``0`` for no, or ``None`` for needs review or not judged.
+        refer
+            Whether ``None`` means needs review; otherwise, ``None`` means not judged.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the record, its full text (at the stage ``full-text``) or the label does not exist, or an adjudicator has
-            settled the record.
+            If the record or the label does not exist; if ``stage`` is ``full-text`` and the record has no full text; or
+            if an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)
@@ -288,24 +293,26 @@ class Acts:
         complete: bool = False,
         stage: str = "code",
     ) -> list[Draft]:
-        """Set the sentences that support a label; if the label has no answer yet, marking sentences also answers yes.
+        """Set the sentences that support a label.
+
+        If the label has no answer yet and at least one sentence is marked, the answer becomes yes.
 
         Parameters
         ----------
         sentences
-            Numbers of sentences of the text, counted from 0; an empty list removes all marks.
+            Numbers of sentences of the text, counted from 0. An empty list removes all marks.
         complete
-            Whether the person has read all sentences, which means that unmarked sentences do not support the label.
+            Whether the person has read all sentences. If ``True``, unmarked sentences do not support the label.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the record, its full text (at the stage ``full-text``), the label or a sentence does not exist, or an
-            adjudicator has settled the record.
+            If the record, the label or a sentence does not exist; if ``stage`` is ``full-text`` and the record has no
+            full text; or if an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)
@@ -349,14 +356,14 @@ class Acts:
     ) -> list[Draft]:
         """Record whether a sentence says that the thing described by a label is present or absent.
 
-        A sentence that is not marked for the label is also marked; see `mark`.
+        If the sentence is not marked for the label, it is also marked; see `mark`.
 
         Parameters
         ----------
         sentence
             Number of the sentence, counted from 0.
         sign
-            ``present``, ``absent`` or ``unclear``; ``None`` removes an earlier value.
+            ``present``, ``absent`` or ``unclear``; ``None`` removes an earlier sign.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -364,10 +371,10 @@ class Acts:
         ------
         Refused
             If ``sign`` has any other value; if ``sign`` is ``None`` and the sentence is not marked for the label; if
-            the record, its full text (at the stage ``full-text``), the label or the sentence does not exist; or if an
-            adjudicator has settled the record.
+            the record, the label or the sentence does not exist; if ``stage`` is ``full-text`` and the record has no
+            full text; or if an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         if sign not in (*SIGNS, None):
             raise Refused(f"a sentence cannot be marked as '{sign}'; choose one of {', '.join(SIGNS)}")
@@ -398,27 +405,29 @@ class Acts:
         on: bool = True,
         stage: str = "code",
     ) -> list[Draft]:
-        """Give a sentence a role in an explanation of a label or, if ``on`` is false, remove the role and its links.
+        """Record the role that a sentence has in an explanation of a label.
 
-        A sentence that is not marked for the label is also marked; see `mark`.
+        If the sentence is not marked for the label, it is also marked; see `mark`.
 
         Parameters
         ----------
         sentence
             Number of the sentence, counted from 0.
         role
-            Key of one of the codebook's roles of evidence.
+            Key of one of the roles of evidence in the codebook.
+        on
+            If ``False``, the role is removed, and the sentence is removed from all configurations in this role.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the record, its full text (at the stage ``full-text``), the label, the sentence or the role does not
-            exist; if the sentence does not have the role that is to be removed; or if an adjudicator has settled the
-            record.
+            If the record, the label, the sentence or the role does not exist; if ``on`` is ``False`` and the sentence
+            does not have the role; if ``stage`` is ``full-text`` and the record has no full text; or if an adjudicator
+            has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)
@@ -452,25 +461,30 @@ class Acts:
         on: bool = True,
         stage: str = "code",
     ) -> list[Draft]:
-        """Add a sentence to a configuration of a label in one of its roles; if ``on`` is false, remove it from there.
+        """Add a sentence to a configuration of a label.
 
         Parameters
         ----------
         sentence
             Number of the sentence, counted from 0.
+        role
+            Role of the sentence in the configuration; the sentence must have this role.
         configuration
             Number of one of the person's configurations for this label and record, counted from 1. The next unused
             number creates a configuration.
+        on
+            If ``False``, the sentence is removed from the configuration in this role.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the record, its full text (at the stage ``full-text``), the label or the configuration does not exist; if
-            the sentence does not have the role; or if an adjudicator has settled the record.
+            If the record, the label or the configuration does not exist; if the sentence does not have the role; if
+            ``on`` is ``False`` and the sentence is not in the configuration; if ``stage`` is ``full-text`` and the
+            record has no full text; or if an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)
@@ -503,10 +517,10 @@ class Acts:
         Raises
         ------
         Refused
-            If all given labels have an answer; if the record, its full text (at the stage ``full-text``) or a label
-            does not exist; or if an adjudicator has settled the record.
+            If all given labels have an answer; if the record or a label does not exist; if ``stage`` is ``full-text``
+            and the record has no full text; or if an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         named = _named(self._require_text(connection, record, stage))
         self._check(connection, stamp, record, stage, labels)
@@ -542,20 +556,21 @@ class Acts:
         ----------
         answer
             ``accept`` (the code becomes what the model suggests), ``reject`` (the code becomes the opposite) or
-            ``refer`` (the label needs review).
+            ``refer`` (the code becomes needs review).
         sentences
-            Numbers of the sentences that support the label; ignored unless the code becomes yes.
+            Numbers of the sentences that support the label, counted from 0. They are ignored unless the code becomes
+            yes.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the person has not been shown a suggestion for this label; if a suggestion that is neither yes nor no is
-            accepted or rejected; if the record, its full text (at the stage ``full-text``), the label or a sentence
-            does not exist; or if an adjudicator has settled the record.
+            If the page showed no suggestion for this label; if a suggestion that is neither yes nor no is accepted or
+            rejected; if the record, the label or a sentence does not exist; if ``stage`` is ``full-text`` and the
+            record has no full text; or if an adjudicator has settled the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         if answer not in ("accept", "reject", "refer"):
             raise Refused(f"'{answer}' is not an answer to a suggestion; use accept, reject or refer")
@@ -598,21 +613,21 @@ class Acts:
         Parameters
         ----------
         open_labels
-            Whether labels may be left without an answer; they then count as not judged.
+            Whether labels may be left without an answer. Labels without an answer count as not judged.
         all_sentences
-            Whether the person has read all sentences, which means that unmarked sentences do not support the labels. If
-            the person finished the record before labels were added to the codebook, this applies only to the new
-            labels.
+            Whether the person has read all sentences. If ``True``, unmarked sentences do not support the labels. If the
+            person finished the record before labels were added to the codebook, this applies only to the new labels.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If no label has an answer; if some labels have no answer and ``open_labels`` is false; if the record or its
-            full text (at the stage ``full-text``) does not exist; or if an adjudicator has settled the record.
+            If no label has an answer; if some labels have no answer and ``open_labels`` is false; if the record does
+            not exist; if ``stage`` is ``full-text`` and the record has no full text; or if an adjudicator has settled
+            the record.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         text = self._require_text(connection, record, stage)
         new = owed_labels(connection, stamp.coder, record, stage)
@@ -657,22 +672,22 @@ class Acts:
         on: bool = True,
         stage: str = "code",
     ) -> list[Draft]:
-        """Choose a sentence that the person marked for a label as an example of this label in the codebook.
+        """Choose a sentence as an example of a label for the codebook.
 
         Parameters
         ----------
         sentence
             Number of the sentence, counted from 0.
         on
-            If false, the sentence is no longer an example.
+            If ``False``, the sentence is no longer an example.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the record, its full text (at the stage ``full-text``) or the label does not exist, or if the person has
-            not marked the sentence for the label.
+            If the record or the label does not exist; if ``stage`` is ``full-text`` and the record has no full text; or
+            if ``on`` is ``True`` and the person has not marked the sentence for the label.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)
@@ -699,7 +714,7 @@ class Acts:
         Raises
         ------
         Refused
-            If the random sample is being screened: it would no longer be random if people left out records.
+            If the random sample is being screened. It would no longer be random if people left out records.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
@@ -731,37 +746,41 @@ class Acts:
         reason: str | None = None,
         sentences: Sequence[int] = (),
     ) -> list[Draft]:
-        """Record the final code that an adjudicator gives for a label of a record; the coders' own codes do not change.
+        """Record the final code that an adjudicator gives for a label of a record.
+
+        The coders' own codes do not change.
 
         Parameters
         ----------
         value
-            1 (yes) or 0 (no).
+            ``1`` for yes, or ``0`` for no.
         why
             Explanation of the final code.
         reason
-            Reason for the exclusion, one of those in the plan of the review.
+            Reason for the exclusion; one of the reasons in the plan of the review.
         sentences
             Numbers of the sentences that support the label, counted from 0.
 
         Raises
         ------
         Refused
-            If the record is not included, has no full text (at the stage ``full-text``), has not been judged by
-            anybody, or belongs to a running calibration exercise; or if the label, the code, the reason or a sentence
-            does not exist.
+            If the record is not included, has not been judged by anybody, or belongs to a running calibration exercise;
+            if ``stage`` is ``full-text`` and the record has no full text; if ``stage`` is ``screen`` and the label is
+            not relevance; or if the label, the code, the reason or a sentence does not exist.
         """
         decision = Settlement(record, stage, label, value, reason, tuple(sentences))
         return [self._settled(connection, decision, {"why": why})]
 
     def settle_together(self, stamp: Stamp, decisions: Sequence[Settlement], why: str) -> int:
-        """Settle several records with one explanation; undo and redo treat all of them as one action.
+        """Settle several records with one explanation.
+
+        Undo and redo treat all these records as one action.
 
         Raises
         ------
         Refused
-            If there are no decisions or no explanation, or if `settle` would refuse one of the decisions. Nothing is
-            settled then.
+            If there are no decisions, if there is no explanation, or if `settle` would refuse one of the decisions. In
+            these cases, nothing is settled.
         """
         if not decisions:
             raise Refused("no record was chosen; tick the records to settle")
@@ -775,26 +794,24 @@ class Acts:
     def _write_together(self, stamp: Stamp, make: Callable[[Connection], Iterable[tuple[Draft, int | None]]]) -> int:
         """Write several actions in one transaction, and return the number of the first action.
 
-        Undo and redo treat them as one action, because their events contain the same ``group``: the id of the first
-        action.
-
         Parameters
         ----------
         make
-            Function that yields the event of each action, and the number of the row of table ``sight`` that describes
-            what the person saw.
+            Function that yields two items for each action: its event, and the number of the row of table ``sight`` that
+            describes what the person saw.
         """
         with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
                 return sent
             acts = list[int]()
+            # Undo and redo treat the actions as one, because their events contain the same ``group``.
             for draft, sight in make(connection):
                 name = f"{stamp.client_id}/{len(acts)}" if acts else stamp.client_id
                 acts.append(self._write(connection, Stamp(stamp.coder, name, sight), [draft]))
             return acts[0]
 
     def _settled(self, connection: Connection, decision: Settlement, more: dict[str, Any]) -> Draft:
-        """Check that a label of a record can be settled, and return the event that settles it.
+        """Check that a label of a record can be settled, and return the event that settles the label.
 
         ``more`` is further content of the event.
         """
@@ -837,7 +854,9 @@ class Acts:
     def reopen(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, coder: int, message: str = ""
     ) -> list[Draft]:
-        """Send a record back to one of its coders, with a message; the codes of this coder become a draft.
+        """Send a record back to one of its coders, with a message.
+
+        The codes of this coder become a draft.
 
         Raises
         ------
@@ -868,8 +887,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the record is not settled at this stage, if it belongs to a running calibration exercise, or if everyone
-            already sees its codes.
+            If the record is not settled at this stage; if the record belongs to a running calibration exercise; or if
+            everyone already sees its codes.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
@@ -889,7 +908,7 @@ class Acts:
 
     @_once
     def comment(self, connection: Connection, stamp: Stamp, record: int, text: str) -> list[Draft]:
-        """Add a comment to the discussion of a record, which adjudicators see when they settle the record.
+        """Add a comment to the discussion of a record; adjudicators see the discussion when they settle the record.
 
         Raises
         ------
@@ -903,7 +922,7 @@ class Acts:
 
     @_once
     def read_mention(self, connection: Connection, stamp: Stamp, mention: int) -> list[Draft]:
-        """Remove a comment or note from the list of those that mention the person.
+        """Remove a comment or note from the person's list of comments and notes that mention the person.
 
         Parameters
         ----------
@@ -927,7 +946,9 @@ class Acts:
 
     @_once
     def note(self, connection: Connection, stamp: Stamp, record: int, text: str, audience: str = "team") -> list[Draft]:
-        """Save a person's note about a record; it replaces the person's earlier note for the same audience.
+        """Save a person's note about a record.
+
+        The note replaces the person's earlier note for the same audience.
 
         Parameters
         ----------
@@ -943,11 +964,13 @@ class Acts:
 
     @_once
     def tag(self, connection: Connection, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> list[Draft]:
-        """Add a free-text tag to a record or, if ``on`` is false, remove the tag."""
+        """Add a free-text tag to a record; if ``on`` is ``False``, remove the tag."""
         return [self._tagged(connection, record, tag, {"on": on})]
 
     def tag_together(self, stamp: Stamp, records: Sequence[int], tag: str) -> int:
-        """Add a free-text tag to several records; undo and redo treat all of them as one action.
+        """Add a free-text tag to several records.
+
+        Undo and redo treat all these records as one action.
 
         Raises
         ------
@@ -962,7 +985,7 @@ class Acts:
         )
 
     def _tagged(self, connection: Connection, record: int, tag: str, more: Mapping[str, Any]) -> Draft:
-        """Return the event that adds a tag to a record or, if ``more["on"]`` is false, removes the tag."""
+        """Return the event that adds a tag to a record; if ``more["on"]`` is ``False``, the event removes the tag."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
@@ -985,16 +1008,21 @@ class Acts:
 
         Parameters
         ----------
+        name
+            ``title`` or ``abstract``.
+        text
+            The new text.
         source
-            Name of the service from which the text was fetched; empty if a person entered the text.
+            Name of the service from which the text was fetched; ``""`` if a person entered the text.
         group
-            Name of a group of actions that undo and redo treat as one action; empty if this action has no group.
+            Name of a group of actions; ``""`` if this action has no group. Undo and redo treat all actions of a group
+            as one action.
 
         Raises
         ------
         Refused
-            If ``name`` is neither ``title`` nor ``abstract``; or if the abstract would change although somebody has
-            marked sentences of it, because other sentences could then have the same numbers.
+            If ``name`` has any other value; or if the abstract is to be changed, but somebody has marked sentences of
+            it. After the change, the numbers of these sentences could belong to other sentences.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can")
@@ -1017,14 +1045,14 @@ class Acts:
 
     @_once
     def attach(self, connection: Connection, stamp: Stamp, record: int, file: int, found_by: str) -> list[Draft]:
-        """Attach a file to a record as its full text; the file replaces any other file.
+        """Attach a file to a record as its full text; the file replaces any other full text of the record.
 
         Parameters
         ----------
         file
             Number of the row of table ``full_text``.
         found_by
-            How the record of the file was identified, such as ``DOI``; ``person`` if a person chose the record.
+            How the record was identified, such as ``DOI``; ``person`` if a person chose the record.
 
         Raises
         ------
@@ -1052,7 +1080,7 @@ class Acts:
         Raises
         ------
         Refused
-            If no file is attached to the record, or somebody has coded the record from its full text.
+            If no file is attached to the record, or if somebody has coded the record from its full text.
         """
         self._require_record(connection, record)
         table = schema.attachment
@@ -1084,7 +1112,7 @@ class Acts:
 
     @staticmethod
     def _refuse_if_coded_by_full_text(connection: Connection, record: int) -> None:
-        """Refuse to replace or detach the full text of a record if somebody has coded the record from this text.
+        """Refuse to replace or detach a full text from which somebody has coded the record.
 
         The codes refer to sentences of the full text by number.
         """
@@ -1102,13 +1130,15 @@ class Acts:
 
     @_once
     def join(self, connection: Connection, stamp: Stamp, record: int, into: int) -> list[Draft]:
-        """Join a record to another record as its duplicate; decisions on either record then count for both.
+        """Join a record to another record as its duplicate.
+
+        From then on, decisions on either record count for both.
 
         Raises
         ------
         Refused
-            If both numbers belong to the same record, or if the records are already joined or were marked as different
-            papers.
+            If both numbers belong to the same record; if the records are already joined; or if they were marked as
+            different papers.
         """
         self._require_record(connection, record)
         self._require_record(connection, into)
@@ -1125,7 +1155,7 @@ class Acts:
 
     @_once
     def split(self, connection: Connection, stamp: Stamp, record: int) -> list[Draft]:
-        """Separate a record from the record to which it was joined, and mark the two as different papers.
+        """Separate a record from the record to which it was joined, and mark the two records as different papers.
 
         Raises
         ------
@@ -1187,8 +1217,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the setting does not exist, if the value is not allowed, or if ``unblinded`` is changed after blinding
-            has ended or while a calibration exercise is running.
+            If the setting does not exist; if the value is not allowed; if ``unblinded`` is changed after blinding has
+            ended; or if ``unblinded`` is set while a calibration exercise is running.
         """
         before = read_plan(connection).model_dump(mode="json")
         if key not in before:
@@ -1217,13 +1247,15 @@ class Acts:
         role: str | None = None,
         state: str | None = None,
     ) -> list[Draft]:
-        """Change the role or the state of a person in the review; ``None`` leaves it unchanged.
+        """Change the role or the state of a person in the review.
+
+        If ``role`` is ``None``, the role stays as it is. If ``state`` is ``None``, the state stays as it is.
 
         Parameters
         ----------
         state
-            ``active``; ``left`` (the person cannot sign in, but the person's codes count); or ``withdrawn`` (the person
-            cannot sign in, and the person's codes do not count).
+            ``active``: the person can sign in, and the person's codes count. ``left``: the person cannot sign in, but
+            the person's codes count. ``withdrawn``: the person cannot sign in, and the person's codes do not count.
 
         Raises
         ------
@@ -1263,8 +1295,8 @@ class Acts:
         ------
         Refused
             If an exercise is running; if blinding has ended; if one of the people cannot code; if there are fewer than
-            two records or fewer than two people; or if one of the records cannot be drawn (see
-            `mechtag.review.store.exercises.records_to_draw`).
+            two records or fewer than two people; or if one of the records is not in the result of
+            `mechtag.review.store.exercises.records_to_draw`.
         """
         self._require_stage(stage)
         if running_exercise(connection) is not None:
@@ -1304,8 +1336,8 @@ class Acts:
         Parameters
         ----------
         keep
-            Whether the codes of the exercise count like all other codes. If not, they become drafts of their coders,
-            and the records are judged again.
+            Whether the codes of the exercise count like all other codes. If ``False``, the codes become drafts of their
+            coders, and the records are judged again.
 
         Raises
         ------
@@ -1376,14 +1408,14 @@ class Acts:
     ) -> list[Draft]:
         """Add the codes that one person gave to one record outside the review page.
 
-        The codes count at once, as if the person had finished the record.
+        The codes count immediately, as if the person had finished the record.
 
         Parameters
         ----------
         codes
-            For each code, a mapping with the keys ``label``, ``stage``, ``value`` (1 or 0), ``sentences`` and ``date``.
-            ``signs`` (signs by number of the sentence) and ``roles`` (pairs of the number of a sentence and a role) may
-            be left out.
+            One mapping for each code. It has the keys ``label``, ``stage``, ``value`` (``1`` or ``0``), ``sentences``
+            (numbers of sentences) and ``date``. It may also have ``signs`` (dict of signs, keyed by the number of the
+            sentence) and ``roles`` (pairs of sentence number and role).
         more
             Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
             of the person who imports the codes).
@@ -1392,7 +1424,7 @@ class Acts:
         ------
         Refused
             If an adjudicator has settled the record; if the person has already judged one of the labels; or if a code
-            is for a full text although the record has none.
+            has the stage ``full-text`` and the record has no full text.
         """
         self._require_record(connection, record)
         drafts = list[Draft]()
@@ -1424,14 +1456,22 @@ class Acts:
 
     @_once
     def undo_import(self, connection: Connection, stamp: Stamp, acts: Sequence[int]) -> list[Draft]:
-        """Undo the given actions, which `import_codes` wrote, even if they are recorded under other people's names."""
+        """Undo actions that `import_codes` wrote, even if the actions are recorded under other people's names.
+
+        Parameters
+        ----------
+        acts
+            Numbers of the actions.
+        """
         return [Draft("undo", undoes=act) for act in acts]
 
     @_once
     def reverse_merge(
         self, connection: Connection, stamp: Stamp, plan: Callable[[Connection], list[Draft]]
     ) -> list[Draft]:
-        """Undo the import of a copy of this review, or add the copy's actions again, as one action.
+        """Undo the import of a copy of this review, or add the actions in the copy again.
+
+        All events are written as one action.
 
         Parameters
         ----------
@@ -1453,13 +1493,13 @@ class Acts:
         Returns
         -------
         act, record
-            Number of the action that was undone, and number of its record; the record is ``None`` if the action was not
+            Number of the action that was undone, and number of its record. ``record`` is ``None`` if the action was not
             about a record.
 
         Raises
         ------
         Refused
-            If there is nothing to undo, if the action ended blinding, or if somebody else's later work on the record
+            If there is nothing to undo; if the action ended blinding; or if somebody else's later work on the record
             depends on the action.
         """
         with self._transaction() as connection:
@@ -1476,13 +1516,19 @@ class Acts:
             return self._reverse(connection, stamp, "undo", act)
 
     def redo(self, stamp: Stamp) -> tuple[int, int | None]:
-        """Redo the action that the person undid last, and return the same values as `undo`.
+        """Redo the action that the person undid last.
+
+        Returns
+        -------
+        act, record
+            Number of the action that was redone, and number of its record. ``record`` is ``None`` if the action was not
+            about a record.
 
         Raises
         ------
         Refused
-            If there is nothing to redo, because the person has undone nothing or has done something else since; or if
-            somebody else's later work on the record depends on the action.
+            If the person has undone nothing; if the person has done something else since; or if somebody else's later
+            work on the record depends on the action.
         """
         with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -1493,7 +1539,10 @@ class Acts:
             return self._reverse(connection, stamp, "redo", act)
 
     def _reverse(self, connection: Connection, stamp: Stamp, kind: str, act: Any) -> tuple[int, int | None]:
-        """Undo or redo an action and all actions of its group; return the number and the record of the first action."""
+        """Undo or redo an action and all other actions of its group.
+
+        Returns the number and the record of the first action of the group.
+        """
         table = schema.event
         group = json.loads(act.value).get("group")
         acts = [act]
@@ -1527,7 +1576,7 @@ class Acts:
     def _last_undone(connection: Connection, coder: int) -> Any:
         """Return the first event of the action that the person undid last.
 
-        Returns ``None`` if the person has undone nothing, or has done something else since.
+        Returns ``None`` if the person has undone nothing, or if the person has done something else since.
         """
         table, later = schema.event, schema.event.alias()
         done_since = exists().where(
@@ -1545,7 +1594,7 @@ class Acts:
 
     @staticmethod
     def _refuse_if_rested_on(connection: Connection, act: Any, coder: int) -> None:
-        """Refuse to undo or redo an action if somebody else's later work on its record depends on this action."""
+        """Refuse to undo or redo an action if somebody else's later work depends on the action."""
         if act.record is None:
             return
         table = schema.event
@@ -1610,7 +1659,7 @@ class Acts:
 
     @staticmethod
     def _sent(connection: Connection, stamp: Stamp) -> int | None:
-        """Return the number of the action already written with the ``client_id`` of a stamp, or ``None``."""
+        """Return the number of the action that was written with the ``client_id`` of a stamp, or ``None``."""
         table = schema.event
         row = connection.execute(
             select(table.c.act, table.c.coder).where(table.c.client_id == stamp.client_id, table.c.part == 0)
@@ -1622,7 +1671,7 @@ class Acts:
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the result of the undo or redo already written with the ``client_id`` of a stamp, or ``None``.
+        """Return the result of the undo or redo that was written with the ``client_id`` of a stamp, or ``None``.
 
         Raises
         ------
@@ -1640,7 +1689,7 @@ class Acts:
 
     @staticmethod
     def _code_of(connection: Connection, coder: int, record: int, stage: str, label: str) -> Any:
-        """Return the row of table ``current`` with a person's code for a label, or ``None`` if there is none."""
+        """Return the row of table ``current`` with a person's code for a label; ``None`` if there is no such row."""
         table = schema.current
         own = {"record": record, "stage": stage, "coder": coder, "label": label}
         return connection.execute(select(table).filter_by(**own)).one_or_none()
@@ -1667,7 +1716,8 @@ class Acts:
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
         """Return the text that is coded at a stage: the abstract at ``code``, or the full text at ``full-text``.
 
-        Raises `Refused` if there is no such record or stage of coding, or if no full text is attached.
+        Raises `Refused` if the record does not exist, if records are not coded at this stage, or if no full text is
+        attached.
         """
         if stage not in BASES:
             raise Refused(f"records are not coded at the stage '{stage}'; use one of the stages {', '.join(BASES)}")
@@ -1727,17 +1777,17 @@ class Acts:
     def _check(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, labels: Collection[str] = ()
     ) -> None:
-        """Check that a person may code a record now, and that the form belongs to this record and is not outdated.
+        """Check that a person may code a record now, and that the form was made for this record and is not outdated.
 
-        Nobody may code a record that an adjudicator has settled, except for labels that were added to the codebook
-        after the record was settled.
+        Nobody may code a record that an adjudicator has settled. Labels that were added to the codebook after the
+        record was settled are an exception.
 
         Raises
         ------
         Refused
             If an adjudicator has settled the record, or if the form belongs to a different record or person.
         Outdated
-            If the person has changed the codes of the record since the form was created.
+            If the person has changed the codes of the record since the page was loaded.
         """
         if stamp.sight is not None and self._sight(connection, stamp, record, stage) is None:
             raise Refused("this form belongs to a different record or person; load the page again", 409)
@@ -1778,7 +1828,7 @@ _LAST_JUDGED = _last_judged()
 
 
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
-    """Return the number of the last event in which a person judged a record or undid a judgement of it.
+    """Return the number of the last event in which a person judged a record, or undid a judgement of the record.
 
     Returns 0 if there is no such event.
     """

@@ -32,7 +32,7 @@ def create_app(
     hosts
         Host names, with port, under which the page is served.
     start_key
-        Secret key in the address that mechtag prints in the terminal; people on this computer sign in with this
+        Secret key in the address that mechtag prints in the terminal. People on this computer sign in with this
         address. ``None`` if the page is served to a team.
     secure
         Whether browsers reach the page over HTTPS.
@@ -52,7 +52,7 @@ def create_app(
 
 
 def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool = False) -> Starlette:
-    """Create an application that serves the given routes and the static files, with error pages.
+    """Create an application that serves the given routes, the static files and the error pages.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Draw the charts of the review page, and the picture of the matrix of papers by labels."""
+"""Draw the charts of the review page, including the matrix of papers by labels."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def draw_agreement(section: Mapping[str, Any], names: Mapping[str, str]) -> Pict
     section
         Result of `mechtag.evaluation.coders.agreement_section`.
     names
-        Name of each label, by key.
+        Name of each label, keyed by the key of the label.
     """
     humans = section["all"].get("humans", {"labels": {}})
     by_label = {names[key]: humans["labels"][key] for key in names if key in humans["labels"]}
@@ -134,17 +134,14 @@ def draw_learning(rows: Sequence[Mapping[str, str]]) -> Picture | None:
 
 
 def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
-    """Draw how many records each person had judged, and how many were settled, over time; one chart per stage.
+    """Draw the number of records over time that each person had judged, and that were settled; one chart per stage.
+
+    Stages with only one day are left out. If no stage is left, the result is ``None``.
 
     Parameters
     ----------
     progress
         Result of `mechtag.review.jobs.timeline.read_timeline`.
-
-    Returns
-    -------
-    Picture or None
-        Stages with only one day are left out; ``None`` if no stage is left.
     """
     stages = {stage: found for stage, found in progress.items() if len(found["days"]) > 1}
     if not stages:
@@ -186,7 +183,7 @@ def draw_matrix(rows: Sequence[MatrixRow], names: Sequence[str]) -> Picture:
     Parameters
     ----------
     rows
-        One item per paper, as `mechtag.review.matrix.read_matrix` returns them.
+        Result of `mechtag.review.matrix.read_matrix`: one item per paper.
     names
         Names of the labels, in the order of `MatrixRow.states`.
     """
@@ -228,7 +225,7 @@ _SHAPES = {
 
 
 def _cells(state: str, places: Iterable[int], y: int) -> str:
-    """Return an SVG path that marks all cells with one state in a row of a matrix, or ``""`` if there are none.
+    """Return an SVG path that marks all cells with one state in a row of a matrix; ``""`` if there are no cells.
 
     Parameters
     ----------
@@ -247,7 +244,7 @@ def _cells(state: str, places: Iterable[int], y: int) -> str:
 def draw_weeks(weeks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | None:
     """Draw the agreement between people by week, with one line per stage.
 
-    Stages with only one week are left out; if no stage is left, the result is ``None``.
+    Stages with only one week are left out. If no stage is left, the result is ``None``.
 
     Parameters
     ----------

@@ -21,15 +21,17 @@ from mechtag.review.workspace import Workspace
 
 @dataclass(frozen=True)
 class Change:
-    """The differences between the codebook in use and a new one.
+    """The differences between the codebook in use and a new codebook.
 
     Attributes
     ----------
-    added, removed
-        Keys of the labels that only the new codebook contains, and of those that only the old codebook contains.
+    added
+        Keys of the labels that only the new codebook contains.
+    removed
+        Keys of the labels that only the old codebook contains.
     reworded
-        Old and new text (name, definition and rules) of each label, or of relevance, whose text differs; keyed by the
-        key of the label.
+        For each label whose text differs, keyed by the key of the label: the old text and the new text. The text is the
+        name, the definition and the rules. Relevance counts as a label here.
     """
 
     added: tuple[str, ...]
@@ -66,12 +68,12 @@ def parse(old: Codebook, content: Mapping[str, Any]) -> Codebook:
     old
         The codebook in use.
     content
-        Fields of the form, which replace those of ``old``.
+        Fields of the form. They replace the fields of ``old``.
 
     Raises
     ------
     Refused
-        If the new codebook is not valid (the message lists all faults), or if the form changes the key of relevance.
+        If the new codebook is not valid, or if the form changes the key of relevance.
     """
     try:
         new = Codebook.model_validate({**old.model_dump(mode="json"), **content})
@@ -92,7 +94,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     ----------
     meaning
         Keys of the labels whose meaning has changed, so that earlier codes may be wrong. If only the wording of a label
-        has changed, its earlier codes stay valid.
+        has changed, its earlier codes remain valid.
 
     Returns
     -------
@@ -102,7 +104,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     Raises
     ------
     Refused
-        If nothing has changed, or ``meaning`` contains the key of a label whose text has not changed.
+        If nothing has changed, or if ``meaning`` contains the key of a label whose text has not changed.
     """
     old = workspace.codebook
     change = compare(old, new)
@@ -156,7 +158,7 @@ class StaleCode:
 def find_stale(connection: Connection, codebook: Codebook) -> list[StaleCode]:
     """Return the codes of finished records that were given before the meaning of their label changed.
 
-    They are sorted by label and person. Codes of withdrawn people are left out.
+    The codes are sorted by label and person. Codes of withdrawn people are left out.
     """
     last = {key: row.seq for row in project_events(connection, "codebook") for key in row.value["meaning"]}
     current, record, account = schema.current, schema.record, schema.account

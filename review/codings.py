@@ -22,19 +22,20 @@ FINAL = "final"
 def coders_codings(
     connection: Connection, *, first: bool = False, coder: int | None = None, viewer: int | None = None
 ) -> list[Coding]:
-    """Return the codes in records that their coder has finished, in the order of records, stages, coders and labels.
+    """Return the codes of each coder in the records that this coder has finished.
+
+    The codes are in the order of records, stages, coders and labels. Codes of withdrawn people are always left out.
 
     Parameters
     ----------
     first
-        Whether to return each code as it was when its coder first finished the record, even if the coder changed it
-        later. Codes that were given while other people's codes were visible are then left out.
+        Whether to return each code as it was when its coder first finished the record. Later changes are then ignored,
+        and codes that were given while other people's codes were visible are left out.
     coder
-        Account number of the person whose codes are returned; by default, the codes of all people are returned. Codes
-        of withdrawn people are always left out.
+        Account number of the person whose codes are returned; by default, the codes of all people are returned.
     viewer
-        Account number of the person who will see the result. Other people's codes of records that this person can still
-        judge are left out. By default, nothing is left out for this reason.
+        Account number of the person who will see the result. If this person can still judge a record, other people's
+        codes of the record are left out. By default, nothing is left out for this reason.
     """
     current, account = schema.current, schema.account
     query = (
@@ -62,9 +63,10 @@ def coders_codings(
 
 
 def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -> list[Coding]:
-    """Return the final codes: settled by an adjudicator, agreed by all coders, or given by the only required coder.
+    """Return the final codes, one for each record, stage and label that has one.
 
-    Codes of a running calibration exercise are left out, because nobody may see them before the exercise ends.
+    A final code was settled by an adjudicator, agreed by all coders, or given by the only required coder. Codes of a
+    running calibration exercise are left out, because nobody may see them before the exercise ends.
 
     Parameters
     ----------
@@ -120,12 +122,13 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
 
 
 def _any_assisted(values: list[int | None]) -> bool | None:
-    """Return whether at least one code was given while a suggestion was visible, or ``None`` if this is not known.
+    """Return whether at least one code was given while a suggestion was visible; ``None`` if this is not known.
 
     Parameters
     ----------
     values
-        Column ``assisted`` of each code: 1 (a suggestion was visible), 0 (none was visible), or ``None`` (not known).
+        For each code, ``1`` if a suggestion was visible, ``0`` if no suggestion was visible, or ``None`` if this is not
+        known.
     """
     if any(values):
         return True
@@ -147,7 +150,7 @@ def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
 
 
 def _signs(row: Any) -> tuple[Sign | None, ...]:
-    """Return the sign of each marked sentence, in the order of the sentences; ``None`` if it has none.
+    """Return the sign of each marked sentence, in the order of the sentences; ``None`` for a sentence without a sign.
 
     Parameters
     ----------
@@ -196,10 +199,8 @@ def unassisted(codings: list[Coding]) -> Iterator[Coding]:
 def independent_codings(connection: Connection) -> list[Coding]:
     """Return the final codes with which a model can be compared, because no suggestion can have influenced them.
 
-    If a coder changed a code after seeing a suggestion, the code that the coder gave first is used. Omitting such codes
-    would make the model look better than it is, because people change codes that differ from the suggestion. If the
-    first codes of several people differ, none of these codes is used. Codes of a running calibration exercise are left
-    out.
+    If a coder changed a code after seeing a suggestion, the first code of this coder is used. If the first codes of
+    several coders differ, none of these codes is used. Codes of a running calibration exercise are left out.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(
@@ -220,6 +221,8 @@ def independent_codings(connection: Connection) -> list[Coding]:
         if not own or any(vote.first_assisted != 0 for vote in own):
             continue
         values = {row.value}
+        # Omitting these codes would make the model look better than it is, because people change codes that differ from
+        # the suggestion.
         if any(vote.assisted != 0 for vote in own):
             values = {None if vote.first_refer else vote.first_value for vote in own}
         if len(values) == 1 and values != {None}:

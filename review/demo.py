@@ -19,7 +19,7 @@ _PERSON = "Demo reviewer"
 
 
 def create_demo(root: Path) -> None:
-    """Create a review with one person in a new folder, and import the records of the shipped search export.
+    """Create a review with one person in a new folder, and import the search export that comes with mechtag.
 
     Raises
     ------

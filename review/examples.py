@@ -1,4 +1,4 @@
-"""Find the sentences that coders chose as examples of labels: for the codebook, and for training."""
+"""Find the sentences that coders chose as examples of labels, for the codebook and for training."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Example:
 
     Attributes
     ----------
-    sha256
-        SHA-256 of the full text that contains the sentence; ``""`` for the abstract.
-    number
-        Number of the sentence, counted from 0.
     coder
         Account number of the coder.
+    sha256
+        SHA-256 of the full text that contains the sentence; ``""`` if the sentence is in the abstract.
+    number
+        Number of the sentence, counted from 0.
     committed
         Whether the coder has finished the record.
     """
@@ -49,12 +49,15 @@ class Example:
 
 
 def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> list[Example]:
-    """Return the sentences that people chose as examples of labels, and that a person may see.
+    """Return the examples of labels that a person may see.
 
-    These are the person's own examples, and those of other people for records whose codes the person may see.
+    A person may see the person's own examples. Other people's examples are returned only if the person may see the
+    codes of their records.
 
     Parameters
     ----------
+    viewer
+        Account number of the person.
     blinded
         Whether the person is neither owner nor adjudicator. Until blinding ends, such a person sees other people's
         examples only in records whose codes are shown to everyone.
@@ -73,8 +76,8 @@ def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> l
 def teaching_examples(connection: Connection, codings: Iterable[Coding], codebook: Codebook) -> list[Exemplar]:
     """Return the examples from which a model can learn, because the final code of their label is yes.
 
-    Each example has the record id of its paper, so that no model is evaluated on a paper from which it has learned an
-    example.
+    Each example has the record id of its paper. Therefore, no model is evaluated on a paper from which it has learned
+    an example.
 
     Parameters
     ----------
@@ -100,7 +103,7 @@ def teaching_examples(connection: Connection, codings: Iterable[Coding], codeboo
 
 
 class _Place(NamedTuple):
-    """The sentence that an event adds to, or removes from, the examples of a label."""
+    """A sentence that can be an example of a label."""
 
     record: int
     stage: str
@@ -113,7 +116,7 @@ class _Place(NamedTuple):
 def _kept(connection: Connection) -> list[tuple[int, Example]]:
     """Return the examples whose sentences are still marked by their coders.
 
-    Each example is returned with the number of the event that chose it.
+    Each item contains the number of the event that chose the example, and the example.
     """
     chosen = dict[_Place, int]()
     for row in project_events(connection, EXAMPLE):

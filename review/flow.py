@@ -31,7 +31,8 @@ class Field:
     path
         Position in the counts file of ``mechtag prisma``, such as ``reports.sought``.
     kind
-        ``number``, or ``counts`` for lines such as ``Wrong population: 12``.
+        ``number`` if the field contains one number, or ``counts`` if it contains lines such as ``Wrong population:
+        12``.
     """
 
     path: str
@@ -79,7 +80,7 @@ class Entry:
     Attributes
     ----------
     value
-        A number, or counts keyed by name; see `Field`.
+        A number; or numbers keyed by name if the field has the kind ``counts``, see `Field`.
     coder
         Number of the person's account.
     at
@@ -92,7 +93,7 @@ class Entry:
 
 
 def read_entries(connection: Connection) -> dict[str, Entry]:
-    """Return what people entered in the fields of the flow diagram, keyed by `Field.path`; omit empty fields."""
+    """Return the values that people entered in the flow diagram, keyed by `Field.path`; empty fields are left out."""
     found: dict[str, Entry] = {}
     for row in project_events(connection, "flow"):
         found.pop(row.value["field"], None)
@@ -102,18 +103,18 @@ def read_entries(connection: Connection) -> dict[str, Entry]:
 
 
 def parse(field: Field, text: str) -> Any:
-    """Convert the text of a field to its value.
+    """Convert the text of a field to the value of the field.
 
     Returns
     -------
     int, dict or None
-        A number; or counts keyed by name, if the field consists of lines such as ``Wrong population: 12``; or ``None``
-        if the field is empty.
+        A number if ``field.kind`` is ``number``. Numbers keyed by name if ``field.kind`` is ``counts``. ``None`` if the
+        text is empty.
 
     Raises
     ------
     Refused
-        If the text does not have the form that ``field.kind`` requires.
+        If the text does not have the form that ``field.kind`` requires; see `Field`.
     """
     if not text.strip():
         return None
@@ -145,8 +146,8 @@ def _number(text: str, what: str) -> int:
 def identification(connection: Connection) -> Identification | None:
     """Return the counts of records before screening, or ``None`` if nothing was imported on the review page.
 
-    Counts by source, duplicates and rejected entries are missing from the result if some records of the review were not
-    imported on the review page, because the files of these records are not known.
+    If some records of the review were not imported on the review page, the files of these records are not known. In
+    this case, the result contains no counts by source, no number of duplicates and no number of rejected entries.
     """
     batches = [batch for batch in read_batches(connection) if batch.result]
     if not batches:
@@ -184,7 +185,8 @@ class Screening:
     included, excluded
         Number of records that were included, and number of records that were excluded.
     stopped
-        Whether screening was stopped; records without a final decision then count as excluded by automation.
+        Whether screening was stopped. If it was stopped, records without a final decision count as excluded by
+        automation.
     with_text
         Number of included records to which a full text is attached.
     reasons
@@ -208,7 +210,7 @@ class Screening:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether screening is finished: every record has a final decision, or screening was stopped."""
+        """Return whether every record has a final decision, or screening was stopped."""
         return self.stopped or not self.unread
 
 
@@ -238,7 +240,7 @@ def screening(connection: Connection, relevance: str) -> Screening:
 def fill_in(
     found: Identification | None, decided: Screening, entries: Mapping[str, Entry], title: str
 ) -> tuple[Flow, Elsewhere]:
-    """Return all counts of the flow diagram, and those of them that belong in the counts file of ``mechtag prisma``.
+    """Combine all counts of the flow diagram.
 
     Until screening ends, records without a final decision count as not yet screened.
 
@@ -253,11 +255,16 @@ def fill_in(
     title
         Title of the diagram.
 
+    Returns
+    -------
+    flow, elsewhere
+        All counts of the diagram, and the counts that belong in the counts file of ``mechtag prisma``.
+
     Raises
     ------
     MechtagError
-        If the counts contradict one another, or if people entered counts of other methods (such as citation
-        searching), but not the number of records found in each source.
+        If the counts contradict one another; or if people entered counts of other methods, such as citation searching,
+        but not the number of records found in each source.
     """
     automation, waiting = (decided.unread, 0) if decided.stopped else (0, decided.unread)
     content: dict[str, Any] = {

@@ -25,20 +25,20 @@ PERSON = "person"
 
 @dataclass(frozen=True)
 class Attached:
-    """An uploaded file, with the record to which it is attached or probably belongs.
+    """An uploaded file, with the record to which the file is attached or probably belongs.
 
     Attributes
     ----------
     state
-        ``reading``, ``read`` or ``rejected`` (the file could not be read).
+        ``reading``, ``read``, or ``rejected`` if the file could not be read.
     record, title
-        Number and title of the record; ``None`` and ``""`` if no record was found.
+        Number and title of the record. If no record was found, they are ``None`` and ``""``.
     attached
         Whether the file is attached to the record.
     found_by
         How the record was identified, such as ``DOI``; ``person`` if a person chose the record.
     reason
-        Why the file could not be read, or why it was not attached; otherwise empty.
+        Why the file could not be read, or why it was not attached; otherwise ``""``.
     pages
         Number of pages; 0 if the format has no pages.
     """
@@ -61,10 +61,10 @@ def folder_of(workspace: Workspace, file: int) -> Path:
 
 
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[str]:
-    """Save uploaded files, and add a job with which the worker reads them.
+    """Save uploaded files, and add a job with which the worker process reads the files.
 
-    A file that was uploaded before is read again unless it is attached to a record or is being read, because the
-    records, or the formats that mechtag can read, may have changed since.
+    If a file was uploaded before, the file is read again, because the records or the formats that mechtag can read may
+    have changed. A file that is attached to a record, or is being read, is not read again.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[
 
 
 def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) -> tuple[int, str]:
-    """Save an uploaded file, and return its number and the reason for not reading it (``""`` if it is to be read).
+    """Save an uploaded file; return its number, and the reason for not reading the file (``""`` if it is read).
 
     Parameters
     ----------
@@ -138,9 +138,9 @@ def _is_in_use(connection: Connection, row: Any) -> bool:
 
 
 def _new_folder(workspace: Workspace) -> tuple[int, Path]:
-    """Create the folder of the next file, and return the number of this file and the folder.
+    """Create a folder for the next uploaded file.
 
-    A number whose folder exists is not used again, so simultaneous uploads get different numbers.
+    Returns the number of the file, and the folder. Simultaneous uploads get different numbers.
 
     Raises
     ------
@@ -155,14 +155,14 @@ def _new_folder(workspace: Workspace) -> tuple[int, Path]:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            continue
+            continue  # Another upload has this number.
         except OSError as error:
             raise not_saved(error) from None
         return number, folder
 
 
 def find_file(connection: Connection, number: int) -> Attached:
-    """Return a file by its number.
+    """Return the uploaded file with a number.
 
     Raises
     ------
@@ -178,12 +178,13 @@ def find_file(connection: Connection, number: int) -> Attached:
 def delete_file(workspace: Workspace, stamp: Stamp, number: int) -> None:
     """Delete an uploaded file from this computer, together with the text that was read from the file.
 
-    If mechtag is interrupted, the file stays in the list, so that it can be deleted again.
+    If mechtag is interrupted, the file stays in the list of uploaded files and can be deleted again.
 
     Raises
     ------
     Refused
-        If there is no such file, if the file is attached to a record or is being read, or if it cannot be deleted.
+        If there is no such file; if the file is attached to a record or is being read; or if the file cannot be
+        deleted.
     """
     table = schema.full_text
     with workspace.store.write() as connection:
@@ -208,7 +209,10 @@ def log_of_file(workspace: Workspace, number: int) -> Path:
 
 
 def list_files(connection: Connection) -> list[Attached]:
-    """Return all uploaded files: those that are not attached to a record, then the others; the latest come first."""
+    """Return all uploaded files.
+
+    Files that are not attached to a record come first. Within both groups, the latest files come first.
+    """
     table, attachment, record = schema.full_text, schema.attachment, schema.record
     belongs = func.coalesce(attachment.c.record, table.c.record)
     rows = connection.execute(

@@ -81,10 +81,11 @@ def name_answer(value: int | None, refer: object = False) -> str:
 def sentences_about(
     connection: Connection, records: Sequence[int], codebook: Codebook, viewer: int, *, blinded: bool
 ) -> list[Happening]:
-    """Return the events of some records in words, the oldest first.
+    """Return the events of some records in words, the oldest event first.
 
-    Until blinding ends, other people's judgements of a record are left out unless its codes are shown to everyone.
-    Owners and adjudicators also see them if they themselves cannot judge the record any more.
+    Until blinding ends, other people's judgements of a record are left out, with two exceptions. They are returned if
+    the codes of the record are shown to everyone. They are also returned if the reader is an owner or adjudicator who
+    can no longer judge the record.
 
     Parameters
     ----------
@@ -107,18 +108,20 @@ def last_happenings(
     before: int | None = None,
     limit: int = 100,
 ) -> list[Happening]:
-    """Return the latest events of the review in words, the latest first.
+    """Return the latest events of the review in words, the latest event first.
 
     Parameters
     ----------
     viewer
         Account number of the reader. Notes that other people wrote for themselves are left out.
     blinded
-        Whether the reader is neither owner nor adjudicator, and sees fewer judgements; see `sentences_about`.
-    coder, kind
-        Account number of a person, and kind of event, to which the result is limited; by default, there is no limit.
+        Whether the reader is neither owner nor adjudicator. Such a reader sees fewer judgements; see `sentences_about`.
+    coder
+        Account number of a person. If not ``None``, only the events of this person are returned.
+    kind
+        Kind of event. If not ``""``, only events of this kind are returned.
     before
-        Number of an event; only earlier events are returned.
+        Number of an event. If not ``None``, only earlier events are returned.
     limit
         Largest number of events to return.
     """
@@ -134,15 +137,15 @@ def last_happenings(
 
 
 def describe_reversed(connection: Connection, codebook: Codebook, viewer: int, act: int) -> str:
-    """Return a message about an action that a person undid or redid, such as ``Undone: put the record aside``.
+    """Return a message about an action that was undone or redone, such as ``Undone: put the record aside``.
 
-    The message does not state whether a suggestion was shown. It is empty if the action is not one of this person, or
-    was never undone.
+    The message is empty if the action is not an action of ``viewer``, or if it was never undone. The message does not
+    state whether a suggestion was shown.
 
     Parameters
     ----------
     viewer
-        Account number of the person.
+        Account number of the person who reads the message.
     act
         Number of the action.
     """

@@ -1,8 +1,11 @@
 """Save the imported records and full texts as text files, from which a lost database can be restored.
 
-The files are next to the log of events, in ``data/review/log``. The first line of ``import-1.jsonl`` describes import
-1; each of the other lines is a row of table ``record``, ``copy`` or ``pair``. The file is written again only if its
-first line would change. People's actions do not change the file, because they are stored in the log of events.
+The files are next to the log of events, in ``data/review/log``.
+
+The first line of ``import-1.jsonl`` describes import 1. Each of the other lines is a row of table ``record``, ``copy``
+or ``pair``. The file is written again only if its first line would change. People's actions do not change the file,
+because they are stored in the log of events.
+
 ``full-text-1.jsonl`` contains a row of table ``full_text`` in two lines; the text is in the second line.
 """
 
@@ -30,10 +33,9 @@ _LONG = (_FILE.c.text, _FILE.c.document, _FILE.c.sentences)
 
 
 def write_imports(workspace: Workspace) -> None:
-    """Write a file for each import and full text that has changed, and delete files of those that no longer exist.
+    """Write the files of all imports and full texts that have changed, and delete files that are no longer needed.
 
-    Only the worker process changes the rows of an import or a full text, so only the worker process writes these files.
-    When a person deletes a full text, its file is deleted immediately.
+    A file is no longer needed if its import or full text no longer exists. Only the worker process calls this function.
     """
     folder = workspace.folder / "log"
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def _heads(connection: Connection) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each import, and the JSON object that is the first line of its file in the log."""
+    """Yield the number of each import, and the JSON object in the first line of its file."""
     counts = {table.name: {wave: number for wave, number in connection.execute(_counted(table))} for table in _TABLES}
     batches = {row.id: dict(row._mapping) for row in connection.execute(select(schema.batch))}
     # Records that the project had before its first import belong to no batch.
@@ -108,9 +110,10 @@ def _write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_import_log(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows in the files of all imports and full texts, each preceded by the name of its table.
+    """Yield the rows in the files of all imports and full texts.
 
-    Imports are read in the order of their numbers, because a row can refer to a row of an earlier import.
+    Each item consists of the name of a table and a row of this table. Imports are read in the order of their numbers,
+    because a row can refer to a row of an earlier import.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Manage imports of search exports: save the uploaded files, list the imports, and add jobs for the worker."""
+"""Manage imports of search exports: save the uploaded files, list the imports, and add jobs for the worker process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class File:
-    """An uploaded file: the name that the browser sent, and the content."""
+    """An uploaded file: its name, as sent by the browser, and its content."""
 
     name: str
     content: BinaryIO
@@ -54,17 +54,18 @@ class Batch:
     state
         ``reading``, ``read``, ``adding``, ``added``, ``removing`` or ``discarded``.
     found
-        Counts of the entries that were read: `mechtag.pipeline.reading.ingest.Reading.summary`, plus the keys
-        ``without_abstract``, ``rejected_entries`` and ``left_out`` (sentences about files that were uploaded before).
+        Counts of the entries that were read. The keys are those of `mechtag.pipeline.reading.ingest.Reading.summary`,
+        ``without_abstract`` and ``rejected_entries``. The key ``left_out`` contains sentences about files that were
+        uploaded before.
     result
-        Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and uncertain ``pairs``; empty if no
+        Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and uncertain ``pairs``. Empty if no
         records were added.
     files
         Names of the uploaded files.
     fault
-        Message of the last job of this import if that job failed or was cancelled, or else ``""``.
+        Message of the last job of this import if this job failed or was cancelled; otherwise ``""``.
     job
-        Number of the job of this import that is waiting or running, or ``None`` if there is none.
+        Number of the job of this import that is waiting or running; ``None`` if there is no such job.
     """
 
     id: int
@@ -78,12 +79,15 @@ class Batch:
 
 
 def folder_of(workspace: Workspace, batch: int) -> Path:
-    """Return the folder of an import; import 0 contains the records that the project had before its first import."""
+    """Return the folder of an import.
+
+    Import 0 consists of the records that the project had before its first import.
+    """
     return workspace.folder / "uploads" / str(batch)
 
 
 def clean_name(name: str) -> str:
-    """Return a safe file name: without folders, special characters and reserved names, and not too long."""
+    """Return a safe file name, without folders, special characters and reserved names, that is not too long."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(char if char.isprintable() else " " for char in last)
     shown = " ".join(_UNSAFE.sub("_", shown).split()).strip(". ")
@@ -99,14 +103,19 @@ def clean_name(name: str) -> str:
 
 
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
-    """Save uploaded files, add a job with which the worker reads them, and return the number of the import.
+    """Save uploaded files, and add a job with which the worker process reads the files.
 
-    Files that were uploaded before are left out. A file that is sent twice is saved once.
+    Files that were uploaded before are left out. If a file is sent twice, it is saved once.
+
+    Returns
+    -------
+    int
+        Number of the import.
 
     Raises
     ------
     Refused
-        If there is no file, if the files are too large or cannot be saved, or if all files were uploaded before.
+        If there is no file; if the files are too large or cannot be saved; or if all files were uploaded before.
     """
     if not files:
         raise Refused("no file was chosen; choose one or more search exports")
@@ -181,7 +190,7 @@ def save_file(file: File, place: Path, largest: int, advice: str) -> tuple[int, 
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Return a context manager that deletes a folder of uploaded files if an error occurs while they are saved.
+    """Delete a folder of uploaded files if an error occurs in this context, in which the files are saved.
 
     An error of the file system, such as a full disk, is raised as `Refused`.
     """
@@ -204,7 +213,7 @@ def not_saved(error: OSError) -> Refused:
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
-    """Return when each known file was uploaded or imported, in words, keyed by the SHA-256 hash of the file.
+    """Return when each file was uploaded or imported, in words, keyed by the SHA-256 hash of the file.
 
     Files of discarded imports are left out.
     """
@@ -221,7 +230,7 @@ def _known_files(connection: Connection) -> dict[str, str]:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """Return a file name that is not in ``taken``; if necessary, add a number, as in ``search-2.ris``.
+    """Return a file name that is not in ``taken``; if necessary, a number is added to ``name``, as in ``search-2.ris``.
 
     Parameters
     ----------
@@ -274,7 +283,7 @@ def _batch(connection: Connection, row: Any) -> Batch:
 
 
 def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
-    """Add a job with which the worker reads the files of an import, or adds or removes its records.
+    """Add a job with which the worker process reads the files of an import, adds its records or removes its records.
 
     If a job for this import is already waiting or running, nothing happens.
 
@@ -309,13 +318,13 @@ def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
 
 
 def discard(workspace: Workspace, number: int) -> None:
-    """Discard an import whose records were not added to the review, and delete its files.
+    """Discard an import whose records were not added to the review, and delete the files of the import.
 
     Raises
     ------
     Refused
-        If the import does not exist or was discarded before, if its records were added, or if a job for it is waiting
-        or running.
+        If the import does not exist or was discarded before; if its records were added; or if a job for the import is
+        waiting or running.
     """
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)

@@ -1,4 +1,7 @@
-"""Compute the agreement between people, and between people and the model on papers outside its training data."""
+"""Compute the agreement between people, and between people and the model.
+
+The model is measured only on papers that it was not trained on.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,13 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Returns
     -------
     dict
-        Keyed by the names in `RESULTS`; a figure that cannot be computed from the codes so far is ``None``.
+        The figures, keyed by the names in `RESULTS`. A figure that cannot be computed from the codes so far is
+        ``None``.
     """
     progress.start(1, "Counting codes")
     keys = workspace.codebook.all_keys
     with workspace.store.read() as connection:
+        # Codes of an exercise are left out, because the coders had not yet agreed on the definitions.
         exercises = _of_exercises(connection)
         first = [
             row
@@ -94,11 +99,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _of_exercises(connection: Connection) -> set[tuple[str | None, str]]:
-    """Return the records of all calibration exercises, as pairs of record id and stage.
-
-    Codes of an exercise do not count in the agreement of the review, because the coders had not yet agreed on the
-    definitions.
-    """
+    """Return the records of all calibration exercises, as pairs of record id and stage."""
     exercises = read_exercises(connection)
     entries = read_entries(connection, sorted({number for one in exercises for number in one.records}))
     names = {entry.id: entry.record_id for entry in entries}
@@ -126,10 +127,11 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
 
 
 def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Compute how well people agree on the sentences of abstracts that they marked for an answer of yes.
+    """Compute how well people agree on the sentences of abstracts that they marked.
 
-    Only answers for which at least two people marked sentences are compared. Codes that were changed after the coder
-    saw a suggestion are left out, because only the latest marks are stored. Returns ``None`` if no answers are left.
+    A label of a record is compared only if at least two people answered yes and marked sentences. If a coder changed a
+    code after seeing a suggestion, the code is left out, because only the latest marks are stored. Returns ``None`` if
+    nothing can be compared.
     """
     from mechtag.evaluation.shared_evidence import Marks, evidence_agreement
 
@@ -164,11 +166,9 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
     """Compare predictions with final codes; return ``None`` if no record has both.
 
-    The predictions are out of fold: each paper was tagged by a model that was not trained on it. The final codes were
-    given without suggestions in view.
-
-    The entry ``doubted`` of the result lists the final codes that the model contradicts with high confidence. The most
-    doubtful codes come first.
+    The predictions must be out of fold. The final codes must have been given without visible suggestions. The entry
+    ``doubted`` of the result lists the final codes that the model contradicts with high confidence, the most doubtful
+    code first.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
     from mechtag.evaluation.output_tables import reliability_points
@@ -202,7 +202,7 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
 def _out_of_fold(workspace: Workspace) -> list[Prediction]:
     """Return the saved out-of-fold predictions of the model in use.
 
-    The list is empty if there are none, or if they were made with a different codebook.
+    The list is empty if there are no such predictions, or if they were made with a different codebook.
     """
     from mechtag.core.parquet import read_predictions
     from mechtag.models.model_folder import read_config

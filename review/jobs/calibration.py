@@ -26,10 +26,10 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Returns
     -------
     dict
-        ``records``: number of records that all coders judged. ``agreement``: result of
-        `mechtag.evaluation.coders.agreement_section`, or ``None`` if there are no such records. ``discuss``: each
-        record and label for which the coders gave different answers, with the answer of each coder; labels with the
-        most evenly divided answers come first.
+        ``records`` is the number of records that all coders judged. ``agreement`` is the result of
+        `mechtag.evaluation.coders.agreement_section`, or ``None`` if there are no such records. ``discuss`` is a list
+        with one item for each record and label for which the coders gave different answers. An item contains the answer
+        of each coder. Labels with the most evenly divided answers come first.
 
     Raises
     ------
@@ -77,10 +77,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
     """Return the codes of the records that coders finished in an exercise.
 
-    Each row is a row of table ``current`` with the name of the coder (``name``) and the id and title of the record.
-
-    The columns ``first_value`` and ``first_refer`` contain each code as it was when the coder first finished the
-    record; later changes do not affect these columns.
+    Each item is a row of table ``current``, with the name of the coder and the id and title of the record.
+    ``first_value`` and ``first_refer`` contain the code as it was when the coder first finished the record.
     """
     current, account, record = schema.current, schema.account, schema.record
     return list(
@@ -100,9 +98,9 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
 
 def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return each record and label for which the coders gave different answers, with the answer of each coder.
+    """Return one dict for each record and label for which the coders gave different answers.
 
-    Labels with the most evenly divided answers come first.
+    The key ``answers`` contains the answer of each coder. Labels with the most evenly divided answers come first.
     """
     name = name_decision if exercise.stage == "screen" else name_answer
     titles = {row.record: row.title for row in rows}

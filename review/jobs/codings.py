@@ -1,4 +1,4 @@
-"""Import codes that people gave outside the review page: read the files, add the codes, and remove them again."""
+"""Import codes that people gave outside the review page: read the files, add the codes, or remove the codes again."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _RECORDS = 25
 
 
 def folder_of(workspace: Workspace, token: str) -> Path:
-    """Return the folder with the uploaded files of one import and the codes that were read from these files.
+    """Return the folder of one import, with the uploaded files and the codes that were read from these files.
 
     ``token`` identifies the upload.
     """
@@ -43,15 +43,22 @@ def folder_of(workspace: Workspace, token: str) -> Path:
 
 
 def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read uploaded files and match their codes to the records and labels of the review; nothing is added yet.
+    """Read uploaded files, and match their codes to the records and labels of the review; nothing is added yet.
 
     Returns
     -------
     dict
-        ``codes`` and ``records`` (number of codes that can be added, and number of their records), ``coders`` (number
-        of codes by name of the coder), ``labels`` (number of codes by label), ``left_out`` (entries and codes that
-        cannot be added, each with its place and the reason; at most `SHOWN`), ``all_left_out`` (number of all such
-        entries and codes), ``counts`` (number of entries by outcome), ``formats`` (formats of the files) and ``notes``.
+        The keys are:
+
+        - ``codes``: number of codes that can be added.
+        - ``records``: number of records with such codes.
+        - ``coders``: number of such codes, keyed by the name of the coder.
+        - ``labels``: number of such codes, keyed by label.
+        - ``left_out``: entries and codes that cannot be added, each with its place and the reason; at most `SHOWN`.
+        - ``all_left_out``: number of all entries and codes that cannot be added.
+        - ``counts``: number of entries, keyed by outcome.
+        - ``formats``: formats of the files.
+        - ``notes``: notes on the files.
 
     Raises
     ------
@@ -106,11 +113,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 
 
 def _for_the_page(message: str, folder: Path) -> str:
-    """Adapt an error message of the command line to the page.
-
-    The path of the folder is left out, and advice about options of the command line is replaced by advice about the
-    form.
-    """
+    """Adapt an error message that was written for the command line to the review page."""
     text, found, _ = message.replace(f"{folder / 'files'}/", "").partition("\nMap each name")
     return (
         f"{text}\nEnter the meaning of each of these names under “Names of labels”, and read the file again"
@@ -120,7 +123,7 @@ def _for_the_page(message: str, folder: Path) -> str:
 
 
 def _left_out(imported: Imported, codings: Sequence[Coding], faults: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the position in the files, and the reason, for each entry or code that cannot be added."""
+    """Yield the position and the reason for each entry or code in the files that cannot be added."""
     for fault in imported.rejected:
         yield f"{fault.file}: entry {fault.record}", fault.reason
     for row in imported.unmatched:
@@ -160,7 +163,7 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
 
 
 def _stage(row: Coding, workspace: Workspace) -> str | None:
-    """Return the stage of a code; ``None`` for a screening decision that is based on the full text."""
+    """Return the stage of a code; ``None`` for a screening decision on the basis of the full text."""
     if row.label == workspace.codebook.relevance.key:
         return "screen" if row.basis == "abstract" else None
     return next(stage for stage, basis in BASES.items() if basis == row.basis)
@@ -172,15 +175,16 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Parameters
     ----------
     arguments
-        ``of``: number of the job that read the codes. ``token``: identifies the upload. ``people``: account number for
-        the name of each coder, or ``None`` to create an account that cannot sign in. ``coder``: account number of the
-        person who imports the codes.
+        A dict with four keys. ``of`` is the number of the job that read the codes. ``token`` identifies the upload.
+        ``people`` contains the account number to use for each coder, keyed by name. If an account number in ``people``
+        is ``None``, an account that cannot sign in is created. ``coder`` is the account number of the person who
+        imports the codes.
 
     Returns
     -------
     dict
-        ``added`` (number of codes that were added), ``left_out`` (codes that were not added, each with its place and
-        the reason; at most `SHOWN`) and ``all_left_out`` (number of all codes that were not added).
+        ``added`` is the number of codes that were added. ``left_out`` lists up to `SHOWN` codes that were not added,
+        each with its place and the reason. ``all_left_out`` is the number of all codes that were not added.
     """
     content = read_json(folder_of(workspace, arguments["token"]) / "codes.json")
     codings = [Coding.model_validate(row) for row in content["codes"]]
@@ -232,7 +236,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
     """Return the account number of each coder, keyed by name; create accounts for people outside the review.
 
-    No account is created for a name that has one. A created account cannot be used to sign in.
+    If a name already has an account, this account is used. A created account cannot be used to sign in.
 
     Parameters
     ----------
@@ -259,14 +263,14 @@ def _place(row: Coding) -> tuple[object, ...]:
 
 
 def _code(row: Coding, reading: Reading, roles: Sequence[Coding] = ()) -> dict[str, Any]:
-    """Convert a code to the form that `Acts.import_codes` expects.
+    """Convert a code to the mapping that `Acts.import_codes` expects.
 
-    The sentences of the text that occur in the evidence of the code become marked sentences.
+    A sentence of the text is marked if it occurs in the evidence of the code.
 
     Parameters
     ----------
     roles
-        Codings by the same coder of the same record and label, which give passages of the code a role of evidence.
+        Codings of the same coder, record and label that have a role of evidence.
     """
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = _quoted(row, texts)
@@ -285,19 +289,22 @@ def _quoted(row: Coding, texts: Sequence[str]) -> list[int]:
 
 
 def group_of(job: int) -> str:
-    """Return the name that marks the codes of one import in the log, such as ``codings-12`` for job 12."""
+    """Return the name that identifies the codes of one import in the log, such as ``codings-12`` for job 12."""
     return f"codings-{job}"
 
 
 def acts_of(connection: Connection, job: int) -> list[Any]:
     """Return the actions that added the codes of one import; undone actions are left out.
 
-    The import is identified by the number of the job that read its files.
+    Parameters
+    ----------
+    job
+        Number of the job that read the files of the import.
 
     Returns
     -------
     list of rows
-        ``act`` (number of the action) and ``record`` (number of the record).
+        ``act`` is the number of the action, and ``record`` is the number of the record.
     """
     table = schema.event
     same = func.json_extract(table.c.value, "$.group") == group_of(job)
@@ -313,13 +320,16 @@ def acts_of(connection: Connection, job: int) -> list[Any]:
 def refuse_removal(connection: Connection, job: int) -> None:
     """Raise an error if the codes of one import cannot be removed from the review.
 
-    The import is identified by the number of the job that read its files.
+    Parameters
+    ----------
+    job
+        Number of the job that read the files of the import.
 
     Raises
     ------
     Refused
-        If the codes are not in the review, or if an adjudicator has since settled a record with such a code, or sent
-        the record back. The HTTP status is 409.
+        If the codes are not in the review; or if, since the import, a record with such a code was settled or sent back.
+        The error has status 409.
     """
     table = schema.event
     rows = acts_of(connection, job)
@@ -346,12 +356,18 @@ def refuse_removal(connection: Connection, job: int) -> None:
 
 
 def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Remove the codes of one import from the review; ``arguments["of"]`` is the number of the job that read its files.
+    """Remove the codes of one import from the review.
+
+    Parameters
+    ----------
+    arguments
+        ``of`` is the number of the job that read the files of the import. ``coder`` is the account number of the person
+        who removes the codes.
 
     Returns
     -------
     dict
-        ``removed``: number of actions that were undone.
+        ``removed`` is the number of actions that were undone.
     """
     name = f"codings-job-{progress.job}"
     with workspace.store.read() as connection:
@@ -369,12 +385,12 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 
 
 def _undone_by(connection: Connection, name: str) -> int:
-    """Return how many actions were undone by an earlier, interrupted run of the job whose undo actions have ``name``.
+    """Return the number of actions that earlier, interrupted runs of a job have undone.
 
     Parameters
     ----------
     name
-        First part of the ``client_id`` of these undo actions; see `_undo`.
+        First part of the ``client_id`` of the undo actions of this job; see `_undo`.
     """
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)
@@ -394,12 +410,12 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> Iterator[int]:
-    """Undo actions in short transactions, and yield the number of actions that each transaction has undone.
+    """Undo actions in short transactions; after each transaction, yield the number of actions undone in it.
 
     Parameters
     ----------
     name
-        First part of the ids (``client_id``) of the actions that undo; the rest of each id is a number.
+        First part of the ``client_id`` of the actions that undo; the second part is a number.
     """
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]
