@@ -63,8 +63,8 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
         If the zip contains a different review, the dict has only one key, ``codings``: the number of the job that
         imports the codes of that review. If the zip contains a copy of this review, the keys are:
 
-        - ``people``: name (``name``), number of new actions (``acts``) and proposed account (``account``) of each
-          person with new actions, keyed by the number of the person in the copy
+        - ``people``: people with new actions, keyed by the number of the person in the copy. The values are dicts of
+          name (``name``), number of new actions (``acts``) and proposed account (``account``).
         - ``acts``: number of new actions
         - ``records``: number of records with new actions
         - ``left_out``: actions that cannot be added, each with record id, name of the person and reason. There are at

@@ -113,8 +113,8 @@ class Ranking:
         """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
 
         Only final decisions count, in the order in which they became final. Duplicates that were joined to other
-        records are left out. If a decision was final when the sample was drawn but is no longer final, screening must
-        not stop before a new decision on this record is final.
+        records are left out. If a decision is no longer final although it was final when the sample was drawn,
+        screening must not stop. It may stop only after a new decision on this record is final.
 
         The sample usually stays the same, because each new sample would be another chance to stop too early. After
         records were imported, a new sample is drawn from all unread records once relevant records have become rare

@@ -667,8 +667,8 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
     """Return the links with which a person switches between coding abstracts and coding full texts.
 
-    If the person can code the same record from the other text, or has begun to do so, the link to the other text leads
-    to this record. Otherwise, the link leads to the next record.
+    If the other text of the same record can be coded, or was begun, the link to the other text leads to this record.
+    Otherwise, the link leads to the next record.
 
     Parameters
     ----------
