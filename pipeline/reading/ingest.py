@@ -30,8 +30,12 @@ from mechtag.pipeline.text.sections import is_cut
 class Note:
     """A defect that did not prevent a record from being read, or a file that could not be read.
 
-    ``record`` and ``line`` refer to the first affected record; ``count`` is the number of
-    affected records.
+    Attributes
+    ----------
+    record, line
+        Number of the first affected record, and number of its first line. ``None`` if the note is about the file.
+    count
+        Number of affected records.
     """
 
     file: str
@@ -66,7 +70,7 @@ class SourceCounts:
 class Ingested:
     """The result of reading search exports: records, rejected entries, notes and counts, in file order.
 
-    ``unread`` lists the files in folders and archives that could not be read, with the reasons.
+    ``unread`` lists the unreadable files in folders and archives, with the reasons.
     """
 
     records: tuple[Record, ...]
@@ -76,7 +80,10 @@ class Ingested:
     unread: tuple[Note, ...] = ()
 
     def summary(self) -> dict[str, Any]:
-        """Return the counts for ``ingest.json`` and ``summary.json``; in these counts, read = kept + rejected."""
+        """Return the counts for ``ingest.json`` and ``summary.json``.
+
+        ``read`` is the sum of ``kept`` and ``rejected``.
+        """
         cut = sum(is_cut(record.abstract) for record in self.records)
         return _summary(len(self.records), len(self.rejected), cut, self.sources, self.notes, self.unread)
 
@@ -108,6 +115,8 @@ def cut_note(abstracts: int) -> str:
 class Reading:
     """Reads search exports record by record, so that not all records have to be in memory at the same time.
 
+    All attributes except ``size`` and ``paths`` are complete once all records have been read.
+
     Parameters
     ----------
     sources
@@ -117,20 +126,25 @@ class Reading:
     ----------
     size
         Total size of the files in bytes.
-    rejected, notes, counts, unread
-        Rejected entries, notes, counts of each file (`Ingested.sources`), and files that could not be read; complete
-        once all records have been read.
+    rejected
+        Rejected entries.
+    notes
+        Notes on records and files.
+    counts
+        Counts of each file, as in `Ingested.sources`.
+    unread
+        Files that could not be read, with the reasons.
     abstracts_cut
-        Number of abstracts that end in mid-sentence; complete once all records have been read.
+        Number of abstracts that end in mid-sentence.
     paths
-        Files to read: the sources, with each folder replaced by the files in it, but without the files that an
-        earlier run of ``mechtag ingest`` wrote.
+        Files to read: the sources, with each folder replaced by the files in it. Files that an earlier run of ``mechtag
+        ingest`` wrote are left out.
 
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, or is listed twice; or if all files were written by an
-        earlier run of ``mechtag ingest``.
+        If a source is missing, is neither a file nor a folder, or is listed twice. Also if an earlier run of ``mechtag
+        ingest`` wrote all the files.
     """
 
     def __init__(self, sources: Sequence[str | Path]) -> None:
@@ -158,7 +172,7 @@ class Reading:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Return the notes file by file; equal notes on several records are combined into one note."""
+        """Return the notes on each file; equal notes on several records of a file are combined into one note."""
         return tuple(self._notes.values())
 
     def summary(self) -> dict[str, Any]:
@@ -219,10 +233,10 @@ class Reading:
 
     @contextmanager
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Context manager for reading one file, which keeps an unreadable file from stopping the others.
+        """Read one file in this context, so that an unreadable file does not stop the others.
 
-        If the file is one of several in a folder or archive (``spare``), an error is added to ``unread`` and
-        suppressed; otherwise, it is raised.
+        If ``spare`` is true, the file is one of several in a folder or archive: an error is added to ``unread`` and not
+        raised. Otherwise, the error is raised.
         """
         try:
             yield
@@ -268,11 +282,10 @@ _COUNTS, _REJECTED = "ingest.json", "rejected.jsonl"
 
 
 def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
-    """Return the results of an earlier run of ``mechtag ingest`` among the paths, which must not be read as exports.
+    """Return those of the paths that an earlier run of ``mechtag ingest`` wrote and that are not search exports.
 
-    These are ``ingest.json``, ``rejected.jsonl``, and each table of records that come from other files in ``paths``,
-    as the ``ingest.json`` next to the table states. If its source files are not in ``paths``, the table is not
-    returned, because its records would be missing.
+    These are ``ingest.json``, ``rejected.jsonl`` and tables of records. A table is returned only if all its source
+    files, as listed in ``ingest.json``, are in ``paths``. Otherwise, the records of the table would be missing.
     """
     names = {printable_name(path.name) for path in paths}
     own: list[Path] = []
@@ -288,7 +301,7 @@ def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
 
 
 def _counted_files(path: Path) -> set[str]:
-    """Return the names of the source files in an ``ingest.json``; an empty set if ``path`` is not such a file."""
+    """Return the names of the source files in an ``ingest.json``, or an empty set if ``path`` is not such a file."""
     try:
         found = read_json(path)
         known = found.keys() == _summary(0, 0, 0, (), (), ()).keys()
@@ -298,10 +311,7 @@ def _counted_files(path: Path) -> set[str]:
 
 
 def _files_of(table: Path) -> set[str]:
-    """Return the names of the source files in a table of records.
-
-    If ``table`` is not a table of records, the result is ``{""}``, which is not the name of any file.
-    """
+    """Return the names of the source files in a table of records, or ``{""}`` if ``table`` is not such a table."""
     try:
         with RecordTable(table, str(table)) as records:
             return {str(row["source_file"]) for row in records.rows(["source_file"])}
@@ -347,7 +357,10 @@ def _fault(path: Path) -> str:
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Return the names of files, preceded by as many folders as are needed to distinguish equal names."""
+    """Return a distinct name for each file.
+
+    Equal file names are preceded by as many folders as are needed to distinguish them.
+    """
     names = [path.name for path in paths]
     depth = 1
     while len(set(names)) < len(names):
@@ -366,18 +379,18 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     Parameters
     ----------
     sources
-        Files, folders, or zip and gzip archives. The files in a folder or an archive
-        are read in the order of their names; an unreadable file is listed in ``unread``
-        and does not prevent the others from being read. Hidden files are skipped.
+        Files, folders, or zip and gzip archives. The files in a folder or archive are read in the order of their names,
+        except hidden files. If one of these files is unreadable, it is listed in ``unread`` and the others are read.
     on_progress
-        Called with the number of bytes read since the last call; the numbers add up to the size of the files.
+        Function that is called with the number of bytes read since the last call. The numbers add up to the size of the
+        files.
 
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, or is listed twice. Also if a
-        file is empty, binary, damaged, too large or of an unknown format, or is a table without
-        a column of titles; for a folder or an archive, only if this is true of all its files.
+        If a source is missing, is neither a file nor a folder, or is listed twice. Also if a file is empty, binary,
+        damaged, too large or of an unknown format, or is a table without a column of titles. For a folder or archive,
+        this error is raised only if it concerns all its files.
     """
     reading = Reading(sources)
     # Records have no reference cycles, and searching ever more of them for cycles takes as long as the reading.
@@ -402,7 +415,7 @@ def read_sources(paths: Sequence[Path], on_note: Callable[[str], None]) -> list[
     Parameters
     ----------
     on_note
-        Called with a message if an export contains entries that cannot be read.
+        Function that is called with a message if an export contains entries that cannot be read.
 
     Raises
     ------
@@ -421,12 +434,12 @@ def read_sources(paths: Sequence[Path], on_note: Callable[[str], None]) -> list[
 
 
 def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
-    """Read the records of one file, which must be records of different papers; see `read_sources`.
+    """Read the records of one file, each of which must be a different paper; see `read_sources`.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_sources`; also if there are no records, or two records of one paper.
+        For the same reasons as in `read_sources`. Also if the file contains no records, or two records of one paper.
     """
     records = read_sources([path], on_note)
     _check_unique(path, ((record.record_id, record.source_index) for record in records))
@@ -434,14 +447,15 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
 
 
 def stream_unique(path: Path, on_note: Callable[[str], None]) -> Iterable[Record]:
-    """Return the same records as `read_unique`, as an iterable that can be read several times.
+    """Return the records of one file as an iterable that can be read several times; see `read_unique`.
 
-    The records of a Parquet table are read in batches in each iteration; those of other files are in memory.
+    In each iteration, the records of a Parquet table are read from the file in batches. The records of other files are
+    in memory.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_unique`; faults in the rows of a Parquet table are found in the iteration.
+        For the same reasons as in `read_unique`. An invalid row of a Parquet table raises the error during iteration.
     """
     if path.suffix != ".parquet":
         return read_unique(path, on_note)
@@ -452,7 +466,7 @@ def stream_unique(path: Path, on_note: Callable[[str], None]) -> Iterable[Record
 
 
 def _check_unique(path: Path, records: Iterable[tuple[str, int]]) -> None:
-    """Raise `MechtagError` if there are no records, or if two have the same id.
+    """Raise `MechtagError` if there are no records, or if two records have the same id.
 
     ``records`` yields the id of each record and the number of the record in its file.
     """

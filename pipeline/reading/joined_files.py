@@ -1,4 +1,4 @@
-"""Recognise files that were joined from exports in different formats, and two records that were read as one."""
+"""Recognise files that were joined from exports in different formats, and pairs of records that were read as one."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ _LIKE_START = {name: re.compile(f"\ufeff?(?:{pattern})", re.I) for name, pattern
 
 
 def further_records(source: Source, form: Format, entries: int) -> str:
-    """Return a note if a text file also contains records in another format, or seems to contain more than were read.
+    """Return a note if a text file seems to contain further records, or ``""`` if it does not.
 
-    ``entries`` is the number of records that were read. The result is ``""`` if there is nothing to note. A PubMed id
-    before the TY line of a RIS record does not count as a record in a different format.
+    These are records in another format, or more records than the ``entries`` that were read. If a PubMed id precedes
+    the TY line of a RIS record, it does not count as a record in another format.
     """
     if form.name in ("XLSX", "Parquet"):
         return ""
@@ -101,9 +101,10 @@ def further_records(source: Source, form: Format, entries: int) -> str:
 
 
 def _begins_table(line: str, following: str, before: str) -> bool:
-    """Return whether ``line`` is the header of a table, and the line ``following`` is a row of this table.
+    """Return whether ``line`` is the header of a table.
 
-    A single column name counts as a header only if the line ``before`` ends a record.
+    If the line has several column names, the line ``following`` must contain their delimiter. If the line has only one
+    column name, the line ``before`` must end a record.
     """
     if _ENDS.fullmatch(before) and is_header([line.strip("\ufeff\n")]):
         return True

@@ -1,7 +1,7 @@
 """Parse XML exports record by record, so that a broken record does not affect the others.
 
-Each record is parsed separately with defusedxml. The text around the records, such as a declaration of entities, is
-never parsed, so no entity can expand or fetch anything; a file that declares an entity is refused.
+Each record is parsed separately with defusedxml. The text around the records is never parsed, and a file that declares
+an entity is refused. Therefore, no entity can expand or load anything.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _FORBIDDEN = re.compile(
 
 
 def refuse_entities(source: Source) -> None:
-    """Raise an error if an XML file declares entities; exports never declare any, but attacks on XML parsers do.
+    """Raise an error if an XML file declares entities; attacks on XML parsers do so, but exports never do.
 
     Raises
     ------
     MechtagError
-        If the file declares an entity; the message states the line.
+        If the file declares an entity. The message states the line.
     """
     if declared := re.search(r"<!ENTITY\b", source.text):
         line = source.text.count("\n", 0, declared.start()) + 1
@@ -47,11 +47,12 @@ def refuse_entities(source: Source) -> None:
 
 
 def read_records(source: Source, *names: str) -> Iterator[Entry]:
-    """Yield one entry per XML element with one of the given names; the children of the element become the fields.
+    """Yield one entry per XML element with one of the given names.
 
-    A child that contains text becomes this text, including inline markup; if the child also has attributes, it becomes
-    a mapping in which the text has the key ``#``. A child that contains only elements becomes a mapping from their
-    names to lists of values. Attributes are added to a mapping under their names, prefixed with ``@``.
+    Each child of the element becomes a field. If the child contains text, the value of the field is the text, including
+    the text of inline elements such as <i>. If the child contains only elements, the value is a mapping from their
+    names to lists of values. If the child has attributes, the value is a mapping, too. In a mapping, a text has the key
+    ``#``, and the name of an attribute is preceded by ``@``.
     """
     refuse_entities(source)
     # A damaged tag may lack its end or have letters of the wrong case.
@@ -77,10 +78,10 @@ _SEARCH = frozenset(("request", "query", "nextPageUrl", "nextCursorMark"))
 
 
 def _outside(text: str, above: bool) -> str:
-    """Return a note if a text outside of records contains a title or other words; otherwise, return ``""``.
+    """Return a note if a text outside of records contains words, otherwise ``""``.
 
-    ``above`` states whether the text is above the first record. The search query that databases print there is not
-    noted.
+    If ``above`` is true, the text is above the first record. Databases repeat the search query there, and the query is
+    ignored.
     """
     if found := _TITLE.search(text):
         return f"a title outside of records was not read: {found[1].strip()[:_SHOWN]!r}"
@@ -105,9 +106,9 @@ _NOT_OPENED = "the element of the record is closed but never opened, so its star
 
 
 def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number and text of each element whose tag matches, and its fault.
+    """Yield the line number, the text and the fault of each element whose tag matches.
 
-    The fault states that the start tag or end tag is missing; it is ``""`` if the element is complete.
+    The fault states that the start tag or end tag is missing. It is ``""`` if the element is complete.
     """
     line, counted, end = 1, 0, 0
     opened: int | None = None
@@ -145,9 +146,9 @@ def _entry(number: int, line: int, text: str) -> Entry:
 
 
 def as_json(element: Element, depth: int = 1) -> Any:
-    """Convert an XML element to its text or, if it has attributes or contains only elements, to a mapping.
+    """Convert an XML element to its text, or to a mapping as described in `read_records`.
 
-    `read_records` describes the mapping.
+    The result is a mapping if the element has attributes or contains only elements.
 
     Raises
     ------
@@ -169,7 +170,7 @@ def as_json(element: Element, depth: int = 1) -> Any:
 
 
 def _inline_text(element: Element) -> str:
-    """Return the text of an XML element; superscript numbers keep the tag <sup>, because 10<sup>6</sup> is not 106."""
+    """Return the text of an XML element; superscripts keep the tag <sup>, because 10<sup>6</sup> is not 106."""
     parts = [element.text or ""]
     for child in element:
         raised = child.tag == "sup" or "superscript" in child.get("face", "")
@@ -185,7 +186,7 @@ def _attributes(element: Element) -> dict[str, Any]:
 def every(node: Any, *path: str) -> list[Any]:
     """Return all values at a path of element names below ``node``, in file order.
 
-    ``node`` is an element that `as_json` converted, or the fields of an entry.
+    ``node`` is an element that `as_json` converted, or the list of the fields of an entry.
     """
     if isinstance(node, Sequence) and not isinstance(node, str):
         nodes = [value for name, value in node if name == path[0]]

@@ -1,4 +1,4 @@
-"""Classes and functions shared by the readers of tagged formats, which have a tag and its value on each line."""
+"""Classes and functions for the readers of tagged formats, in which each line has a tag and a value."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ class Entry(NamedTuple):
     Attributes
     ----------
     number, line
-        Number of the record, and number of its first line, in the file; both numbers start at 1.
+        Number of the record in the file, and number of its first line. Both start at 1.
     fields
-        Pairs of field name and value in file order; a repeated field is a repeated pair. A value can be
-        any JSON value.
+        Pairs of field name and value in file order. A repeated field is a repeated pair. A value can be any JSON value.
     fault
-        Reason why the entry cannot be read, or ``""``.
+        Reason why the entry cannot be read, or ``""`` if it can be read.
     notes
-        Irregularities of the entry that did not prevent it from being read.
+        Defects of the entry that did not prevent it from being read.
     """
 
     number: int
@@ -53,19 +52,22 @@ _ROUTINE = re.compile(
 
 
 class Outside:
-    """Collects the lines of a file that are outside of all records, and reports those with unexpected content."""
+    """Collects the lines of a file that are outside of all records, and reports unexpected lines."""
 
     def __init__(self) -> None:
         self._count, self._first = 0, ""
 
     def add(self, number: int, line: str) -> None:
-        """Add a line that is outside of all records; ``number`` is its number in the file."""
+        """Report a line, unless it is a line that databases routinely write outside of records.
+
+        ``number`` is the number of the line in the file.
+        """
         if not _ROUTINE.match(line):
             self._count += 1
             self._first = self._first or f"line {number}: {line.strip()[:_SHOWN_OUTSIDE]!r}"
 
     def notes(self) -> list[str]:
-        """Return a note if lines with unexpected content were found outside of all records, otherwise an empty list."""
+        """Return a list of one note if unexpected lines were added, otherwise an empty list."""
         if not self._count:
             return []
         lines = f"{counted(self._count, 'line')} outside of records {'was' if self._count == 1 else 'were'}"
@@ -73,7 +75,10 @@ class Outside:
 
 
 def overlong(number: int, line: int, start: str) -> Entry:
-    """Return an entry that contains only the beginning of an overlong entry, and the reason why it was not read."""
+    """Return an entry for a text that is too long for a record.
+
+    The entry contains only the beginning of the text, and the reason why the text was not read.
+    """
     fault = (
         f"the entry has more than {LONGEST_ENTRY:,} characters, which is too long for a record; the file may be "
         "damaged or lack line ends; export it again"
@@ -92,10 +97,10 @@ class Format:
     read
         Function that yields the entries of a file, without checking them.
     clean
-        Function that maps the fields of an entry to attributes of `records.Record`: lists for
-        ``authors`` and ``keywords``, and text or ``None`` for the others. Markup, entities and
-        spaces are cleaned afterwards. The abstract may contain line ends that only wrap the text; a
-        blank line (``\n\n``) separates paragraphs, and a heading on its own line remains on its own line.
+        Function that maps the fields of an entry to attributes of `records.Record`. ``authors`` and ``keywords`` are
+        lists; the other values are text or ``None``. Values may contain markup, entities and superfluous spaces, which
+        `build_record` removes. Line ends in the abstract may merely wrap the text. A blank line (``\n\n``) separates
+        paragraphs, and a heading may be on a line of its own.
     """
 
     name: str
@@ -118,7 +123,10 @@ class Draft:
         self._gaps: list[tuple[int, int]] = []
 
     def add(self, tag: str, value: str) -> None:
-        """Start a new field with a tag and the first line of its value."""
+        """Start a new field.
+
+        ``value`` is the first line of its value.
+        """
         if self._continued:
             if "" in self._continued:
                 self._gaps.append((len(self._fields), self.line + self._lines))
@@ -129,9 +137,10 @@ class Draft:
             self._fields.append((tag, value))
 
     def continue_with(self, line: str) -> None:
-        """Add a line to the value of the last field; an empty line between two lines of text separates paragraphs.
+        """Add a line to the value of the last field; an empty line separates paragraphs.
 
-        Text in front of the first tag becomes a field without a name, so that a rejected record keeps the text.
+        If the line is in front of the first tag, it becomes a field without a name, so that a rejected record keeps its
+        text.
         """
         self._lines += 1
         self._length += len(line)
@@ -150,7 +159,7 @@ class Draft:
         self._continued.clear()
 
     def absorb(self, other: Draft) -> None:
-        """Add the fields of ``other``, the next part of the same record."""
+        """Add the fields of another draft, which is the next part of the same record."""
         for tag, value in other._finished():
             self.add(tag, value)
         self.ended = self.ended or other.ended
@@ -161,10 +170,10 @@ class Draft:
         return self._fields
 
     def entries(self, titles: Collection[str]) -> Iterator[Entry]:
-        """Yield the finished record, or two or more records if the line that starts a record is missing.
+        """Yield the finished record, or several records if lines that start a record seem to be missing.
 
-        If a tag in ``titles`` recurs with a different value after an empty line, the draft is split at the empty line.
-        Values keep their line ends.
+        A tag in ``titles`` may recur with a different value after an empty line. If so, the record is split at the
+        empty line. Values keep their line ends.
         """
         fields = self._finished()
         if self._length > LONGEST_ENTRY:
@@ -189,14 +198,14 @@ class Draft:
 
 
 def numbered(drafts: Iterable[Draft], titles: Collection[str]) -> Iterator[Entry]:
-    """Yield the entries of all records that were read, numbered from 1; see `Draft.entries`."""
+    """Yield the entries of all drafts, numbered from 1; see `Draft.entries`."""
     entries = (entry for draft in drafts for entry in draft.entries(titles))
     for number, entry in enumerate(entries, start=1):
         yield entry._replace(number=number)
 
 
 def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
-    """Return the non-empty values of the fields in file order, keyed by tag."""
+    """Return the non-empty values of each tag in file order, keyed by tag."""
     values: dict[str, list[str]] = defaultdict(list)
     for tag, value in fields:
         if value:
@@ -205,7 +214,10 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
-    """Return the first value of the first of the given tags that has one, or ``None`` if no tag has a value."""
+    """Return the first value of the first tag that has a value, or ``None`` if none of the tags has a value.
+
+    The tags are searched in the order given.
+    """
     for tag in tags:
         if tag in values:
             return values[tag][0]
@@ -213,7 +225,7 @@ def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
 
 
 def lines_of(values: Sequence[str]) -> list[str]:
-    """Split each value at semicolons and line ends, and return the items of all values."""
+    """Split each value at semicolons and line ends, and return the items of all values in one list."""
     if not values:
         return []
     joined = "\n".join(values)
@@ -221,7 +233,7 @@ def lines_of(values: Sequence[str]) -> list[str]:
 
 
 def page_range(start: str | None, end: str | None) -> str | None:
-    """Combine the first and the last page into a page range such as '12-19'; ``None`` if both are missing.
+    """Combine the first and the last page into a range such as '12-19', or return ``None`` if both pages are missing.
 
     Either argument may already contain the whole range.
     """

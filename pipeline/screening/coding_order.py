@@ -1,4 +1,4 @@
-"""Choose the papers to code next, so that the tagger learns as much as possible from few codes."""
+"""Choose the papers to code next, so that few codes improve the model as much as possible."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Choice(NamedTuple):
     Attributes
     ----------
     row
-        Row of the paper in the arrays of `Papers`.
+        Index of the paper in the arrays of `Papers`.
     reason
-        ``label`` if the paper probably has the label with the fewest examples; ``random`` if it was drawn at random.
+        ``label`` if the paper probably has the label with the fewest examples, ``random`` if it was drawn at random.
     label
-        Column of the label with the fewest examples; ``None`` if the paper was drawn at random.
+        Index of the label with the fewest examples, or ``None`` if the paper was drawn at random.
     """
 
     row: int
@@ -47,13 +47,13 @@ class Papers:
     relevance : ndarray, shape (n_papers,)
         Probability that each paper is relevant.
     labels : ndarray, shape (n_papers, n_labels)
-        Probability that each paper has each label, given that the paper is relevant; 0 for a label that was not
+        Probability that each paper has each label, given that the paper is relevant. It is 0 for a label that was not
         scored.
     coded : ndarray of bool, shape (n_papers,)
         Whether each paper is coded.
     order : ndarray of int, shape (n_papers,)
-        Indices of all papers in a random order. `choose` draws the first uncoded paper in this order, so the coded
-        papers at its beginning are a random sample of the search if the order is the same in each call.
+        Indices of all papers in a random order. `choose` draws the first uncoded paper in this order. If the order is
+        the same in each call, the coded papers at its beginning are a random sample of the search.
     """
 
     relevance: Array
@@ -70,13 +70,14 @@ def papers_of(
     Parameters
     ----------
     predictions
-        Predictions for relevance and for all labels, keyed by record id and label.
+        Predictions for relevance and for all labels, keyed by record id and then by label.
     coded
         Ids of the coded records.
     all_keys
         Key of relevance, followed by the keys of the labels.
     seed
-        Seed for the field ``order`` of the result, a random order that otherwise depends only on the record ids.
+        Seed of the random order, which is in ``order`` of the result. The order depends only on the seed and the record
+        ids.
     """
     relevance, *labels = all_keys
 
@@ -95,16 +96,16 @@ def papers_of(
 def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] = TURNS) -> list[Choice]:
     """Choose up to ``count`` uncoded papers to code next, in the order in which to code them.
 
-    The papers are chosen for these reasons in turn:
-
-    - ``label``: the paper that most probably has the label with the fewest examples. Each chosen paper counts as an
-      example of its labels in proportion to their probability, so that the next choice can be for a different label.
-    - ``random``: the next paper in a fixed random order.
+    For the reason ``label``, the paper is chosen that most probably has the label with the fewest examples. Each chosen
+    paper then counts as an example of its labels in proportion to their probability, so the next paper may be chosen
+    for a different label. For the reason ``random``, the next paper in a fixed random order is chosen.
 
     Parameters
     ----------
     examples : ndarray, shape (n_labels,)
         Number of papers that are coded with each label, in this search or elsewhere.
+    turns
+        Reasons in the order in which they are used. After the last reason, the first is used again.
     """
     joint = papers.relevance[:, None] * papers.labels
     counts, free = examples.astype(np.float64), ~papers.coded
@@ -122,12 +123,14 @@ def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] 
 
 
 def explain(choice: Choice, papers: Papers, examples: Array, names: Sequence[str]) -> str:
-    """Describe in words why a paper was chosen.
+    """Return the reason why a paper was chosen, in words.
 
     Parameters
     ----------
-    examples, names
-        Number of coded papers with each label, and the name of each label.
+    examples
+        Number of coded papers with each label, in the order of the labels.
+    names
+        Name of each label, in the same order.
     """
     if choice.label is None:
         return "drawn at random"

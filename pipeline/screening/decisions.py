@@ -30,16 +30,18 @@ _WORDS: Mapping[str, Literal[0, 1]] = {
 class Judgements(Row):
     """Decisions of reviewers on the relevance of records.
 
+    Each record has an identifier, which is the key in ``values``, ``papers`` and ``notes``.
+
     Attributes
     ----------
     path
-        Path of the file that the decisions were read from, shown in error messages.
+        Path of the file from which the decisions were read, for error messages.
     values
-        Decisions, keyed by the identifier of the record, in the order of the file; ``None`` if not judged.
+        Decisions in the order of the file: ``1`` for relevant, ``0`` for irrelevant, ``None`` if not judged.
     papers
-        The details that identify each record, keyed by the same identifier.
+        Details that identify each record, such as its title and DOI.
     notes
-        Notes from the column ``notes``, keyed by the same identifier.
+        Reviewers' notes on records.
     """
 
     path: str
@@ -48,18 +50,21 @@ class Judgements(Row):
     notes: dict[str, str] = Field(default_factory=dict)
 
     def notes_on(self, records: Sequence[Record]) -> dict[str, str]:
-        """Return the note on each record that has a note, keyed by record id; raise the same errors as `labels`."""
+        """Return the reviewers' notes on records, keyed by record id.
+
+        Raises the same errors as `labels`.
+        """
         rows = self._rows(records)
         return {records[rows[name]].record_id: note for name, note in self.notes.items() if name in rows}
 
     def labels(self, records: Sequence[Record]) -> NDArray[np.float64]:
-        """Return the decision on each record as an array of 1, 0, or NaN if the record was not judged.
+        """Return the decision on each record as an array: 1 for relevant, 0 for irrelevant, NaN if not judged.
 
         Raises
         ------
         MechtagError
-            If none of the decisions is about any of the records, an identifier belongs to several records, or there
-            are contradictory decisions on a record under two identifiers.
+            If none of the decisions is about any of the records, or if an identifier belongs to several records. Also
+            if decisions under two identifiers of one record contradict each other.
         """
         found = np.full(len(records), np.nan)
         for row, value in self._placed(records):
@@ -67,26 +72,32 @@ class Judgements(Row):
         return found
 
     def order(self, records: Sequence[Record]) -> NDArray[np.int64]:
-        """Return the indices of the judged records in the order of judgement; for the errors raised, see `labels`."""
+        """Return the indices of the judged records in the order of judgement.
+
+        Raises the same errors as `labels`.
+        """
         return np.array([row for row, _ in self._placed(records)], dtype=np.int64)
 
     def reading_order(self, records: Sequence[Record]) -> list[int]:
-        """Return the indices of the records that were judged relevant, followed by those that were not judged.
+        """Return the indices of the records that were judged relevant, followed by the records that were not judged.
 
-        Records that are not in the file of decisions are left out. Each of the two groups is in the order of the file.
-        Raises the same errors as `labels`.
+        Both groups are in the order of the file of decisions. Records that are not in this file are left out. Raises
+        the same errors as `labels`.
         """
         rows, labels = self._rows(records), self.labels(records)
         named = list(dict.fromkeys(rows[name] for name in self.values if name in rows))
         return [row for row in named if labels[row] == 1] + [row for row in named if np.isnan(labels[row])]
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers of decisions that match no record; raise the same errors as `labels`."""
+        """Return the identifiers of decisions on records that are not in ``records``.
+
+        Raises the same errors as `labels`.
+        """
         rows = self._rows(records)
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 
     def _placed(self, records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-        """Yield the index in ``records`` of each judged record, and the decision on it, in the order of judgement."""
+        """Yield the index and the decision of each judged record, in the order of judgement."""
         rows = self._rows(records)
         for name, value in self.values.items():
             if value is not None and name in rows:
@@ -130,17 +141,19 @@ def _place(record: Record) -> str:
 def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     """Read decisions on relevance from a table in CSV, XLSX or JSON lines, which may be gzipped.
 
-    Each row identifies its record in a column ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``, or in
-    several of them; see `record_finder.Finder`. The decision is in a column ``decision``, ``value``, ``relevant``,
-    ``included`` or ``label``, or in a column named after the codebook's relevance. A decision is 1 or 0, yes or no,
-    or included or excluded; an empty cell means not judged (see `tables.read_tick`). In a table of codings, which
-    has the columns ``label`` and ``value``, rows with other labels than relevance are ignored.
+    Each row identifies its record in one or more of the columns ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` and
+    ``title``; see `record_finder.Finder`. The decision is in a column ``decision``, ``value``, ``relevant``,
+    ``included`` or ``label``, or in a column whose name is ``relevance_key``.
+
+    A decision is ``1``, ``yes`` or ``included`` for relevant, and ``0``, ``no`` or ``excluded`` for irrelevant (see
+    `tables.read_tick`). An empty cell means not judged. In a table of codings, which has the columns ``label`` and
+    ``value``, only the rows on relevance are read.
 
     Raises
     ------
     MechtagError
-        If the file is missing, empty or in a different format; a column is missing; a decision has an unknown
-        value; there are contradictory decisions on a record; or no row is about relevance.
+        If the file is missing, empty or in a different format, or if a column is missing. Also if a decision has an
+        unknown value, if two decisions on a record contradict each other, or if no row is about relevance.
     """
     path = Path(path)
     values: dict[str, Value] = {}

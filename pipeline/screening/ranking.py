@@ -44,8 +44,12 @@ class Target(Row):
     Attributes
     ----------
     rule
-        ``sample`` for the stopping rule in `screening.stopping` that reads a random sample; ``ranked`` for the rule
-        that uses ranked reading only.
+        ``sample`` for the rule `stopping.judge_sample`, which needs a random sample. ``ranked`` for the rule
+        `stopping.judge_ranked`, which needs only ranked reading.
+    recall
+        Proportion of the relevant records that should be found.
+    confidence
+        Probability with which this proportion should be reached.
     """
 
     rule: Rule = "sample"
@@ -62,12 +66,12 @@ class Course(Row):
     Attributes
     ----------
     target
-        Recall, confidence and stopping rule of the last ranking; ``None`` before the first ranking.
+        Recall, confidence and stopping rule of the last ranking. ``None`` before the first ranking.
     read
         Ids of the judged records, in the order of reading.
     sample
-        Ids of the records that were unread when the random sample was drawn, in the order of the sample;
-        ``None`` if no sample has been drawn yet.
+        Ids of all records that were unread when the random sample was drawn, in the order of the sample. ``None`` if no
+        sample has been drawn yet.
     """
 
     target: Target | None = None
@@ -82,12 +86,15 @@ class Ranking:
     Attributes
     ----------
     unread
-        Rows of the records to read, in reading order.
-    labels, scores
-        Decision on each record (1, 0, or NaN if not judged), and score of each record, which is higher for records
-        that are more likely relevant.
+        Indices of the records to read, in reading order.
+    labels
+        Decision on each record: 1 for relevant, 0 for irrelevant, NaN if not judged.
+    scores
+        Score of each record. A higher score means that the record is more likely relevant.
+    course
+        State of the review after this ranking.
     verdict
-        Verdict of the stopping rule; ``None`` until the rule has enough data.
+        Verdict of the stopping rule. ``None`` until the rule has enough data.
     sampling
         Whether ``unread`` is in the order of the random sample, and not in the order of the ranking.
     notes
@@ -105,7 +112,7 @@ class Ranking:
 
 
 def course_path(output: Path) -> Path:
-    """Return the path of the JSON file that stores the state of the review, next to a ranking table.
+    """Return the path of the JSON file that stores the state of the review; it is in the folder of the ranking table.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def course_path(output: Path) -> Path:
 
 
 def read_course(path: Path) -> Course:
-    """Read the state of a review that `write_ranking` stored; return an empty state if there is no such file.
+    """Read the state of a review that `write_ranking` stored, or return an empty state if there is no file at ``path``.
 
     Raises
     ------
@@ -136,7 +143,7 @@ def read_course(path: Path) -> Course:
 def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements | None, relevance_key: str) -> None:
     """Raise `MechtagError` if overwriting ``output`` would delete decisions or notes that are not in ``judgements``.
 
-    An existing file that is not a table of decisions is also an error; a missing file is not.
+    The error is also raised if ``output`` exists but is not a table of decisions.
     """
     if not output.exists():
         return
@@ -169,20 +176,20 @@ def rank(
     Parameters
     ----------
     judgements
-        ``None`` if nothing has been decided yet.
+        Decisions so far, or ``None`` if nothing has been decided yet.
     course
         State of the review after the previous ranking, or an empty state.
     cold
-        Function that returns the scores to use until a record is known to be relevant; by default, scores are the
-        similarity to the definition of relevance.
+        Function that returns the scores of the records as long as no record is known to be relevant. By default, the
+        score is then the similarity of a record to the definition of relevance.
     seed
         Seed of the random sample.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `Judgements.labels` and `stopping.judge_sample`. Also if the sample was drawn
-        from a different set of unread records.
+        For the same reasons as in `Judgements.labels` and `stopping.judge_sample`. Also if the sample was drawn from a
+        different set of unread records.
     """
     check_shares(target.recall, target.confidence)
     records = search.records
@@ -208,24 +215,25 @@ def judge_course(
     Parameters
     ----------
     labels
-        Decision on each record: 1, 0, or NaN if not judged.
+        Decision on each record: 1 for relevant, 0 for irrelevant, NaN if not judged.
     order
-        Rows of the judged records, in the order of reading.
+        Indices of the judged records, in the order of reading.
     sampled
-        Rows of the records in the sample, in the order of the sample; ``None`` if no sample has been drawn yet.
+        Indices of the records in the sample, in the order of the sample. ``None`` if no sample has been drawn yet.
     seed
         Seed of the sample.
     earlier
-        Number of records at the start of ``order`` that were read before new records were added to the review. These
-        early records do not show how many of the records that are unread now are relevant.
+        Number of records at the start of ``order`` that were read before new records were added to the review. The rule
+        estimates the number of unread relevant records from the later records only.
 
     Returns
     -------
     sampled
-        Rows of the sample, which may have been drawn now; ``None`` if the sample is not due yet, or the rule needs no
-        sample.
+        Indices of the records in the sample, which may have been drawn in this call. ``None`` if the sample is not due
+        yet, or if the rule needs no sample.
     verdict
-        Verdict of the stopping rule; ``None`` as long as the rule ``sample`` has no sample.
+        Verdict of the stopping rule. If the rule is ``sample``, the verdict is ``None`` until the sample has been
+        drawn.
     """
     read = labels[order].astype(np.int64)
     if target.rule == "ranked":
@@ -245,8 +253,8 @@ def judge_course(
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
     """Return the indices of judged records in the order in which they were read.
 
-    The records that an earlier ranking stored in ``course`` come first, followed by newly judged records in the order
-    of ``judgements``.
+    Records that an earlier ranking stored in ``course`` come first. Newly judged records follow in the order of
+    ``judgements``.
     """
     if judgements is None:
         return np.array([], dtype=np.int64)
@@ -275,7 +283,7 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
 def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
     """Return the verdict of the stopping rule on the random sample up to its first unread record.
 
-    Only the records before the first unread one are a random sample; later records may have been read out of order.
+    The records before the first unread record are a random sample. Later records may have been read out of order.
     """
     in_sample = labels[drawn]
     gaps = np.flatnonzero(np.isnan(in_sample))
@@ -287,10 +295,10 @@ def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerd
 
 
 def write_ranking(path: Path, ranking: Ranking) -> None:
-    """Write the ranking as a CSV table, and a ``.json`` file with the state and the verdict next to it.
+    """Write the ranking as a CSV table, and the state and the verdict as a ``.json`` file in the same folder.
 
-    Unread records come first, in reading order; judged records follow, in the order in which they were read.
-    Reviewers fill in the table and pass it to the next ranking. If there are notes, the table has a column for them.
+    Unread records come first, in reading order. Judged records follow, in the order in which they were read. Reviewers
+    fill in the table and pass it to the next ranking. If there are notes, the table has a column for them.
     """
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]

@@ -1,4 +1,7 @@
-"""Write and describe the results of replaying a finished review: metrics, and the reading order of each replay."""
+"""Write and describe the results of replaying the screening of a finished review.
+
+The results are metrics, and the reading order of each replay.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
     Returns
     -------
     list of Record, ndarray
-        The records, and the label of each: 1 (relevant) or 0 (irrelevant).
+        The records, and the label of each record: 1 for relevant, 0 for irrelevant.
 
     Raises
     ------
@@ -40,10 +43,10 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Return three metrics of each stopping rule over all replays.
+    """Return three metrics of each stopping rule over all replays, keyed by rule and then by name.
 
-    The metrics are the proportion of replays in which the rule reached the target recall, the mean recall, and the
-    mean work saved.
+    ``reached`` is the proportion of replays in which the rule reached the target recall. ``recall`` and ``work_saved``
+    are means over all replays.
     """
     found: dict[str, dict[str, float]] = {}
     for rule in RULES:
@@ -57,7 +60,7 @@ def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[
 
 
 def replay_files(folder: Path) -> tuple[Path, Path]:
-    """Return the paths of the files that `write_replays` writes: the metrics, and the reading order."""
+    """Return the paths of the files that `write_replays` writes: first the metrics, then the reading order."""
     return folder / "simulation.json", folder / "reading.csv"
 
 
@@ -72,8 +75,10 @@ def write_replays(
 
     Parameters
     ----------
+    labels
+        Label of each record: 1 for relevant, 0 for irrelevant.
     content
-        Metrics to write at the start of ``simulation.json``, before the results of the stopping rules in each replay.
+        Metrics, which are written to ``simulation.json`` before the results of the stopping rules in each replay.
     """
     rows = []
     for number, run in enumerate(replays, start=1):

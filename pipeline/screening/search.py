@@ -1,4 +1,7 @@
-"""Rank the records found by a literature search; the vectors of their texts are cached on disk."""
+"""Rank the records found by a literature search.
+
+Texts are encoded as vectors, which are cached on disk.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class Ranker:
     texts
         Title and abstract of each record.
     vectors : ndarray, shape (n_records, size)
-        Vector of each text from the encoder.
+        Vector of each text, as the encoder returned it.
     """
 
     def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
@@ -55,22 +58,22 @@ class Ranker:
         self._views = (word_weights(texts), _centred(vectors))
 
     def scores(self, labels: Array) -> Array:
-        """Fit the classifiers to the labels so far, and return a score for every record.
+        """Fit the classifiers to the judged records, and return a score for every record.
 
         Parameters
         ----------
         labels : ndarray, shape (n_records,)
-            1 for relevant, 0 for irrelevant, NaN if not judged. Records that are not judged are not used for training.
+            Decision on each record: 1 for relevant, 0 for irrelevant, NaN if not judged.
 
         Returns
         -------
         ndarray, shape (n_records,)
-            Higher means more likely relevant. Only the order is meaningful.
+            A higher score means that the record is more likely relevant. Only the order is meaningful.
 
         Raises
         ------
         MechtagError
-            If no labelled record is relevant, or if no labelled record is irrelevant.
+            If no record was judged relevant, or if no record was judged irrelevant.
         """
         judged = ~np.isnan(labels)
         targets = labels[judged]
@@ -85,12 +88,15 @@ class Ranker:
 
 
 def word_weights(texts: Sequence[str]) -> Any:
-    """Return the BM25 weights of words and pairs of adjacent words as a sparse (n_texts, n_terms) matrix.
+    """Return the BM25 weights of words and of pairs of adjacent words.
 
-    The mean squared length of the rows is 1, as it is for the embeddings of texts. So the same regularisation suits the
-    classifier that learns from words and the one that learns from embeddings.
-    Rows are not scaled to unit length one by one, so that the few words of a record without an abstract do not count
-    more than the words of a full record.
+    The rows are scaled together, so that their mean squared length is 1. They are not scaled one by one, because the
+    few words of a record without an abstract would then count more than the words of a full record.
+
+    Returns
+    -------
+    sparse matrix, shape (n_texts, n_terms)
+        Weight of each term in each text.
     """
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer
@@ -108,6 +114,7 @@ def word_weights(texts: Sequence[str]) -> Any:
     holders = np.bincount(counts.indices, minlength=counts.shape[1])
     rarity = np.log1p((len(texts) - holders + 0.5) / (holders + 0.5))
     data = saturated * rarity[counts.indices]
+    # As for embeddings, the mean squared length is 1, so the same regularisation suits the classifiers on both.
     data /= np.sqrt(np.square(data).sum() / len(texts))
     return csr_matrix((data, counts.indices, counts.indptr), shape=counts.shape)
 
@@ -120,9 +127,10 @@ def _centred(vectors: Vectors) -> Array:
 
 
 def _weights(targets: Array) -> Array:
-    """Return the weight of each relevant (1) or irrelevant (0) example, for fitting the classifiers of a `Ranker`.
+    """Return the weight of each example for fitting the classifiers of a `Ranker`.
 
-    The total weight of irrelevant examples is a fixed fraction of the total weight of relevant examples.
+    ``targets`` contains 1 for a relevant and 0 for an irrelevant example. The total weight of irrelevant examples is a
+    fixed fraction of the total weight of relevant examples.
     """
     relevant = targets == 1
     weights = np.where(relevant, 1.0, relevant.sum() / (_BALANCE * (~relevant).sum()))
@@ -141,7 +149,7 @@ def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -
 
 
 def _standardised(scores: Array, unread: NDArray[np.bool_]) -> Array:
-    """Standardise scores over unread records (mean 0, standard deviation 1), so that different scores can be added."""
+    """Scale scores to mean 0 and standard deviation 1 over unread records, so that different scores can be added."""
     base = scores[unread] if unread.any() else scores
     scaled: Array = (scores - base.mean()) / max(float(base.std()), 1e-12)
     return scaled
@@ -187,22 +195,22 @@ def encode_cached(
     path: Path | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Return the vectors of texts; reuse vectors in the file ``path``, and add new vectors to the file.
+    """Return the vectors of texts; vectors in the file ``path`` are reused, and new vectors are added to the file.
 
     Parameters
     ----------
     load_encoder
-        Function that loads the encoder; called only if there is something to encode.
+        Function that loads the encoder. It is called only if there is something to encode.
     encoder_id
-        Identifier of the encoder's weights and everything else that affects a vector; vectors with a different
-        identifier are discarded.
+        Identifier of everything that affects a vector, such as the weights of the encoder. Cached vectors with a
+        different identifier are discarded.
     texts
         Texts to encode, at least one.
     path
-        File of cached vectors; ``None`` to use no cache. The file is saved every few hundred texts, so that an
+        File of cached vectors, or ``None`` to use no cache. The file is saved every few hundred texts, so an
         interrupted run resumes from the last save. A damaged file is replaced.
     on_progress
-        Called with the number of texts encoded since the last call.
+        Function that is called with the number of texts encoded since the last call.
 
     Returns
     -------
@@ -235,10 +243,10 @@ class Search:
     ----------
     texts
         Title and abstract of each record.
-    vectors
-        Vector of each text, shape (n_records, size).
-    definition
-        Vector of the codebook's definition of relevance, shape (size,).
+    vectors : ndarray, shape (n_records, size)
+        Vector of each text.
+    definition : ndarray, shape (size,)
+        Vector of the codebook's definition of relevance.
     """
 
     records: Sequence[Record]
@@ -256,11 +264,16 @@ class Search:
 
         Parameters
         ----------
-        labels
-            Decisions, shape (n_records,): 1, 0, or NaN if not judged.
+        labels : ndarray, shape (n_records,)
+            Decision on each record: 1 for relevant, 0 for irrelevant, NaN if not judged.
         cold
-            Function that returns the scores to use until a record is known to be relevant; by default, scores
-            are the similarity to the definition of relevance.
+            Function that returns the scores as long as no record is known to be relevant. By default, the score is then
+            the similarity of a record to the definition of relevance.
+
+        Returns
+        -------
+        ndarray, shape (n_records,)
+            A higher score means that the record is more likely relevant.
         """
         relevant = labels == 1
         if relevant.any() and (labels == 0).any():
@@ -279,12 +292,14 @@ def load_search(
     cache: Path | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Search:
-    """Prepare records for ranking by encoding their texts; vectors are cached in the file ``cache``.
+    """Prepare records for ranking by encoding their texts as vectors.
 
     Parameters
     ----------
     definition
         Definition of relevance in the codebook.
+    cache
+        File of cached vectors, or ``None`` to use no cache; see `encode_cached`.
 
     Raises
     ------
@@ -303,10 +318,10 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Return a function that scores records by the relevance that the trained model in ``folder`` predicts.
+    """Return a function that scores records by the relevance that a trained model predicts.
 
-    It can be passed to `Search.scores` as ``cold``. When called, it loads the model, and raises the same errors as
-    `model_folder.load_model`.
+    The function can be passed to `Search.scores` as ``cold``. When it is called, it loads the model in ``folder``, and
+    raises the same errors as `model_folder.load_model`.
     """
 
     def scores() -> Array:

@@ -1,4 +1,4 @@
-"""Replay the screening of a finished review, to measure its reading order and the effect of stopping rules."""
+"""Replay the screening of a finished review, to measure the reading order and the effect of stopping rules."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ from mechtag.pipeline.screening.stopping import (
 
 @dataclass(frozen=True)
 class Figures:
-    """Metrics of one reading order, as proportions; those of work saved and of extra records found can be negative.
+    """Metrics of one reading order, as proportions.
+
+    Work saved over sampling and the number of extra relevant records found can be negative.
 
     Attributes
     ----------
     loss
-        Area between the best possible recall curve and the curve of this order, divided by the area between
-        the best and the worst curves: 0 is best, 1 is worst, and random order is about 0.5.
+        Area between the recall curves of the best possible order and of this order, divided by the area between the
+        curves of the best and the worst order. 0 is best, 1 is worst, and a random order has about 0.5.
     wss_95, wss_100
-        Work saved over sampling at a recall of 95% and 100%; see `work_saved`.
+        Work saved over sampling at a recall of 95% and of 100%; see `work_saved`.
     mean_time_to_discovery
-        Mean position of the relevant records in the order, as a proportion of all records.
+        Mean position of the relevant records in the order, as a proportion of the number of records.
     recall_10
         Recall when 10% of the records have been read.
     erf_10
-        Extra relevant records found: the number of relevant records in the first 10% of the order, minus the number
-        expected in a random order, as a proportion of all relevant records.
+        Extra relevant records found when 10% of the records have been read; see `extra_found`.
     """
 
     loss: float
@@ -63,13 +64,13 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
-    """Return the loss of a reading order: the normalised area between its recall curve and the best possible one.
+    """Return the loss of a reading order: the normalised area between its recall curve and the best possible curve.
 
-    The result is the same as that of ``asreview.metrics.loss``.
+    The result equals ``asreview.metrics.loss``.
 
-    Let N be the number of records, R the number of relevant records, and c the sum, over all positions in the order, of
-    the number of relevant records found up to this position. Then c = R (N - (R - 1) / 2) for the best order and c = R
-    (R + 1) / 2 for the worst order; the difference is R (N - R).
+    Let N be the number of records and R the number of relevant records. For each position, count the relevant records
+    found up to this position, and let c be the sum of these counts. The best order has c = R (N - (R - 1) / 2), and the
+    worst order has c = R (R + 1) / 2. The difference is R (N - R).
     """
     read = _checked(labels)
     records, relevant = len(read), int(read.sum())
@@ -80,10 +81,10 @@ def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
 def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> float:
     """Return the work saved over sampling (WSS) of a reading order at a given recall.
 
-    This is the proportion of records that are unread when the recall is reached, minus ``1 - recall``.
+    This is the proportion of records that are unread when the recall is reached, minus ``1 - recall``. The recall is
+    reached at the first record at which the proportion of relevant records found is at least ``recall``.
 
-    The metric was introduced by Cohen et al. (2006), doi:10.1197/jamia.M1929. The recall is reached at the
-    first record at which the proportion of relevant records found is at least ``recall``.
+    The metric was introduced by Cohen et al. (2006), doi:10.1197/jamia.M1929.
     """
     read = _checked(labels)
     needed = math.ceil(recall * int(read.sum()) - 1e-9)
@@ -94,9 +95,11 @@ def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> floa
 def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> float:
     """Return the extra relevant records found (ERF) when the proportion ``share`` of the records has been read.
 
-    ERF is the number of relevant records found in excess of a random order, as a proportion of all relevant records.
-    As in ASReview insights, the number found in random order grows linearly from 0 at the first record to all at the
-    last record, and is rounded to whole records.
+    ERF is the number of relevant records found, minus the number found in a random order, as a proportion of all
+    relevant records.
+
+    As in ASReview insights, the number found in a random order is not simulated. It grows linearly from 0 at the first
+    record to all relevant records at the last record, and is rounded.
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))
@@ -136,7 +139,10 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
 
 
 def summary(readings: Sequence[Sequence[int] | NDArray[np.int64]]) -> dict[str, dict[str, float]]:
-    """Return the mean, minimum and maximum of each metric over several replays of one review."""
+    """Return the mean, minimum and maximum of each metric over several replays of one review.
+
+    The result is keyed by metric and then by ``mean``, ``min`` or ``max``.
+    """
     figures = [asdict(screening_figures(labels)) for labels in readings]
     return {
         name: {
@@ -153,22 +159,26 @@ Order = NDArray[np.int64]
 
 
 class Scorer(Protocol):
-    """Interface of the rankers whose reading order can be replayed, such as `screening.search.Ranker`."""
+    """Interface of a ranker whose reading order can be replayed, such as `screening.search.Ranker`."""
 
     def scores(self, labels: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a score for every record, higher for records that are more likely relevant."""
+        """Return a score for every record; a higher score means that the record is more likely relevant."""
         ...
 
 
 def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
-    """Draw one relevant and one irrelevant record that the reviewer is assumed to know beforehand.
+    """Compute the metrics of a reading order.
 
-    Return their indices in ``labels``.
+    Parameters
+    ----------
+    labels
+        Label of each record in reading order: 1 for relevant, 0 for irrelevant. Records that were known beforehand are
+        left out.
 
     Raises
     ------
     MechtagError
-        If there are fewer than two relevant or fewer than two irrelevant records.
+        If any label is neither 1 nor 0, if no label is 1, or if no label is 0.
     """
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if min(len(relevant), len(irrelevant)) < 2:
@@ -187,23 +197,23 @@ def reading_order(
     batch: int = 1,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Order:
-    """Return the reading order of a reviewer who follows a ranker that is retrained after each batch.
+    """Return the order in which a reviewer reads the records if a ranker is fitted again after each batch.
 
     Parameters
     ----------
-    labels
-        Label of each record, 1 or 0, shape (n_records,).
+    labels : ndarray, shape (n_records,)
+        Label of each record: 1 for relevant, 0 for irrelevant.
     priors
-        Rows that are known beforehand, at least one of each label.
+        Indices of the records that are known beforehand, at least one of each label.
     batch
         Number of records read between two rankings.
     on_progress
-        Called with the number of relevant records found since the last call.
+        Function that is called with the number of relevant records found since the last call.
 
     Returns
     -------
     ndarray, shape (n_records,)
-        Each row once, starting with the priors. Once all relevant records are found, the remaining records
+        Index of each record, starting with the priors. Once all relevant records are found, the remaining records
         follow in the order of the last ranking.
     """
     known = np.full(len(labels), np.nan)
@@ -224,7 +234,7 @@ def reading_order(
 def rank_unread(scores: NDArray[np.float64], known: NDArray[np.float64]) -> Order:
     """Return the indices of the records whose label is not known (NaN), in order of decreasing score.
 
-    Records with equal scores stay in the order of ``scores``.
+    Records with equal scores keep their order.
     """
     unread = np.flatnonzero(np.isnan(known))
     return unread[np.argsort(-scores[unread], kind="stable")]
@@ -237,11 +247,11 @@ class Stopped:
     Attributes
     ----------
     read
-        Number of records read when reading stopped, including those known beforehand.
+        Number of records that were read before reading stopped, including records known beforehand.
     recall
-        Proportion of the relevant records that were found when reading stopped.
+        Proportion of the relevant records that were found before reading stopped.
     work_saved
-        Proportion of the records that were left unread.
+        Proportion of all records that were left unread.
     """
 
     read: int
@@ -261,14 +271,16 @@ def stop_by_sample(
     confidence: float,
     bound: Bound = bound_of_any_look,
 ) -> Stopped:
-    """Replay the rule `stopping.judge_sample`: read by rank, then read a random sample until the rule says stop.
+    """Replay the rule `stopping.judge_sample`.
+
+    Records are first read in ranked order. Then a random sample is read until the rule allows stopping.
 
     Parameters
     ----------
     labels
-        Label of each record, 1 (relevant) or 0 (irrelevant), in the order of ranked reading.
+        Label of each record in the order of ranked reading: 1 for relevant, 0 for irrelevant.
     bound
-        Function that returns the upper bound on the number of relevant records among the records from which the sample
+        Function that returns an upper bound on the number of relevant records among the records from which the sample
         is drawn.
     """
     due = sample_due(labels, len(labels))
@@ -291,12 +303,12 @@ def stop_by_sample(
 
 
 def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped:
-    """Return where reading by rank would stop if the rule `stopping.judge_ranked` were applied after each record.
+    """Replay the rule `stopping.judge_ranked`, applied after each record in the order of ranked reading.
 
     Parameters
     ----------
     labels
-        Label of each record, 1 (relevant) or 0 (irrelevant), in the order of ranked reading.
+        Label of each record in the order of ranked reading: 1 for relevant, 0 for irrelevant.
     """
     check_shares(recall, confidence)
     finds = np.flatnonzero(labels) + 1
@@ -321,11 +333,11 @@ class Replay:
     Attributes
     ----------
     order
-        Row numbers of the records in reading order; the records whose labels were known beforehand come first.
+        Indices of the records in reading order. The records that were known beforehand come first.
     priors
-        Number of records whose labels were known beforehand.
+        Number of records that were known beforehand.
     stops
-        Where each stopping rule (``sample`` or ``ranked``) would have stopped, keyed by its name.
+        Result of each stopping rule, keyed by its name (``sample`` or ``ranked``).
     """
 
     order: Order
@@ -344,14 +356,14 @@ def replay(
     seed: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Replay]:
-    """Replay a review several times, each time with a different pair of records known beforehand.
+    """Replay a review several times, each time with a new random pair of records that are known beforehand.
 
     Parameters
     ----------
     seed
-        Replay number r uses a random generator seeded with (seed, r).
+        Seed of the random generators. Replay number r uses a generator with the seed (``seed``, r).
     on_progress
-        Called with the number of relevant records found since the last call.
+        Function that is called with the number of relevant records found since the last call.
     """
     check_shares(recall, confidence)
     replays = []

@@ -53,7 +53,11 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per JSON object in a list, as `read_items` does, and add a note on unread fields."""
+    """Yield one entry per JSON object in a list, as `read_items` does.
+
+    After the last entry, a note on unread fields is added to ``source.notes`` if abstracts, authors or years were not
+    found.
+    """
     names: dict[str, None] = {}
     for entry in read_items(source):
         if not entry.fault:
@@ -142,12 +146,12 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
 
 
 def _document_end(text: str, place: int, depth: int) -> int:
-    """Return the position where a JSON document ends.
+    """Return the position where a JSON document ends, or ``place`` if the end of the document is damaged.
 
     Parameters
     ----------
     place
-        Position where the document's list of records ends; it is returned if the end of the document is damaged.
+        Position where the document's list of records ends.
     depth
         Number of JSON objects that enclose the list.
     """
@@ -162,9 +166,9 @@ def _document_end(text: str, place: int, depth: int) -> int:
 
 
 def _next_list(text: str, place: int) -> int:
-    """Return the position of the first record in the next JSON document after ``place``; 0 if there is none.
+    """Return the position of the first record in the next JSON document, or 0 if no further document follows ``place``.
 
-    Only documents that contain a list of records count.
+    Documents without a list of records are skipped.
     """
     for end in _DOCUMENT_END.finditer(text, place):
         if opened := _WRAPPED.match(text, end.end()):
@@ -196,8 +200,8 @@ def _refuse_deep(item: Any) -> None:
 def _next_item(text: str, place: int) -> int:
     """Return the position where the next item of a JSON list starts, after a broken item at ``place``.
 
-    If there is no further item, the result is the end of the text. All items are assumed to have the same first key;
-    objects nested in items have different first keys.
+    All items of the list are assumed to have the same first key, which nested objects do not have. If no further item
+    follows, the result is the end of the text.
     """
     opened = _FIRST_NAME.match(text, place)
     begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)
@@ -224,7 +228,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return the value of a CSL variable as text; join the items of lists, which Crossref uses for titles."""
+    """Return the value of a CSL variable as text; the items of a list, such as Crossref's titles, are joined."""
     if isinstance(value, list):
         return "; ".join(filter(None, map(_text, value)))
     return "" if value is None or isinstance(value, dict | bool) else str(value)
@@ -240,7 +244,7 @@ def _name(author: Any) -> str:
 
 
 def _date(value: Any) -> str:
-    """Return the year of a CSL date as text; the parts of the date may be numbers or strings."""
+    """Return the year of a CSL date as text."""
     if not isinstance(value, dict):
         return _text(value)
     parts = value.get("date-parts")

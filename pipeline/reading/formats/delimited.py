@@ -40,7 +40,8 @@ _JOINED = (
 def header(source: Source) -> Header:
     """Return the header of a table.
 
-    The delimiter is the one that yields the most known column names or, if tied, the most columns.
+    The delimiter that yields the most known column names is used. If several delimiters yield the same number of known
+    names, the delimiter that yields the most columns is used.
     """
     return find_dialect(source, find_header, attributes, is_header)
 
@@ -48,7 +49,7 @@ def header(source: Source) -> Header:
 def has_titles(source: Source) -> bool:
     """Return whether a table has a column of titles.
 
-    If it has several columns, mechtag must also recognise the name of a second one.
+    In a table with several columns, at least one other column name must be known, too.
     """
     names = header(source).names
     known = attributes(names)
@@ -73,12 +74,14 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per row, without empty cells; the file may contain several tables with different headers.
+    """Yield one entry per row, without empty cells.
+
+    The file may contain several tables with different headers.
 
     Raises
     ------
     MechtagError
-        If the table has no column of titles.
+        If the first table has no column of titles.
     """
     start, end, names, delimiter = header(source)
     require_titles(source, names)
@@ -135,7 +138,8 @@ def read(source: Source) -> Iterator[Entry]:
 def _row_above(line: str, delimiter: str) -> list[str]:
     """Split a line above the header into cells, at the delimiter that yields the most cells.
 
-    The line may belong to a different table, whose delimiter need not be ``delimiter``.
+    ``delimiter`` is the delimiter of the table. The line may have a different delimiter, because it may belong to a
+    different table.
     """
     # A delimiter before a space is more often a part of the text.
     others = ([cell for cell in cells_of(line, each) if cell[:1] != " "] for each in DELIMITERS if each != delimiter)
@@ -145,7 +149,7 @@ def _row_above(line: str, delimiter: str) -> list[str]:
 def _joined(names: Sequence[str]) -> str:
     """Return a note if the header seems to contain cells of the first row, otherwise ``""``.
 
-    Such a header occurs in files that lack the line end after the header.
+    A file has such a header if the line end after the header is missing.
     """
     joined = any(len(name) > _LONGEST_NAME or _VALUE.search(name) or _ends_in_cell(name) for name in names)
     return _JOINED if joined else ""
@@ -159,7 +163,7 @@ def _ends_in_cell(name: str) -> bool:
 
 
 def _next_table(line: str, delimiter: str, width: int) -> Table | None:
-    """Return the table whose header is on a line; ``None`` if the line contains no header.
+    """Return the table whose header is on a line, or ``None`` if the line contains no header.
 
     The last row of the previous table may precede the header on the same line.
     """
@@ -182,7 +186,10 @@ def _next_table(line: str, delimiter: str, width: int) -> Table | None:
 
 
 def _is_name(cell: str, start: int = 0) -> bool:
-    """Return whether a cell, from position ``start`` on, is a known column name; the name may be in quotation marks."""
+    """Return whether a cell is a known column name, with or without quotation marks.
+
+    Only the part of the cell from position ``start`` on is examined.
+    """
     name = cell[start:].removeprefix("\ufeff")
     name = name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
     within = start == 0 or not cell[start - 1].isspace()

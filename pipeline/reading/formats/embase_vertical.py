@@ -1,4 +1,4 @@
-"""Read Embase's vertical CSV, in which each row contains one field, and a record consists of several rows.
+"""Read Embase's vertical CSV, in which each row contains one field of a record.
 
     "TITLE","Sharing the lead"
     "AUTHOR NAMES","Marchetti L.","O'Neill P.J."
@@ -23,12 +23,12 @@ _NAME = re.compile(r"[A-Z][A-Za-z /()-]{1,60}")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether the lines of a file start with field names in capitals, and the row TITLE contains a title."""
+    """Return whether a file has a row TITLE with a title, and another row that starts with a field name of Embase."""
     return bool(_TITLE.search(source.head) and _OTHER.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; skip the search strategy above the first record.
+    """Yield one entry per record; the search strategy above the first record is skipped.
 
     A new record starts at each row TITLE, and where a field name recurs.
     """
@@ -72,7 +72,10 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map Embase's fields to attributes of a record; the field names are the same as in Embase's tables."""
+    """Map Embase's fields to attributes of a record.
+
+    The field names are the column names of Embase's ordinary tables.
+    """
     return columns.clean([(name, "; ".join(value) if isinstance(value, list) else value) for name, value in fields])
 
 

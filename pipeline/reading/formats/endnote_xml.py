@@ -16,7 +16,7 @@ _PMID = re.compile(r"(?:ncbi\.nlm\.nih\.gov/(?:m/)?(?:pubmed/)?|\bPMID:?\s*)(\d{
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file contains a record element with child elements that EndNote uses."""
+    """Return whether a file contains a <record> element with child elements that EndNote uses."""
     return bool(_RECORD.search(source.head) and _TELLTALE.search(source.head))
 
 

@@ -1,6 +1,6 @@
-"""Read EndNote's import format (.enw), which has lines such as '%A name' and was first used by the program 'refer'.
+"""Read EndNote's import format (.enw), which has lines such as '%A name'.
 
-No library on PyPI reads this format.
+The program 'refer' was the first to use this format. No library on PyPI reads it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; a record starts at its type (%0).
+    """Yield one entry per record; a record starts at the line with its type (%0).
 
-    If the type is missing, the record starts after an empty line, and a note reports that the type is missing.
+    If this line is missing, the record starts after an empty line, and a note reports that the line is missing.
     """
     return numbered(_drafts(source), ("%T",))
 

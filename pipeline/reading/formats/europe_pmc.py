@@ -56,9 +56,9 @@ def _clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Convert an XML element to the form of Europe PMC's JSON.
+    """Convert an XML element to the structure of Europe PMC's JSON.
 
-    Attributes are omitted, and only the values of repeated elements become lists.
+    Attributes are left out. Only repeated elements become lists.
     """
     if isinstance(value, list):
         found = [_unwrapped(one) for one in value]

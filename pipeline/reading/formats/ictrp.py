@@ -29,7 +29,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the elements of a trial to attributes of a record; prefer the public title to the scientific title."""
+    """Map the elements of a trial to attributes of a record; the public title is preferred to the scientific title."""
     values = [(name.lower(), value) for name, value in fields]
     return {
         "title": markup.text(values, "public_title") or markup.text(values, "scientific_title"),

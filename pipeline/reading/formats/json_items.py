@@ -15,15 +15,17 @@ _PMID = re.compile(r"(\d{1,9})/?\s*$")
 
 
 def json_format(name: str, sign: str, map_item: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Format:
-    """Return the `Format` of JSON files from a bibliographic service, which are recognised by a pattern in the file.
+    """Return the `Format` of JSON files from one bibliographic service.
 
     Parameters
     ----------
+    name
+        Name of the format.
     sign
-        Pattern that only files of this service contain.
+        Regular expression that matches only files of this service.
     map_item
-        Function that maps a JSON object to attributes of a record. Attributes that it leaves out or empty are read as
-        in CSL-JSON.
+        Function that maps a JSON object to attributes of a record. If the function leaves an attribute out or empty,
+        the attribute is read as in CSL-JSON.
     """
     pattern = re.compile(sign)
 
@@ -41,16 +43,16 @@ def json_format(name: str, sign: str, map_item: Callable[[Mapping[str, Any]], Ma
 
 
 def at(item: Any, *path: str) -> Any:
-    """Return the value at a path of names in nested JSON objects, or ``None`` if there is none."""
+    """Return the value at a path of names in nested JSON objects, or ``None`` if there is no such value."""
     for name in path:
         item = item.get(name) if isinstance(item, dict) else None
     return item
 
 
 def text(item: Any, *path: str) -> str:
-    """Return the text at a path of names in nested JSON objects, or ``""`` if there is none.
+    """Return the text at a path of names in nested JSON objects, or ``""`` if there is no such text.
 
-    The texts of a list are joined by semicolons.
+    If the value is a list, its texts are joined by semicolons.
     """
     value = at(item, *path)
     if isinstance(value, list):
@@ -61,20 +63,24 @@ def text(item: Any, *path: str) -> str:
 def many(item: Any, *path: str) -> list[Any]:
     """Return the list at a path of names in nested JSON objects.
 
-    A single value is returned as a list of one item. If the value is missing or empty, the list is empty.
+    If the value is not a list, a list of this one value is returned. If the value is missing or empty, the list is
+    empty.
     """
     value = at(item, *path)
     return value if isinstance(value, list) else [] if value in (None, "") else [value]
 
 
 def person(author: Any, family: str, given: str) -> str:
-    """Return 'Family, Given' from two fields of an author, or the author's full name if there is no family name."""
+    """Return 'Family, Given' from two fields of an author; if there is no family name, return the author's full name.
+
+    ``family`` and ``given`` are the names of the two fields.
+    """
     if last := text(author, family):
         return ", ".join(filter(None, (last, text(author, given))))
     return family_first(text(author, "name") or text(author, "collective_name") or text(author))
 
 
 def pmid_of(value: str) -> str | None:
-    """Return the PubMed id at the end of a text, such as a URL; ``None`` if there is none."""
+    """Return the PubMed id at the end of a text such as a URL, or ``None`` if the text does not end in a PubMed id."""
     found = _PMID.search(value)
     return found[1] if found else None

@@ -1,7 +1,7 @@
 """Read PubMed's tagged format (.nbib, .txt), https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
 
-Bio.Medline is not used: it reports neither line numbers nor the order of tags, drops everything
-before the first PubMed id, and requires all of Biopython. Tests compare with it.
+Bio.Medline is not used. It reports neither line numbers nor the order of tags, drops everything before the first PubMed
+id, and requires all of Biopython. Tests compare with it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SOURCE_YEAR = re.compile(r"\. (\d{4})\b")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a line that starts a record with its PubMed id, or that starts a record of ERIC."""
+    """Return whether a file has a line that starts a record from PubMed or ERIC."""
     found = _START.search(source.head)
     # RIS may have the PubMed id in front of TY.
     return bool(found) and not _RIS.match(source.head, found.end() if found else 0)
@@ -37,8 +37,8 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record.
 
-    A record starts at a PubMed id (tag PMID), at the tag of another identifier after an empty line, or where the tag
-    OWN recurs.
+    A record starts at a PubMed id (tag PMID), or where the tag OWN recurs. It also starts if the tag of another
+    identifier follows an empty line.
     """
     return numbered(_drafts(source), ("TI",))
 
@@ -75,7 +75,10 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of a MEDLINE record to attributes of `records.Record`; prefer full names of authors to initials."""
+    """Map the tags of a MEDLINE record to attributes of `records.Record`.
+
+    Full names of authors are preferred to names with initials.
+    """
     values = by_tag(fields)
     titles = [title for title in values.get("TI", ()) if not _NOT_AVAILABLE.fullmatch(title)]
     # The DOI at the end of the source line is ignored, because it may belong to a comment on the article.
@@ -104,7 +107,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _authors(fields: Sequence[tuple[str, Any]]) -> list[str]:
-    """Return the authors in file order: full names, groups, and short names of authors whose full name is missing."""
+    """Return the authors in file order: full names and groups, and the short name of an author without a full name."""
     names: list[str] = []
     full = False
     for tag, value in fields:

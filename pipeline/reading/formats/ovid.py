@@ -1,6 +1,7 @@
-"""Read Ovid's labelled text (.cgi, .txt): records start with '<1>' and have full field names and indented values.
+"""Read Ovid's labelled text (.cgi, .txt).
 
-No library reads this format.
+A record starts with a number such as '<1>'. Field names are not abbreviated, and values are indented. No library reads
+this format.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _KEYWORDS = (
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a record number that is followed by a field name and an indented value."""
+    """Return whether a file has a record number, followed by a field name and an indented value."""
     return bool(_START.search(source.head))
 
 
@@ -100,16 +101,16 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
-    """Return the last year in the source field; if it has none, the last year in the status or date of publication.
+    """Return the last year in the source field, or ``None`` if no year is found.
 
-    Ovid writes the year in the latter fields if an article is not printed yet. The result is ``None`` if no field
-    contains a year.
+    Ovid writes the year of an article that is not printed yet in the status or the date of publication. These are
+    searched if the source field has no year.
     """
     return last_year(source) or last_year(first(values, "status", "date of publication") or "")
 
 
 def last_year(text: str) -> str | None:
-    """Return the year that occurs last in a text, or ``None`` if the text contains no year."""
+    """Return the last year in a text, or ``None`` if the text contains no year."""
     return next(reversed(_YEAR.findall(text)), None)
 
 

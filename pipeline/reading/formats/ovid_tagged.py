@@ -1,6 +1,7 @@
-"""Read Ovid's tagged text ('Reprint/Medlars'): records start with '<1. >' and have lines with a two-letter tag.
+"""Read Ovid's tagged text ('Reprint/Medlars').
 
-No library on PyPI reads this format.
+A record starts with a number such as '<1. >', and each field starts with a tag of two letters. No library on PyPI reads
+this format.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _KEYWORDS = ("KW", "KP", "ID", "MH", "SH", "HW")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a record number that is followed by a tag, or a line that names Ovid as the vendor."""
+    """Return whether a file has a record number followed by a tag, or a line that names Ovid as the vendor."""
     return bool(_START.search(source.head))
 
 
@@ -56,7 +57,10 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Map the tags of an Ovid record to attributes of `records.Record`; prefer full names of authors to initials."""
+    """Map the tags of an Ovid record to attributes of `records.Record`.
+
+    Full names of authors are preferred to names with initials.
+    """
     values = by_tag(fields)
     source = " ".join((first(values, "SO", "BT") or "").split())
     place = ovid.SOURCE.match(source)

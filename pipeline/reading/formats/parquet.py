@@ -39,8 +39,8 @@ def read(source: Source) -> Iterator[Entry]:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     r"""Map the columns of a Parquet table to attributes of a record; lists remain lists.
 
-    In tables written by mechtag, line ends in an abstract separate paragraphs; in other tables, line ends may merely
-    wrap the text.
+    In an abstract of a table that mechtag wrote, each line end separates two paragraphs. In other tables, a line end
+    may merely wrap the text.
     """
     if _OWN <= {name for name, _ in fields}:
         fields = [(name, _apart(value) if name == "abstract" else value) for name, value in fields]

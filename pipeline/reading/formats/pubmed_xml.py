@@ -15,7 +15,7 @@ _NOT_AVAILABLE = re.compile(r"\[?not available\]?\.?", re.I)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file contains the start of a PubMed record or of a set of such records."""
+    """Return whether a file contains the start of a PubMed record, or of a set of PubMed records."""
     return bool(_RECORD.search(source.head))
 
 
@@ -56,7 +56,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _abstract(article: Any) -> str:
-    """Return the abstract as text, with the headings of its sections as on the PubMed website."""
+    """Return the abstract as text; each section begins with its heading, as on the PubMed website."""
     sections = []
     for part in every(article, "Abstract", "AbstractText"):
         label = part.get("@Label", "") if isinstance(part, dict) else ""
@@ -77,7 +77,7 @@ def _name(author: Any) -> str:
 
 
 def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
-    """Return the DOI of the article, or ``None`` if it has none; DOIs of its references and comments are ignored."""
+    """Return the DOI of an article or book, or ``None`` if it has none; DOIs of references and comments are ignored."""
     ids = [(found, "@EIdType") for place in places for found in every(place, "ELocationID")]
     for data in ("PubmedData", "PubmedBookData"):
         ids += [(found, "@IdType") for found in every(fields, data, "ArticleIdList", "ArticleId")]

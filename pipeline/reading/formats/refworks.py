@@ -1,6 +1,7 @@
-"""Read RefWorks' tagged text, in which a line has two letters, a space and a value, and a record starts with RT.
+"""Read RefWorks' tagged text.
 
-No library on PyPI reads this format.
+Each line has a tag of two letters, a space and a value. A record starts with the tag RT. No library on PyPI reads this
+format.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _START = re.compile(r"^\ufeff?RT[ \t]+[A-Z][A-Za-z, /]+$(?=(?:\n.*){0,60}?\n(?:T
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a line with the type of a reference that is followed by a title or an author."""
+    """Return whether a file has a line with a reference type (tag RT), followed by a title or an author."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; a record starts at RT.
+    """Yield one entry per record; a record starts at the tag RT.
 
-    Tags before the first RT become a record, and a note reports that its RT line is missing.
+    If tags precede the first RT, they become a record, and a note reports that the RT line of this record is missing.
     """
     return numbered(_drafts(source), ("T1",))
 

@@ -1,7 +1,7 @@
 """Read RIS files in the dialects of databases and reference managers.
 
-rispy is not used: it drops everything before TY, joins records if ER is missing, and
-reports neither line numbers nor the order of tags. Tests compare with it.
+rispy is not used. It drops everything before TY, joins records if ER is missing, and reports neither line numbers nor
+the order of tags. Tests compare with it.
 """
 
 from __future__ import annotations
@@ -58,13 +58,16 @@ _CONFERENCES = ("CONF", "CPAPER")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a line that starts a RIS record, or begins with a record that lacks its first line."""
+    """Return whether a file has a line that starts a RIS record, or begins with a record without its first line."""
     head = source.head
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; a record that lacks the first tag (TY) or the last (ER) is kept and gets a note."""
+    """Yield one entry per record.
+
+    A record without the first tag (TY) or the last tag (ER) is kept, and a note reports that the tag is missing.
+    """
     return numbered(_drafts(source), _TITLES)
 
 
@@ -75,7 +78,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def _parts(source: Source) -> Iterator[Draft]:
-    """Yield the parts of a RIS file, which is split before each TY and after each ER."""
+    """Yield the parts into which a RIS file is split before each TY and after each ER."""
     head = source.head
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
@@ -184,7 +187,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
-    """Return the title of the journal, book or proceedings; if there is none, the title of the series or ``None``."""
+    """Return the title of the journal, book, proceedings or series, or ``None`` if there is no such title."""
     proceedings = "C3" if first(values, "TY") in _CONFERENCES else ""
     return first(values, "JF", "T2", "JO", "JA", "J1", "J2", book, proceedings, "SO", "T3")
 
@@ -192,7 +195,7 @@ def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
     """Return the authors in the tags AU and A1, in file order.
 
-    If one tag only repeats authors of the other tag, the authors of the other tag are returned.
+    If all authors in one tag are also in the other tag, only the authors in the other tag are returned.
     """
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):
@@ -203,9 +206,10 @@ def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]])
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
-    """Return the DOI from the tag DO or, if it is missing there, from other tags; ``None`` if no tag contains a DOI.
+    """Return the DOI of a record, or ``None`` if no tag contains a DOI.
 
-    EBSCO writes the DOI to L3; other programs write it to M3, or only as part of a link.
+    The DOI is in the tag DO, unless the program that wrote the file used another tag. EBSCO uses L3. Others use M3, or
+    write the DOI only as part of a link.
     """
     for tag in ("DO", "DI", "L3", "M3"):
         for value in values.get(tag, ()):
@@ -219,9 +223,10 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 
 
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
-    """Return the PubMed id of a record, or ``None`` if it has none.
+    """Return the PubMed id of a record, or ``None`` if the record has none.
 
-    The id is a number marked as a PubMed id, or the number in the tag that the record's database uses for PubMed ids.
+    The id is a number that is marked as a PubMed id. If there is no such number, it is the number in the tag that the
+    record's database uses for PubMed ids.
     """
     if "PMID" in values:
         return values["PMID"][0]

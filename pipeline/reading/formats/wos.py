@@ -1,6 +1,7 @@
-"""Read Web of Science's tagged text ('Plain Text File', .isi, .ciw); its tables are read by `delimited` and `xlsx`.
+"""Read Web of Science's tagged text ('Plain Text File', .isi, .ciw).
 
-No library on PyPI reads this format and keeps line numbers, repeated tags and unknown tags.
+Tables from Web of Science are read by `delimited` and `xlsx`. No library on PyPI reads the tagged text and keeps line
+numbers, repeated tags and unknown tags.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ _MEDLINE = re.compile(r"^MEDLINE:(\d+)$")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has the lines that start a Web of Science export, or a line that starts a record."""
+    """Return whether a file has the first lines of a Web of Science export, or a line that starts a record."""
     return bool(_START.search(source.head))
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record, which extends from PT to ER; a record without ER is kept, and a note reports it."""
+    """Yield one entry per record, which extends from the tag PT to the tag ER.
+
+    A record without ER is kept, and a note reports that ER is missing.
+    """
     return numbered(_drafts(source), ("TI",))
 
 
@@ -62,7 +66,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map the tags of a Web of Science record to attributes of `records.Record`.
 
-    Full names of authors are preferred to initials.
+    Full names of authors are preferred to names with initials.
     """
     values = by_tag(fields)
     medline = _MEDLINE.match(first(values, "UT") or "")

@@ -24,12 +24,14 @@ _ERRORS = frozenset(("#REF!", "#N/A", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", 
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per row, without empty cells, from all visible sheets that have a column of titles.
+    """Yield one entry per row, without empty cells.
+
+    All visible sheets that have a column of titles are read.
 
     Raises
     ------
     MechtagError
-        If the workbook is damaged, would be too large when unpacked, or has no sheet with a column of titles.
+        If the workbook is damaged, or would be too large when unpacked. Also if no sheet has a column of titles.
     """
     sheets = open_sheets(source)
     number = 0
