@@ -66,6 +66,7 @@ def read_log(folder: Path) -> Iterator[dict[str, Any]]:
     MechtagError
         If the folder contains no log, a line is damaged, or an event is missing.
     """
+    # Logs can be long, so only one event of each file is in memory at a time.
     files = [read_lines(path) for path in sorted(folder.glob(EVENTS))]
     place = 0
     for place, row in enumerate(merge(*files, key=lambda row: row["seq"]), start=1):

@@ -1,7 +1,6 @@
 """Predict the codes of the gold papers with naive baselines, and with models trained on all papers but one.
 
-The models are compared with the baselines: `evaluation` scores all these predictions with the same code as the
-predictions of the tagger.
+`evaluation` compares these predictions with the predictions of the tagger, and scores all of them with the same code.
 """
 
 from __future__ import annotations
@@ -86,20 +85,20 @@ def prepare(
     sentences: Sequence[Sentence],
     work: Path | None = None,
 ) -> Bench:
-    """Read the annotations and the gold codes, encode all their texts once, and return both for `run_all`.
+    """Read and encode the coded records and the gold papers, and return them with their codes for `run_all`.
 
     Parameters
     ----------
     records, sentences
-        Records and sentences of the gold papers. Records without a row in the gold table are ignored.
+        Records of the gold papers, and the sentences of these records. Records without a row in the gold table are
+        ignored.
     work
         Folder for checkpoints, from which interrupted fine-tuning resumes.
 
     Raises
     ------
     MechtagError
-        If a file is not valid, if a gold paper is among the coded records, on which the model is trained, or if no gold
-        paper has a record.
+        If a file is not valid, if a gold paper is among the coded records, or if no gold paper has a record.
     """
     coded = coded_documents(read_annotations(settings, codebook.keys, codebook.relevance.key), codebook.keys)
     exemplars = all_exemplars(settings.train, codebook.keys)
@@ -136,7 +135,7 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
     """Return predictions for each gold paper from a model trained on the coded records and all other gold papers.
 
-    Probability curves and thresholds are fitted on the coded records alone, so no gold paper influences them.
+    Probability curves and thresholds are fitted on the coded records only, so no gold paper influences them.
     """
     corpus, settings = bench.corpus, bench.settings
     coded = np.arange(corpus.n_documents) < bench.n_coded
@@ -173,7 +172,7 @@ def prevalence(bench: Bench) -> list[Prediction]:
 
 
 def text_length(bench: Bench) -> list[Prediction]:
-    """Return predictions in which the score of a gold paper is its number of words, the same for every label."""
+    """Return predictions in which the score of a gold paper, for every label, is its number of words."""
     words = [sum(len(unit.split()) for unit in coded.document.units) for coded in bench.documents]
     return _calibrated(bench, np.tile(np.array(words, dtype=float)[:, None], len(bench.codebook.keys)), "text_length")
 
@@ -181,7 +180,7 @@ def text_length(bench: Bench) -> list[Prediction]:
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
     """Return predictions in which the score of a gold paper is its mean cosine similarity to a query.
 
-    The mean is taken over the parts of the title and the sentences. The score is the same for every label.
+    The mean is taken over all parts of the title and the sentences. All labels have the same score.
     """
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
@@ -190,7 +189,7 @@ def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
 def definition_cosine(bench: Bench) -> list[Prediction]:
     """Return predictions in which a gold paper's score for a label is its similarity to the label's definition.
 
-    The similarity is the mean cosine over the parts of the title and the sentences.
+    The similarity is the mean cosine over all parts of the title and the sentences.
     """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)
@@ -227,7 +226,7 @@ def tfidf(bench: Bench) -> list[Prediction]:
 
 
 def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
-    """Return predictions for each gold paper from word-based classifiers trained only on the other gold papers."""
+    """Return predictions for each gold paper from TF-IDF classifiers trained only on the other gold papers."""
     texts = [" ".join(coded.document.units) for coded in bench.gold]
     targets = bench.corpus.document_targets[bench.n_coded :, 1:]
     chances = np.full(targets.shape, HALF)
@@ -246,7 +245,10 @@ def tfidf_leave_one_out(bench: Bench) -> list[Prediction]:
 
 
 def relevance_svm(bench: Bench) -> list[Prediction]:
-    """Return out-of-fold predictions of the relevance of coded records from a linear SVM on TF-IDF features."""
+    """Return predictions of the relevance of coded records, from a linear SVM on TF-IDF features.
+
+    The predictions are out of fold.
+    """
     texts = [" ".join(coded.document.units) for coded in bench.coded]
     relevant = bench.corpus.document_targets[: bench.n_coded, 0]
     fold = bench.fold
@@ -275,7 +277,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return the mean score of each document over the parts of its title and sentences."""
+    """Return the mean score of each document over the parts of its title and its sentences."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 
@@ -292,7 +294,7 @@ def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
     Parameters
     ----------
     scores : ndarray, shape (n_documents, n_labels)
-        Scores of the coded documents, followed by those of the gold papers.
+        Scores of the coded documents, followed by the scores of the gold papers.
     """
     targets, relevant = _relevant_targets(bench)
     chances = np.zeros((len(bench.gold), scores.shape[1]))
@@ -335,9 +337,9 @@ def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, l
     Returns
     -------
     dict
-        Predictions, keyed by the name of the baseline in the metrics file. The baseline that compares papers with a
-        query is omitted if the settings do not contain a query. The SVM for relevance is omitted if all coded records
-        are relevant.
+        Predictions, keyed by the name of the baseline in the metrics file. If the settings contain no query, the
+        baseline that compares papers with a query is omitted. If all coded records are relevant, the SVM for relevance
+        is omitted.
     """
     query = bench.settings.evaluate.baseline_query
     made = {

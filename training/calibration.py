@@ -28,30 +28,37 @@ def fit_calibration(
 ) -> Calibration:
     """Fit probability curves, thresholds and decision bounds to out-of-fold scores and human codes.
 
-    The threshold for relevance keeps at least the proportion ``relevance_recall`` of the relevant records, or all of
-    them if no record is irrelevant. The threshold for a label has the highest F1 over all judged records, where
-    irrelevant records count as negative. Labels with too few positives or negatives share one curve and one threshold,
-    which are fitted on all labels together. If no label was judged, the labels use the curve of
+    Each column of ``scores`` has one probability curve. Labels with too few positives or negatives share one curve,
+    which is fitted on all labels together. If no label was judged, the labels use the curve of
     `definitions_calibration`.
 
-    `refer_band` sets the bounds between which a record needs review:
+    The threshold for relevance keeps at least the proportion ``settings.relevance_recall`` of the relevant records. If
+    all records are relevant, it keeps all of them. The threshold for a label has the highest F1 over all judged
+    records, where irrelevant records count as negative. Labels with too few positives or negatives share one threshold,
+    which is fitted on all labels together.
 
-    - For relevance, "yes" and "no" must reach the precision ``relevance_precision`` on the relevant and hard records of
-      each set that has enough hard records, because on easy records any "yes" would look right. If no set has enough
-      hard records, they must reach it on all records. In addition, "no" may lose at most the proportion
-      ``relevance_loss`` of the relevant records; see `safe_no`.
-    - All labels share one pair of bounds, because a probability means the same for each label, and a single label has
-      too few cases. The precision of "yes" is measured on the records of all these sets together, but that of "no" on
-      relevant records only: irrelevant records rarely have a label, so "no" is almost always right for them.
+    Records with a probability between two bounds need review. `refer_band` sets these bounds.
+
+    - For relevance, "yes" and "no" must reach the precision ``settings.relevance_precision`` in each set that has
+    enough
+      hard records. The precision is measured on the relevant and the hard records of the set. If no set has enough hard
+      records, the precision is measured on all records. In addition, "no" may lose at most the proportion
+      ``settings.relevance_loss`` of the relevant records; see `safe_no`.
+    - All labels share one pair of bounds. The precision of "yes" is measured on all records on which the precision of
+      relevance is measured. The precision of "no" is measured on relevant records only, because "no" is almost always
+      right for irrelevant records.
 
     Parameters
     ----------
-    scores, targets : ndarray, shape (n_documents, 1 + n_labels)
-        Out-of-fold scores, and human codes (1 or 0). A code is NaN if the label was not judged.
+    scores : ndarray, shape (n_documents, 1 + n_labels)
+        Out-of-fold scores. The first column is relevance.
+    targets : ndarray, shape (n_documents, 1 + n_labels)
+        Human codes: 1, 0, or NaN for not judged. The first column is relevance.
     hard : ndarray of bool, shape (n_documents,), optional
-        Whether each record is irrelevant but easily mistaken for a relevant one; by default, none is.
+        Whether each record is hard: irrelevant, but easily mistaken for a relevant record. By default, no record is
+        hard.
     source : ndarray of int, shape (n_documents,), optional
-        Number of the set that each record belongs to; by default, all belong to the same set.
+        Number of the set that each record belongs to. By default, all records belong to the same set.
     """
     if not len(targets):
         return definitions_calibration(targets.shape[1] - 1)
@@ -81,6 +88,7 @@ def fit_calibration(
             threshold[column] = f1_threshold(chances[rows, column], coded[rows, column])
 
     low, high = np.zeros(n_columns), np.zeros(n_columns)
+    # On easy records, any "yes" would look right.
     judged_on = _judged_on(relevant, hard, source)
     bands = [refer_band(chances[rows, 0], coded[rows, 0], settings.relevance_precision) for rows in judged_on]
     low[0] = min(safe_no(chances[relevant, 0], settings.relevance_loss), *(band[0] for band in bands))
@@ -90,6 +98,7 @@ def fit_calibration(
         cells = known[rows, 1:]
         return refer_band(chances[rows, 1:][cells], coded[rows, 1:][cells], settings.decided_precision)
 
+    # Labels share bounds, because a probability means the same for each label, and a single label has too few cases.
     low[1:], high[1:] = label_band(relevant)[0], label_band(np.logical_or.reduce(judged_on))[1]
     return Calibration(slope, intercept, threshold, np.minimum(low, threshold), np.maximum(high, threshold))
 
@@ -100,7 +109,7 @@ _DEFINITIONS_CURVE = (1.3, -3.6)
 
 
 def definitions_calibration(n_labels: int) -> Calibration:
-    """Return the calibration of a model without coded records, which leaves every decision to people."""
+    """Return the calibration of a model without coded records, with which every decision needs review."""
     slope, intercept = _DEFINITIONS_CURVE
     return Calibration(
         # The score for relevance is already its log odds; see `features.Definitions.relevance_weights`.
@@ -115,9 +124,9 @@ def definitions_calibration(n_labels: int) -> Calibration:
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
     """Return masks of the records on which the precision of decisions on relevance is measured.
 
-    There is one mask for each set that has enough hard records; it selects the relevant and the hard records of the
-    set. Hard records are irrelevant, but easily mistaken for relevant ones. If no set has enough hard records, a single
-    mask selects all records.
+    There is one mask for each set with enough hard records. Hard records are irrelevant, but easily mistaken for
+    relevant records. The mask selects the relevant and the hard records of the set. If no set has enough hard records,
+    there is only one mask, which selects all records.
     """
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
@@ -128,19 +137,20 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 
 
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
-    """Return the bounds of the probabilities that need review, so that decisions outside them are precise enough.
+    """Return the bounds between which probabilities need review, for a given precision of all other decisions.
 
-    A bound is accepted if the lower confidence limit of the precision of decisions beyond it (Clopper and Pearson 1934,
-    one-sided, certainty ``CERTAINTY``) reaches ``precision``. The observed precision would be too optimistic, because
-    the bound is selected on the same data.
+    A bound is accepted if the lower confidence limit of the precision of decisions beyond the bound reaches
+    ``precision``. The limit is one-sided, with confidence ``CERTAINTY`` (Clopper and Pearson 1934).
 
     Returns
     -------
     low, high : float
-        The decision is "no" below ``low`` and "yes" from ``high`` up. Each bound is chosen so that as few records
-        as possible need review. If no bound is accepted, ``low`` is 0 or ``high`` is infinity, and that decision is
-        never made.
+        The decision is "no" for probabilities below ``low``, and "yes" for probabilities of at least ``high``. Of the
+        accepted bounds, those with which the fewest records need review are returned. If no lower bound is accepted,
+        ``low`` is 0, and no decision is "no". If no upper bound is accepted, ``high`` is infinity, and no decision is
+        "yes".
     """
+    # The observed precision would be too optimistic, because the bound is selected on the same data.
     order = np.argsort(chances, kind="stable")
     values, positive = chances[order], targets[order]
     counts = np.arange(1, len(values) + 1)
@@ -156,10 +166,10 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Return the highest bound for "no" that loses at most the proportion ``share`` of the positives.
 
-    Positives whose probability is below the bound are lost, because they are decided "no". With confidence
-    ``CERTAINTY``, at most ``share`` of all positives are lost (method of Clopper and Pearson, as in `refer_band`). If
-    ``share`` is 5%, for example, the bound may lose 1 of 100 or 6 of 220 observed positives; if it is 2%, 1 of 220. If
-    there are too few positives for this confidence, none may be lost.
+    A positive is lost if its probability is below the bound, because the decision is then "no". With confidence
+    ``CERTAINTY``, at most ``share`` of all positives are lost. The confidence is computed by the method of Clopper and
+    Pearson, as in `refer_band`. If ``share`` is 5%, for example, the bound may lose 1 of 100 observed positives, or 6
+    of 220. If there are too few positives for this confidence, the bound loses none of the observed positives.
 
     Parameters
     ----------
@@ -180,9 +190,10 @@ def _lower_bound(right: Array, counts: NDArray[np.int64]) -> Array:
 
 
 def f1_threshold(chances: Array, targets: Array) -> float:
-    """Return the threshold with the highest F1, which lies midway between two neighbouring probabilities.
+    """Return the threshold with the highest F1.
 
-    If several thresholds have the same F1, the highest is returned. If there are no positives, 0.5 is returned.
+    The threshold lies midway between two neighbouring probabilities. If several thresholds have the same F1, the
+    highest threshold is returned. If there are no positives, 0.5 is returned.
     """
     order = np.argsort(-chances, kind="stable")
     sorted_chances, sorted_targets = chances[order], targets[order]
@@ -197,9 +208,10 @@ def f1_threshold(chances: Array, targets: Array) -> float:
 
 
 def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
-    """Return a threshold that keeps at least the proportion ``recall`` of the positives, and no more than necessary.
+    """Return the highest threshold that keeps at least the proportion ``recall`` of the positives.
 
-    The threshold lies midway between the lowest probability to keep and the next lower probability, if there is one.
+    The threshold lies midway between the lowest probability to keep and the next lower probability. If there is no
+    lower probability, the threshold is the lowest probability to keep.
     """
     positives = np.sort(chances[targets == 1])[::-1]
     kept = int(np.ceil(recall * len(positives) - 1e-9))
@@ -209,7 +221,7 @@ def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
 
 
 def has_both_kinds(targets: Array, min_positives: int) -> bool:
-    """Return whether there are enough positives and negatives to fit a separate probability curve for a label."""
+    """Return whether there are enough positives and enough negatives to fit a probability curve for one label."""
     return bool(min((targets == 1).sum(), (targets == 0).sum()) >= min_positives)
 
 
@@ -219,11 +231,16 @@ _SLOPE, _SLOPE_SD, _INTERCEPT_SD = 1.0, 1.0, 3.0
 
 
 def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
-    """Fit a non-decreasing logistic curve that converts scores to probabilities (Platt 1999).
+    """Fit a logistic curve that converts scores to probabilities (Platt 1999).
 
-    The slope is regularised towards 1, and the probability at the mean score towards one half, so a few records
-    suffice, even if all are of one class. The slope cannot be negative: a decreasing curve would only reflect noise,
-    and would reverse the order of the records.
+    The slope is regularised towards 1, and the probability at the mean score is regularised towards one half. A few
+    records therefore suffice, even if all of them have the same code. The slope is never negative, so the curve does
+    not reverse the order of the records.
+
+    Parameters
+    ----------
+    scores, targets : ndarray, shape (n_documents,)
+        Scores, and human codes (1 or 0).
 
     Returns
     -------

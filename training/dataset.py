@@ -32,17 +32,18 @@ class CodedDocument:
     Attributes
     ----------
     codes
-        Code of the whole paper for each label: 1, 0, or ``None`` if not judged. If the paper is
-        irrelevant, all its labels count as not judged.
+        Code of the whole paper for each label: 1, 0, or ``None`` if not judged. If the paper is irrelevant, all its
+        labels count as not judged.
     sentence_labels
         Labels of each sentence, or ``None`` if only the paper was coded.
     sentences_not_judged
-        Labels for which ``sentence_labels`` must not be used, because nobody went through all sentences for the label,
-        or because a later coding changed the paper's code for the label.
+        Labels for which ``sentence_labels`` must not be used. For these labels, nobody went through all sentences, or a
+        later coding changed the code of the paper.
     added
         Whether the document was added by 'mechtag retrain'.
     hard
-        Whether the document is irrelevant but easily mistaken for a relevant one; ``None`` if not documented.
+        Whether the document is irrelevant but easily mistaken for a relevant document; ``None`` if this was not
+        recorded.
     source
         Name of the set that the document belongs to, such as the file it came from.
     """
@@ -62,9 +63,8 @@ class CodedDocument:
 class Corpus:
     """Training texts as arrays: the title and sentences of each document, then the exemplars, all split into parts.
 
-    A unit is a title, a sentence or an exemplar; a text is a part of a unit (see `text.clauses`).
-    Columns are relevance, followed by the labels in codebook order. NaN means not judged and never
-    counts as negative.
+    A unit is a title, a sentence or an exemplar. A text is a part of a unit (see `text.clauses`). Columns are
+    relevance, followed by the labels in codebook order. NaN means not judged, and never counts as negative.
 
     Attributes
     ----------
@@ -73,9 +73,9 @@ class Corpus:
     vectors : ndarray, shape (n_texts, size)
         Vectors of the texts.
     definitions : Definitions
-        Definitions of the codebook, encoded by the encoder of the vectors.
+        Definitions of the codebook, encoded by the same encoder as ``vectors``.
     counts : ndarray of bool, shape (n_texts,)
-        Whether each text is content (see `tagger.Units`); all exemplars are content.
+        Whether each text is content (see `tagger.Units`). All exemplars are content.
     reports : ndarray, shape (n_texts,)
         Log odds that each text reports results; see `tagger.Units`.
     n_parts : ndarray, shape (n_units,)
@@ -83,23 +83,23 @@ class Corpus:
     whole_texts : tuple of str, length n_documents
         Title and other content of each document as one text; see `tagger.Units.whole_texts`.
     wholes : ndarray, shape (n_documents, size)
-        Vectors of the whole texts.
+        Vectors of ``whole_texts``.
     unit_targets : ndarray, shape (n_texts, 1 + n_labels)
-        Codes of the unit that each text belongs to. NaN for titles, for uncoded sentences, and for relevance, which
-        applies to whole documents. If a unit with several parts has a label, its code for this label is NaN as well,
-        because it is unknown which part has the label.
+        Codes of the unit that each text belongs to. All codes of titles and of uncoded sentences are NaN. The column of
+        relevance is NaN, because relevance applies to whole documents. If a unit with several parts has a label, its
+        code for this label is NaN as well, because it is unknown which part has the label.
     document : ndarray, shape (n_texts,)
         Row of the document that each text belongs to; ``NO_DOCUMENT`` for exemplars.
     taken_from : ndarray, shape (n_texts,)
         Row of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the texts
-        of documents. An exemplar from a document is used only together with this document, so that no document is
-        scored by a model that was trained on one of its sentences.
+        of documents. An exemplar from a document is used only together with this document. A model that scores a
+        document has therefore never been trained on a sentence of this document.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
         Codes of the documents as a whole.
     source : ndarray of int, shape (n_documents,)
         Number of the set that each document belongs to; see `CodedDocument`.
     hard : ndarray of bool, shape (n_documents,)
-        Whether each document is irrelevant but easily mistaken for a relevant one.
+        Whether each document is irrelevant but easily mistaken for a relevant document.
     """
 
     texts: tuple[str, ...]
@@ -129,34 +129,38 @@ class Corpus:
 
     @property
     def lengths(self) -> Index:
-        """Return the number of texts (parts of the title and the sentences) of each document."""
+        """Return the number of texts of each document, shape (n_documents,)."""
         return np.bincount(self.document[self.document != NO_DOCUMENT], minlength=self.n_documents)
 
     @property
     def first_parts(self) -> Index:
-        """Return the row of the first part of each unit (title, sentence or exemplar), shape (n_units,).
+        """Return the row of the first text of each unit, shape (n_units,).
 
-        All parts of a unit have the same document and the same codes, so one row per unit is enough to read these.
+        All texts of a unit have the same document and the same codes, so this row is enough to read them.
         """
         first: Index = np.cumsum(self.n_parts) - self.n_parts
         return first
 
     def rows_by_document(self) -> list[Index]:
-        """Return, for each document, an array of the rows of its texts (parts of the title and the sentences)."""
+        """Return, for each document, an array of the rows of its texts."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 
     def texts_of(self, documents: Mask, *, exemplars: bool) -> Mask:
-        """Return a mask of the texts of selected documents and, on request, of the exemplars, shape (n_texts,).
+        """Return a mask of the texts of the selected documents and, if ``exemplars`` is true, of the exemplars.
 
-        Exemplars that were taken from documents that are not selected are never included.
+        An exemplar that was taken from a document is included only if this document is selected.
 
         Parameters
         ----------
         documents : ndarray of bool, shape (n_documents,)
             Mask of the selected documents.
         exemplars
-            Whether to include the exemplars.
+            Whether to include exemplars.
+
+        Returns
+        -------
+        ndarray of bool, shape (n_texts,)
         """
         # ``NO_DOCUMENT`` is the index of the last element.
         selected: Mask = np.append(documents, exemplars)[self.document] & np.append(documents, True)[self.taken_from]
@@ -169,14 +173,14 @@ class Corpus:
     def keep(self, documents: NDArray[np.bool_], *, exemplars: bool = True) -> Corpus:
         """Return a smaller corpus, with the selected documents and, by default, the exemplars.
 
-        Exemplars that were taken from documents that are not selected are left out.
+        An exemplar that was taken from a document is kept only if this document is selected.
 
         Parameters
         ----------
         documents : ndarray of bool, shape (n_documents,)
             Mask of the selected documents.
         exemplars
-            Whether to keep the exemplars (example sentences).
+            Whether to keep exemplars.
         """
         kept = self.texts_of(documents, exemplars=exemplars)
         row = np.append(np.cumsum(documents) - 1, NO_DOCUMENT)
@@ -198,11 +202,14 @@ class Corpus:
         )
 
     def whole_targets(self) -> Array:
-        """Return the codes of whole papers that fine-tuning uses, shape (n_documents, 1 + n_labels).
+        """Return the codes that fine-tuning uses for papers as a whole, shape (n_documents, 1 + n_labels).
 
-        The code of a label is NaN if sentences of the paper were coded for it, because sentence codes are more precise.
-        There is one exception: if a label was only found in sentences with several parts, the code of the paper is
-        used, because it is unknown which part has the label.
+        The first column is relevance. The other columns are the labels in codebook order. If sentences of a paper were
+        coded for a label, the code of the paper for this label is usually NaN, because fine-tuning uses the codes of
+        the sentences instead.
+
+        There is one exception. A sentence is split into parts at semicolons, and it is unknown which part has a label.
+        If a label was found only in sentences with several parts, the code of the paper is used.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)
@@ -213,26 +220,35 @@ class Corpus:
         return np.where(judged & ~left, np.nan, self.document_targets)
 
     def score_units(self, scores: Array) -> Array:
-        """Return the score of each title, sentence and exemplar, pooled over its parts, shape (n_units, 1 + n_labels).
+        """Return the score of each unit (title, sentence or exemplar), pooled over its parts.
 
-        Parts that are not content are left out; the score of a unit without content is minus infinity.
+        Parts that are not content are ignored. The score of a unit without content is minus infinity.
 
         Parameters
         ----------
         scores : ndarray, shape (n_texts, 1 + n_labels)
-            Scores of all texts of the corpus.
+            Scores of all texts of the corpus. The first column is relevance.
+
+        Returns
+        -------
+        ndarray, shape (n_units, 1 + n_labels)
         """
         return pool_scores(np.where(self.counts[:, None], scores, -np.inf), self.n_parts)
 
     def score_documents(self, relevance: Array, scores: Array) -> Array:
-        """Return the relevance score and the pooled label scores of each document, shape (n_documents, 1 + n_labels).
+        """Return the relevance score and the pooled label scores of each document.
 
         Parameters
         ----------
         relevance : ndarray, shape (n_documents,)
             Relevance scores of the documents.
         scores : ndarray, shape (n_texts, 1 + n_labels)
-            Scores of all texts of the corpus.
+            Scores of all texts of the corpus. The first column is relevance.
+
+        Returns
+        -------
+        ndarray, shape (n_documents, 1 + n_labels)
+            The first column is relevance. The other columns are the labels in codebook order.
         """
         own = self.document != NO_DOCUMENT
         content = np.where(self.counts[:, None], scores, -np.inf)[own]
@@ -263,8 +279,9 @@ def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar]
     Returns
     -------
     datasets.Dataset
-        ``text`` (string), ``targets`` (1 + n_labels floats: relevance, then the labels in codebook order;
-        NaN for not judged), ``document`` (row of the document; ``NO_DOCUMENT`` for exemplars).
+        Table with three columns: ``text`` is a string. ``targets`` is a list of 1 + n_labels codes (1, 0, or NaN for
+        not judged): relevance, then the labels in codebook order. ``document`` is the row of the document, or
+        ``NO_DOCUMENT`` for exemplars.
     """
     from datasets import Dataset, Features, List, Value
 
@@ -306,10 +323,10 @@ def build_corpus(
     documents
         Coded documents; there may be none.
     exemplars
-        Exemplars; those that were taken from papers that are not among the documents are left out. Otherwise, a model
-        would be trained on a sentence of a paper that is not listed as one of its training papers.
+        Exemplars. An exemplar that was taken from a paper is left out if this paper is not among the documents.
     """
     rows = {coded.record_id: row for row, coded in enumerate(documents)}
+    # Otherwise, a model would be trained on a sentence of a paper that is not listed as one of its training papers.
     exemplars = [one for one in exemplars if one.record_id is None or one.record_id in rows]
     table = unit_table(documents, exemplars, label_keys).with_format("numpy")
     units = units_of([coded.document for coded in documents])
@@ -347,7 +364,13 @@ def build_corpus(
 
 
 def encode_corpus(corpus: Corpus, encoder: Encoder, definitions: Definitions) -> Corpus:
-    """Return a copy of a corpus with the vectors of a different encoder; ``definitions`` must be encoded by it."""
+    """Return a copy of a corpus with vectors from a different encoder.
+
+    Parameters
+    ----------
+    definitions
+        Definitions of the codebook, encoded by ``encoder``.
+    """
     vectors, wholes = encoder.encode(corpus.texts), encoder.encode(corpus.whole_texts)
     return replace(corpus, vectors=vectors, definitions=definitions, wholes=wholes)
 

@@ -26,15 +26,15 @@ UNFAMILIAR = 0.05
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Out-of-fold scores: each document is scored by heads that were not trained on it.
+    """Out-of-fold scores: each document is scored by heads that were not trained on this document.
 
     Columns are relevance, followed by the labels in codebook order.
 
     Attributes
     ----------
     units : ndarray, shape (n_units, 1 + n_labels)
-        Scores of titles and sentences, then NaN for each exemplar. A sentence without content, such as a note, has the
-        score minus infinity.
+        Scores of titles and sentences, followed by NaN for each exemplar. The score of a sentence without content, such
+        as a note, is minus infinity.
     documents : ndarray, shape (n_documents, 1 + n_labels)
         Scores of the documents.
     """
@@ -45,14 +45,14 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Result of `fit`: encoder, heads and calibration, with the out-of-fold scores that were calibrated.
+    """Result of `fit`: encoder, heads and calibration, with the out-of-fold scores to which the calibration was fitted.
 
     Attributes
     ----------
     encoded
-        Encoder that the heads were fitted with, and the whole corpus encoded by it.
+        Encoder that the heads were fitted with, and the whole corpus encoded by this encoder.
     fold : ndarray, shape (n_documents,)
-        Fold of each document.
+        Number of the fold of each document.
     held_out : HeldOut
         Out-of-fold scores.
     """
@@ -65,7 +65,7 @@ class Fitted:
 
 
 def fit(corpus: Corpus, trainer: Trainer, settings: TrainSettings, seed: int, added: int = 0) -> Fitted:
-    """Fit the encoder and the heads on all documents, and fit probability curves and thresholds on out-of-fold scores.
+    """Fit the encoder and the heads on all documents, and fit the calibration on out-of-fold scores.
 
     Parameters
     ----------
@@ -112,12 +112,10 @@ def fit_folds(
 
 
 def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence[Mask]) -> list[Heads]:
-    """Shift the label intercepts of the heads of all folds so that scores from different folds can be compared.
+    """Shift the label intercepts of the heads of all folds, so that scores from different folds can be compared.
 
-    After the shift, the heads of each fold have the same mean score on the documents that they were fitted on. Without
-    it, documents of a fold that holds out many documents with a label would be scored too low, because the intercept
-    reflects how common the label is among the other documents. With few records, this effect alone would reverse the
-    ranking. Relevance needs no shift, because the same proportion of each fold is relevant.
+    After the shift, the heads of each fold have the same mean score on the documents that they were fitted on.
+    Relevance is not shifted.
 
     Parameters
     ----------
@@ -128,6 +126,9 @@ def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence
     learned
         For each fold, a mask of the documents that the heads were fitted on.
     """
+    # Without the shift, documents of a fold that holds out many documents with a label would be scored too low, because
+    # the intercept reflects how common the label is among the other documents. With few records, this alone would
+    # reverse the ranking. Relevance needs no shift, because the same proportion of each fold is relevant.
     means = [_mean_scores(*each) for each in zip(corpora, heads, learned, strict=True)]
     shifts = np.nan_to_num(np.mean(means, axis=0) - means)
     return [replace(each, intercept=each.intercept + shift) for each, shift in zip(heads, shifts, strict=True)]
@@ -136,12 +137,7 @@ def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence
 def _mean_scores(corpus: Corpus, heads: Heads, documents: Mask) -> Array:
     """Return, for each label, the mean score of the selected documents that were judged for the label.
 
-    The mean is NaN if no selected document was judged for the label.
-
-    Parameters
-    ----------
-    documents : ndarray of bool, shape (n_documents,)
-        Mask of the selected documents.
+    If no selected document was judged for the label, the mean is NaN.
     """
     if not documents.any():
         return np.full(corpus.document_targets.shape[1] - 1, np.nan)
@@ -167,7 +163,7 @@ def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Hea
 
 
 def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSettings) -> Calibration:
-    """Fit probability curves and thresholds on the out-of-fold scores of the selected documents.
+    """Fit probability curves, thresholds and decision bounds on the out-of-fold scores of the selected documents.
 
     Parameters
     ----------
@@ -188,14 +184,14 @@ def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSet
 def cross_calibrate(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
 ) -> Iterator[tuple[Index, Array, Calibration]]:
-    """Yield, for each fold, its scores, and the curves and thresholds fitted on the documents of the other folds.
+    """For each fold, yield its scores with a calibration that is fitted on the documents of the other folds.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Out-of-fold scores of all documents.
+        Out-of-fold scores of all documents. The first column is relevance.
     documents : ndarray of bool, shape (n_documents,), optional
-        Documents to fit on; by default, all.
+        Mask of the documents to fit on; by default, all documents.
 
     Yields
     ------
@@ -204,7 +200,7 @@ def cross_calibrate(
     scores : ndarray, shape (n_rows, 1 + n_labels)
         Out-of-fold scores of these documents.
     calibration : Calibration
-        Curves and thresholds, fitted on the documents of the other folds.
+        Curves, thresholds and bounds, fitted on the documents of the other folds.
     """
     chosen = np.ones(len(fold), dtype=bool) if documents is None else documents
     for held_out in np.unique(fold):
@@ -221,24 +217,26 @@ def assign_folds(
     source: Index | None = None,
     hard: Mask | None = None,
 ) -> Index:
-    """Assign each document to a fold; relevant, irrelevant and hard documents are spread evenly over the folds.
+    """Return the number of the fold to which each document is assigned, shape (n_documents,).
 
-    Each source (a file of coded records) is split separately, so that its papers keep their folds when other files are
-    added. Models trained before and after the addition can then be compared on the same folds. If a source is too small
-    to split, each of its relevant papers is assigned to the fold with the fewest relevant papers, and likewise for
-    irrelevant papers. Documents added by retraining are assigned last, in rotation, so that they do not move other
-    documents to different folds.
+    Relevant, irrelevant and hard documents are spread evenly over the folds. Each source (a file of coded records) is
+    split separately, so that its papers keep their folds when other files are added. If a source is too small to be
+    split, each of its relevant papers is assigned to the fold with the fewest relevant papers. Likewise, each of its
+    irrelevant papers is assigned to the fold with the fewest irrelevant papers.
+
+    Documents added by retraining are assigned last, in rotation. They do not move other documents to different folds.
 
     Parameters
     ----------
     relevant : ndarray, shape (n_documents,)
         1 if relevant, otherwise 0. All documents may be relevant.
     added
-        Number of documents at the end that were added by retraining, in the order of their addition.
+        Number of documents that were added by retraining. They are the last documents, in the order of their addition.
     source : ndarray of int, shape (n_documents,), optional
-        Number of the source of each document; by default, all have the same source.
+        Number of the source of each document. By default, all documents have the same source.
     hard : ndarray of bool, shape (n_documents,), optional
-        Whether each document is irrelevant but easily mistaken for a relevant one; by default, none is.
+        Whether each document is hard: irrelevant, but easily mistaken for a relevant document. By default, no document
+        is hard.
     """
     known = np.arange(len(relevant)) < len(relevant) - added
     fold = np.full(len(relevant), -1, dtype=np.int64)
@@ -268,10 +266,10 @@ def assign_folds(
 def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads:
     """Fit a head for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
-    The score of a label is the sum of its two regressions. The weights of the regression on vectors are regularised
-    towards weights that score texts by the definition alone (`features.Definitions.label_weights`); the more papers
-    were judged, the weaker this effect (see `freedom`). A label that is not coded both yes and no is scored by its
-    definition. `LabelExamples` describes the training examples of a label.
+    The score of a label is the sum of the scores of its two regressions. The weights of the regression on vectors are
+    regularised towards weights that score texts only by the definition (see `features.Definitions.label_weights`). This
+    effect becomes weaker with the number of judged papers (see `freedom`). If the codes of a label do not include both
+    yes and no, the label is scored by its definition. `LabelExamples` describes the training examples of a label.
 
     Parameters
     ----------
@@ -304,13 +302,12 @@ ENOUGH = 100
 def freedom(judged: int) -> float:
     """Return the factor by which ``C``, the inverse strength of regularisation, is multiplied for a label.
 
-    With few examples, weights are regularised more. The factor increases with the square root of the number of judged
-    papers and exemplars, and reaches its maximum of 1 at ``ENOUGH`` papers and exemplars.
+    The factor increases with the square root of ``judged``. If ``judged`` is ``ENOUGH`` or more, the factor is 1.
 
     Parameters
     ----------
     judged
-        Number of papers judged for the label, plus the number of exemplars.
+        Number of training examples of the label; see `LabelExamples`.
     """
     # Sentences may be coded although no paper was judged.
     return float(np.sqrt(min(max(judged, 1) / ENOUGH, 1)))
@@ -324,9 +321,9 @@ FADES = 20
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
     """Fit the head for relevance on whole texts: a support vector machine on vectors, and a regression on words.
 
-    The score of relevance is the sum of the scores of both classifiers and the score by the definitions, which counts
-    less the more records are coded. If the documents are all relevant or all irrelevant, only the score by the
-    definitions is used.
+    The score of relevance is the sum of three scores: the score of the support vector machine, the score of the
+    regression, and the score by the definitions. The more records are coded, the less the score by the definitions
+    counts. If the documents are all relevant or all irrelevant, only the score by the definitions is used.
     """
     relevant = corpus.document_targets[documents, 0]
     learns = len(np.unique(relevant)) == 2
@@ -358,10 +355,8 @@ def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, word
 
 
 def _rounded(word_weights: Array) -> Array:
-    """Round weights to half precision, in which a model stores them.
-
-    This halves the size of the model and changes every score by less than 0.002.
-    """
+    """Round weights to half precision, in which a model stores them."""
+    # This halves the size of the model and changes every score by less than 0.002.
     return word_weights.astype(np.float16).astype(np.float64)
 
 
@@ -369,23 +364,22 @@ def _rounded(word_weights: Array) -> Array:
 class LabelExamples:
     """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
-    A paper whose sentences were coded is also used as a whole, because the final aim is a correct score for the paper,
-    which training on single sentences alone does not optimise.
+    A paper whose sentences were coded is used twice: as single sentences and as a whole.
 
     Attributes
     ----------
     units : ndarray of int
         Rows of the corpus with the parts of individually coded sentences and of exemplars.
     targets : ndarray
-        Code of each of these parts, 1 or 0.
+        Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
         Rows of the corpus with the content of the papers, grouped by paper.
     lengths : ndarray
-        Number of these rows of each paper.
+        Number of rows of each paper in ``whole_units``.
     whole_targets : ndarray
         Code of each paper, 1 or 0.
     judged : int
-        Number of papers judged for the label, plus the number of exemplars.
+        Number of papers judged for the label, plus the number of parts of exemplars with a code for the label.
     """
 
     units: Index
@@ -403,15 +397,22 @@ class LabelExamples:
     def bags(self, features: Any) -> Bags:
         """Return the papers judged for the label, each with the features of its parts.
 
-        ``features`` contains the features of all texts of the corpus.
+        Parameters
+        ----------
+        features
+            Features of all texts of the corpus.
         """
         return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float, prior: Array | None = None) -> tuple[Array, float]:
-        """Fit a logistic regression for one label to its examples; return the weights and the intercept.
+        """Fit a logistic regression to the examples of the label, and return its weights and intercept.
 
-        ``features`` contains the features of all texts of the corpus. For the other parameters, see
-        `multiple_instance.fit_units`.
+        Parameters
+        ----------
+        features
+            Features of all texts of the corpus.
+        regularisation, prior
+            See `multiple_instance.fit_units`.
         """
         return fit_units(features[self.units], self.targets, regularisation, self.bags(features), prior)
 
@@ -419,6 +420,8 @@ class LabelExamples:
 def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) -> LabelExamples:
     units = ~np.isnan(corpus.unit_targets[:, column]) & usable
     whole_targets = corpus.document_targets[:, column]
+    # Papers with coded sentences are included, because the aim is a correct score for the paper, which training on
+    # single sentences alone does not optimise.
     wholes = documents & ~np.isnan(whole_targets)
     # Units are in document order, and therefore so are the rows of content.
     whole_units = np.flatnonzero(corpus.counts & corpus.texts_of(wholes, exemplars=False))
@@ -434,7 +437,10 @@ def _label_examples(corpus: Corpus, usable: Mask, documents: Mask, column: int) 
 
 
 def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
-    """Return the scores of the texts in the selected rows of a corpus, shape (n_rows, 1 + n_labels)."""
+    """Return the scores of the texts in the selected rows of a corpus, shape (n_rows, 1 + n_labels).
+
+    The first column is relevance.
+    """
     texts = [text for text, wanted in zip(corpus.texts, rows, strict=True) if wanted]
     features = corpus.definitions.features(corpus.vectors[rows], corpus.reports[rows])
     return heads.score_parts(corpus.vectors[rows], features, heads.words.features(texts))

@@ -1,6 +1,6 @@
-"""Test whether predictions are invariant: tag coded papers and variations of their texts.
+"""Tag coded papers and variations of their texts, to test whether predictions are invariant.
 
-The models that tag a paper were not trained on it.
+A paper is tagged only by models that were not trained on this paper.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def tag_varied(
 ) -> dict[str, list[Prediction]]:
     """Tag each coded paper, and each variation of its text, with a model trained on the other folds.
 
-    Folds, curves and thresholds are the same as for the out-of-fold predictions written by training. Varied texts
-    are cleaned and split into sentences like the texts of an export.
+    Folds, curves and thresholds are the same as for the out-of-fold predictions that training writes. Varied texts are
+    cleaned and split into sentences like the texts of an export.
 
     Parameters
     ----------
@@ -41,13 +41,14 @@ def tag_varied(
     Returns
     -------
     dict
-        Predictions without evidence, keyed by the name of the variation. The predictions for the unchanged papers have
-        the key ``AS_IT_IS``. For a variation, there are only predictions for the papers that it changes.
+        Predictions without evidence, keyed by the name of the variation. The key ``AS_IT_IS`` contains the predictions
+        for the unchanged papers. If a variation does not change the text of a paper, its predictions do not include
+        this paper.
 
     Raises
     ------
     MechtagError
-        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, or if the encoder is missing.
     """
     made: dict[str, list[Prediction]] = {name: [] for name in (AS_IT_IS, *VARIATIONS)}
     for records, tagger in fold_taggers(settings, codebook, work=work):
@@ -79,12 +80,12 @@ def fold_taggers(
 def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> dict[str, list[Prediction]]:
     """Return the predictions of a tagger for records and for each variation of their texts.
 
-    The result is keyed by the name of the variation, as in `tag_varied`. All variations are tagged together, so that
-    sentences that occur in several variations are encoded once.
+    The result is keyed by the name of the variation, as in `tag_varied`.
     """
     whole = _cleaned(records)
     sentences = list(split(whole, settings.sentences))
     texts = {AS_IT_IS: whole} | {name: vary(name, whole, sentences, settings.seed) for name in VARIATIONS}
+    # All variations are tagged together, so that sentences that occur in several variations are encoded once.
     together = [
         record.model_copy(update={"record_id": f"{name}/{record.record_id}"})
         for name, varied in texts.items()
@@ -98,5 +99,5 @@ def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> d
 
 
 def _cleaned(records: Sequence[Record]) -> list[Record]:
-    """Clean records like records that are read from exports; notices and keyword lists are removed."""
+    """Clean records as if they were read from exports, without notices and keyword lists."""
     return [clean_record(record) for record in records]

@@ -20,20 +20,24 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """Numbers of codes for a label, and the quality of the ranking of records by its out-of-fold scores.
+    """Numbers of codes of a label, and the quality of the ranking of records by its out-of-fold scores.
 
     Attributes
     ----------
     records
-        Number of records on which the label could be judged: all records for relevance, and relevant records for
-        every other label.
-    auc, definition_auc
-        ROC AUC of the out-of-fold scores, and of the similarity to the label's definition, on the same records;
-        ``None`` if no record is coded yes, or no record is coded no. For relevance, ``definition_auc`` is always
-        ``None``.
-    chance_p, definition_p
-        One-sided p-values of two null hypotheses: ``auc`` is not above chance (Mann and Whitney 1947), and ``auc`` is
-        not above ``definition_auc`` (DeLong et al. 1988, doi:10.2307/2531595, paired by record).
+        Number of records on which the label could be judged. For relevance, these are all records. For every other
+        label, these are the relevant records.
+    auc
+        ROC AUC of the out-of-fold scores. ``None`` if no record is coded yes, or if no record is coded no.
+    chance_p
+        One-sided p-value of the hypothesis that ``auc`` is not above chance (Mann and Whitney 1947). ``None`` if
+        ``auc`` is ``None``.
+    definition_auc
+        ROC AUC of the similarity to the label's definition, on the same records. ``None`` if ``auc`` is ``None``, and
+        always ``None`` for relevance.
+    definition_p
+        One-sided p-value of the hypothesis that ``auc`` is not above ``definition_auc``, with records as pairs (DeLong
+        et al. 1988, doi:10.2307/2531595). ``None`` if ``definition_auc`` is ``None``.
     """
 
     key: str
@@ -52,7 +56,7 @@ class LabelSummary:
         return self.key, *map(str, (self.records, self.yes, self.no, self.not_judged)), auc
 
     def warnings(self) -> list[str]:
-        """Return a warning for each sign that training may not have improved the ranking of records by this label."""
+        """Return a warning for each sign that training may not have improved the ranking of records by the label."""
         if self.yes and not self.no:
             return [f"{self.key}: no record is coded no, so the model's ranking of records could not be measured"]
         found = []
@@ -95,10 +99,11 @@ _MANY = 5
 
 
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
-    """Raise `MechtagError` if labels were coded "yes" but never "no", which suggests that only ticks were recorded.
+    """Raise `MechtagError` if labels were coded "yes" but never "no".
 
-    The codes of records and of sentences both count. Labels that were never coded "no" are accepted if each of them
-    was coded "yes" in fewer than five records, and at least one other label was coded "no".
+    This suggests that coders recorded only ticks. The codes of records and of sentences both count. If each label that
+    was never coded "no" was coded "yes" in fewer than five records, and another label was coded "no", the codes are
+    accepted.
     """
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
     codes = np.concatenate([corpus.document_targets, units])[:, 1:]
@@ -119,15 +124,15 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
 
 
 def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[LabelSummary]:
-    """Count the codes of relevance and of each label, and compute how well the scores rank the records.
+    """Count the codes of relevance and of each label, and measure how well the scores rank the records.
 
-    The summaries are in the order of ``codebook.all_keys``. The ranking is left out unless there are codes of both
-    kinds, yes and no.
+    The summaries are in the order of ``codebook.all_keys``. The ranking by a label is measured only if there are codes
+    of both kinds, yes and no.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Out-of-fold scores of the documents.
+        Out-of-fold scores of the documents. The first column is relevance.
     """
     by_definitions = corpus.features @ corpus.definitions.label_weights().T
     nothing = np.zeros(corpus.n_documents)
@@ -168,7 +173,7 @@ class _Ranking:
         return float(stats.mannwhitneyu(self._with, self._without, alternative="greater").pvalue)
 
     def better_than(self, other: _Ranking) -> float:
-        """Return the p-value of a one-sided test that this ranking has a higher AUC than the ranking ``other``.
+        """Return the p-value of a one-sided test of whether this ranking has a higher AUC than the ranking ``other``.
 
         The test is paired by record. If the two rankings do not differ, the p-value is 0.5.
         """

@@ -1,7 +1,7 @@
 """Find papers that are in both the training data and the data used to measure accuracy.
 
 `retrain` compares new training records with the test papers. `evaluate` compares the test papers with the papers that a
-model was trained on, which are stored in the model folder as `KnownPapers`.
+model was trained on. The model folder stores these papers as `KnownPapers`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Leak:
     reason
         Description of the resemblance, with the title of the paper that the record resembles.
     certain
-        Whether the record certainly describes the paper that it resembles, according to an identifier or the rules for
-        duplicates. If not, a person may find that they are different papers.
+        Whether an identifier or the rules for duplicates prove that the record describes the paper that it resembles.
+        If not, a person may find that they are different papers.
     """
 
     record_id: str
@@ -77,11 +77,12 @@ class KnownPapers:
     records
         Bibliographic data of the papers.
     groups
-        Value of the field ``retrain.group_field`` of each paper, or ``""``.
+        Value of the field ``retrain.group_field`` of each paper; ``""`` if the paper has no value.
     vectors
         Vectors of the title and sentences of each paper.
     is_sketch
-        Whether the vectors were read from a model folder, which stores only the signs of their rotated components.
+        Whether the vectors were read from a model folder. A model folder stores only the signs of the components of the
+        vectors after a rotation.
     """
 
     records: list[Record]
@@ -90,7 +91,7 @@ class KnownPapers:
     is_sketch: bool = False
 
     def pack(self, model_id: str) -> bytes:
-        """Serialise the papers that a model was trained on, without abstracts, as the bytes of a safetensors file."""
+        """Return the bytes of a safetensors file with the papers that a model was trained on, without abstracts."""
         kept = [record.model_dump(mode="json", include=set(_KEPT), exclude_defaults=True) for record in self.records]
         size = self.vectors[0].shape[1] if self.vectors else 0
         text = json.dumps({"papers": kept, "groups": self.groups, "size": size}, ensure_ascii=False)
@@ -105,7 +106,13 @@ class KnownPapers:
 
 
 def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Settings) -> KnownPapers:
-    """Return records with the data by which the leakage check compares them; several may have the same id."""
+    """Return records with the data by which the leakage check compares them.
+
+    Parameters
+    ----------
+    records
+        Records, of which several may have the same id.
+    """
     units: list[str] = []
     lengths = []
     for record in records:
@@ -118,12 +125,12 @@ def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Setti
 
 
 def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
-    """Read the list of papers that a model was trained on from its folder; ``None`` if the folder has no such list.
+    """Read the papers that a model was trained on from the model folder; return ``None`` if the folder lacks the list.
 
     Raises
     ------
     MechtagError
-        If the file is damaged or belongs to a different model.
+        If the file with the list is damaged or belongs to a different model.
     """
     path = folder / PAPERS
     if not path.is_file():
@@ -155,11 +162,11 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
 
 
 def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: Settings) -> list[Leak]:
-    """Compare ``papers`` with the papers in ``against``, and return those that may also be in ``against``.
+    """Compare ``papers`` with the papers in ``against``, and return the papers that may be in both.
 
-    Each pair is compared in four ways: by identifier (record id, DOI, PubMed id); by the rules for duplicates; by
-    study, if both records have the field ``retrain.group_field``; and by wording (see `likeness`). Uncertain
-    duplicates also count, because a false alarm costs only one paper, whereas a miss invalidates the test.
+    Each pair of papers is compared in four ways: by identifiers (record id, DOI, PubMed id), by the rules for
+    duplicates, by study, and by wording (see `likeness`). Two papers are from the same study if their fields
+    ``retrain.group_field`` have the same value. Uncertain duplicates also count.
 
     Parameters
     ----------
@@ -169,7 +176,8 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Returns
     -------
     list of Leak
-        At most one per record, in the order of ``papers``, with the first reason found; certain reasons come first.
+        At most one for each record in ``papers``, in the order of ``papers``. It contains the first reason found, or
+        the first certain reason if there is one.
     """
     if against.is_sketch and papers.vectors:
         papers = replace(papers, vectors=[own @ _rotation(own.shape[1]) for own in papers.vectors])
@@ -187,6 +195,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
                 for columns, second in packs:
                     near[np.ix_(rows, columns)] = _likenesses(first, second) >= settings.paraphrase - _ROUNDING
         # In each of the other pairs, all four comparisons find nothing.
+        # Uncertain duplicates count, because a false alarm costs one paper, whereas a miss invalidates the test.
         pairs = near | comparable_pairs(left, right, settings.dedupe)
         pairs |= equal_values(*([record.record_id for record in each] for each in (records, against.records)))
         pairs |= equal_values(*([group or None for group in each] for each in (groups, against.groups)))
@@ -215,7 +224,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
 
 
 def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
-    """Group texts with the same number of sentences, and yield the positions and vectors of each group.
+    """Group texts with the same number of sentences, and yield the positions and the vectors of each group.
 
     The vectors of a group have shape (n_sentences, n_texts, size). Texts that are too short to be compared are left
     out.
@@ -237,7 +246,7 @@ def _likenesses(first: Vectors, second: Vectors) -> Vectors:
     Parameters
     ----------
     first, second : ndarray, shape (n_sentences, n_texts, size)
-        Vectors of texts with the same number of sentences; see `_packs`.
+        Vectors of texts. Within each array, all texts have the same number of sentences; see `_packs`.
 
     Returns
     -------
@@ -252,22 +261,21 @@ def _likenesses(first: Vectors, second: Vectors) -> Vectors:
 def likeness(first: Vectors, second: Vectors) -> float:
     """Return how similar the sentences of two texts are, from 0 to 1, to detect paraphrases.
 
-    Each sentence of one text is compared with the nearest sentence of the other text. The likeness is the mean
-    cosine of these pairs, computed in both directions; the higher mean counts. If either text has fewer than three
-    sentences, including the title, the likeness is 0.
-
-    The likeness was measured on 15,438 pairs of different papers: one paper of each pair is in the gold standard, the
-    other in the gold standard, the coded records or the search update. With all-MiniLM-L6-v2, the likeness is below
-    0.38 for half of the pairs, below 0.57 for 99.9%, and above 0.63 for two pairs; four paraphrased synopses have a
-    likeness of 0.64 to 0.73 to their originals. With all-mpnet-base-v2, the likeness is below 0.43 for half of the
-    pairs, below 0.65 for 99.9%, above 0.63 for 36 pairs and above 0.67 for three; the paraphrased synopses have
-    likenesses of 0.61, 0.73, 0.76 and 0.77 to their originals.
+    Each sentence of one text is paired with the nearest sentence of the other text, and the mean cosine of these pairs
+    is computed. The likeness is the higher of the two means for the two directions. The title counts as a sentence. If
+    either text has fewer than three sentences, the likeness is 0.
 
     Parameters
     ----------
     first, second : ndarray, shape (n_units, size)
         Vectors of the title and the sentences of each text, normalised to unit length.
     """
+    # Measured on 15,438 pairs of different papers: one paper of each pair is in the gold standard, the other in the gold
+    # standard, the coded records or the search update. With all-MiniLM-L6-v2, the likeness is below 0.38 for half of the
+    # pairs, below 0.57 for 99.9%, and above 0.63 for two pairs; four paraphrased synopses have a likeness of 0.64 to
+    # 0.73 to their originals. With all-mpnet-base-v2, the likeness is below 0.43 for half of the pairs, below 0.65 for
+    # 99.9%, above 0.63 for 36 pairs and above 0.67 for three; the paraphrased synopses have likenesses of 0.61, 0.73,
+    # 0.76 and 0.77 to their originals.
     if min(len(first), len(second)) < _MIN_UNITS:
         return 0.0
     cosines = first @ second.T

@@ -1,4 +1,4 @@
-"""Compute predictions for the learning curve, from models trained on subsets of the coded papers."""
+"""Compute predictions for the learning curve, with models trained on subsets of the coded papers."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 def learning_curve(
     settings: Settings, codebook: Codebook, on_progress: Progress = lambda _: None
 ) -> dict[int, list[Prediction]]:
-    """Tag all coded papers out of fold, with models trained on increasingly large subsets of the other folds.
+    """Tag all coded papers out of fold, with models trained on larger and larger subsets of the other folds.
 
-    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``), and each subset is contained
-    in the next. The folds are the same as in training. Calibration and thresholds are fitted on the same subset as the
-    model. All models are also trained on the exemplars. The encoder is never fine-tuned, even if the settings name a
-    trainer that would do so, because that would take one fine-tuning run per subset and fold.
+    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``). Each subset is contained in
+    the next larger subset. The folds are the same as in training. Each model is also trained on the exemplars. The
+    calibration and the thresholds of a model are fitted on the same subset as the model. The encoder is never
+    fine-tuned, whatever trainer the settings name.
 
     Parameters
     ----------
     on_progress
-        Called with 1 after each of ``SHARES``.
+        Called with 1 after each subset.
 
     Returns
     -------
     dict
-        Predictions, keyed by the number of papers on which the models were trained (the mean over folds, rounded).
+        Predictions, keyed by the number of papers on which the models were trained. This number is the mean over folds,
+        rounded.
 
     Raises
     ------
     MechtagError
-        If an annotation file is invalid or has too few annotations to train on, or the encoder is missing.
+        If an annotation file is invalid or has too few annotations to train on, or if the encoder is missing.
     """
     coded, encoder, definitions, corpus = read_material(settings, codebook)
     added = sum(record.added for record in coded)
@@ -50,6 +51,7 @@ def learning_curve(
     )
     record_ids = [row.record.record_id for row in coded]
     curve = {}
+    # Not fine-tuned, because that would take one fine-tuning run per subset and fold.
     for share, part in parts(corpus, fold, settings.seed).items():
         papers = round(float(np.mean([(part & (fold != held_out)).sum() for held_out in np.unique(fold)])))
         curve[papers] = _tag(
@@ -69,8 +71,8 @@ def learning_curve(
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
     """Draw the training papers for each point of the learning curve, stratified by relevance and fold.
 
-    Each draw has at least one paper from each stratum. The result contains a mask of the drawn papers for each
-    proportion of papers in `SHARES`.
+    At least one paper is drawn from each stratum. The result contains one mask of the drawn papers for each of
+    `SHARES`.
     """
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]

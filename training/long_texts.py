@@ -1,9 +1,11 @@
 """Learn from out-of-fold scores how to calibrate the scores of long texts, such as full texts.
 
-A long text is scored in windows, each about as long as an abstract; the more windows a text has, the higher is its
-highest score by chance. There are no coded full texts, so long texts are made up: each consists of the abstract of a
-coded record, and of windows that are filled with sentences without labels from other papers. If papers were coded only
-as a whole, a sentence counts as having no label if its paper was coded "no" for the label.
+A long text is scored in windows. A window is about as long as an abstract. The more windows a text has, the higher is
+its highest score by chance.
+
+There are no coded full texts, so this module makes up long texts. A made-up text consists of the abstract of a coded
+record, followed by windows of sentences from other papers. These sentences do not have the label to be scored. If only
+a whole paper was coded, and it was coded "no" for the label, all its sentences count as sentences without the label.
 """
 
 from __future__ import annotations
@@ -33,12 +35,14 @@ FILLINGS = (ON_TOPIC, OFF_TOPIC)
 
 @dataclass(frozen=True)
 class LongTexts:
-    """Out-of-fold scores of long texts that were made up for training, one for each relevant paper and kind of filling.
+    """Out-of-fold scores of long texts that were made up for training.
 
-    A long text is the abstract of the paper, followed by windows of sentences from other papers (the filling). Filling
-    on topic consists of sentences without the scored label, from relevant papers; filling off topic consists of
-    sentences from irrelevant papers. All these papers are in the same fold, so the model that scores the text was
-    trained on none of them.
+    A long text is made from a relevant paper. It consists of the abstract of the paper, followed by windows of
+    sentences from other papers. These sentences are called the filling.
+
+    There are two kinds of filling. The filling ``on topic`` consists of sentences from relevant papers that do not have
+    the scored label. The filling ``off topic`` consists of sentences from irrelevant papers. All papers in a long text
+    are in the same fold, so the model that scores the text was not trained on any of them.
 
     Attributes
     ----------
@@ -48,12 +52,12 @@ class LongTexts:
         Rows of the relevant papers in the corpus.
     abstracts : ndarray, shape (n_papers, n_labels)
         Scores of the abstracts.
-    filled
-        Scores of windows that contain the title of the paper and filling, keyed by kind of filling, shape (n_papers,
-        n_windows, n_labels). NaN where the fold of the paper has no sentences for the filling; a kind for which no fold
-        has sentences is missing.
-    filling
-        Scores of the windows without the title, otherwise like ``filled``.
+    filled : dict of ndarray, shape (n_papers, n_windows, n_labels)
+        Scores of windows that contain the title of the paper and filling, keyed by kind of filling. If the fold of a
+        paper has no sentences for the filling, the scores are NaN. If no fold has sentences for a kind of filling, this
+        kind is missing.
+    filling : dict of ndarray, shape (n_papers, n_windows, n_labels)
+        Like ``filled``, but scores of windows without the title.
     """
 
     size: int
@@ -68,11 +72,11 @@ class LongTexts:
         Parameters
         ----------
         filling
-            Kind of the sentences from other papers that each text contains (the filling); one of `FILLINGS`.
+            Kind of filling; one of `FILLINGS`.
         sentences
-            Number of these sentences in each text.
+            Number of sentences of filling in each text.
         alone
-            Whether the texts contain only these sentences, without the title and abstract of the paper.
+            Whether the texts consist only of filling, without the title and abstract of the paper.
         """
         count = sum(1 for _ in windows([sentences], self.size))
         found = self.filling if alone else self.filled
@@ -81,15 +85,20 @@ class LongTexts:
 
 
 def median_length(corpus: Corpus) -> int:
-    """Return the median number of sentences of the documents, without their titles; at least 1."""
+    """Return the median number of sentences per document, without the title; at least 1."""
     document, _ = unit_codes(corpus)
     return max(1, int(np.median(np.bincount(document[document != NO_DOCUMENT]))) - 1)
 
 
 def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
-    """Return the document and the label codes of each title, sentence and exemplar of a corpus.
+    """Return the document and the label codes of each unit (title, sentence or exemplar) of a corpus.
 
-    The shapes are (n_units,) and (n_units, n_labels).
+    Returns
+    -------
+    document : ndarray, shape (n_units,)
+        Row of the document of each unit; ``NO_DOCUMENT`` for exemplars.
+    codes : ndarray, shape (n_units, n_labels)
+        Codes of each unit, without relevance.
     """
     first = corpus.first_parts
     return corpus.document[first], corpus.unit_targets[first, 1:]
@@ -100,9 +109,11 @@ def make_long_texts(
 ) -> LongTexts:
     """Make up long texts, and compute their scores from the out-of-fold scores of sentences; see `LongTexts`.
 
-    The filling on topic consists of sentences of relevant papers. If there are enough sentences that were coded "no"
-    for all labels, only these are used. Otherwise, each label has a filling of its own: sentences that were coded "no"
-    for the label, and uncoded sentences of papers that were coded "no" for the label.
+    A sentence that was coded "no" for all labels can be used for any label. If such sentences from other relevant
+    papers of the same fold exist for each relevant paper, the filling on topic consists only of these sentences.
+
+    Otherwise, the filling on topic is different for each label. It then consists of sentences that were coded "no" for
+    the label, and of uncoded sentences of papers that were coded "no" for the label.
 
     Parameters
     ----------
@@ -144,8 +155,10 @@ class _Maker:
 
     Attributes
     ----------
-    document, title : ndarray, shape (n_units,)
-        Document of each unit, and whether the unit is a title.
+    document : ndarray, shape (n_units,)
+        Row of the document of each unit.
+    title : ndarray of bool, shape (n_units,)
+        Whether each unit is a title.
     scores : ndarray, shape (n_units, n_labels)
         Out-of-fold scores of the units.
     """
@@ -159,18 +172,15 @@ class _Maker:
     rng: np.random.Generator
 
     def others(self, usable: Mask, paper: int) -> Mask:
-        """Return a mask of those ``usable`` sentences that are from other papers of the same fold.
-
-        They may fill the windows of a long text made from the paper.
-        """
+        """Return a mask of the ``usable`` sentences that are from the same fold as a paper, but not from the paper."""
         found: Mask = usable & (self.fold[self.document] == self.fold[paper]) & (self.document != paper)
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Return the rows of the sentences that fill the longest text made from a paper; ``None`` if there are none.
+        """Return the rows of the sentences that fill the longest text made from a paper.
 
-        The sentences are drawn from the mask ``usable``. Those from the same paper are adjacent, as in a real text. If
-        there are too few, they are repeated.
+        The sentences are drawn from the mask ``usable``. Sentences from the same paper are adjacent. If there are too
+        few sentences, they are repeated. If there are no sentences, the result is ``None``.
         """
         own = np.flatnonzero(self.others(usable, paper))
         if not len(own):
@@ -183,7 +193,8 @@ class _Maker:
     def windows(self, rows: Index, paper: int, labels: Index) -> tuple[Array, Array]:
         """Divide the sentences in ``rows`` into windows, and return the pooled scores of the windows.
 
-        The first result is for windows to which the title of the paper is added, the second for windows without it.
+        The first returned array is for windows to which the title of the paper is added. The second array is for the
+        same windows without the title.
         """
         scores = self.scores[:, labels]
         parts = [scores[rows[one.start : one.stop]] for one in windows([len(rows)], self.size)]
@@ -206,10 +217,12 @@ def fit_windows(
 ) -> WindowCalibration:
     """Calibrate the scores of long texts, which are scored in several windows.
 
-    A correction that grows with the number of windows is added to the log odds, and decision bounds are fitted for 2,
-    4, 8, ... windows. Slope and intercept remain those of abstracts. Labels with too few positives or negatives share
-    one correction, which is fitted on all labels together. If all labels together have too few, or if no windows could
-    be filled with sentences, the result is that of `fixed_windows`.
+    The calibration adds to the log odds a correction that grows with the number of windows. Decision bounds are fitted
+    for texts of 2, 4, 8, ... windows. The slope and intercept of abstracts are not changed.
+
+    Labels with too few positives or negatives share one correction, which is fitted on all labels together. If all
+    labels together have too few, the result is that of `fixed_windows`. The same holds if no windows could be filled
+    with sentences.
 
     Parameters
     ----------
@@ -243,8 +256,11 @@ def fit_windows(
 def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
     """Return the log odds of the labels of long texts as if they were abstracts, without correction for length.
 
-    The shape is (POWERS, n_fillings, n_papers, n_labels). The first axis is the length: texts with 2, 4, 8, ...
-    windows. The second is the kind of filling, in the order of ``long_texts.filled``.
+    Returns
+    -------
+    ndarray, shape (POWERS, n_fillings, n_papers, n_labels)
+        The first axis is the length of the texts: 2, 4, 8, ... windows. The second axis is the kind of filling, in the
+        order of ``long_texts.filled``.
     """
     scores = [
         [
@@ -258,12 +274,12 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Return the change of log odds per doubling of the number of windows that has the highest likelihood.
+    """Return the most likely change of log odds per doubling of the number of windows.
 
     Parameters
     ----------
     margins : ndarray, shape (POWERS, n_fillings, n_papers, n_labels)
-        Log odds of the labels without correction, as returned by `log_odds`, which explains the axes.
+        Log odds of the labels without correction; see `log_odds`.
     codes : ndarray, shape (n_papers, n_labels)
         Human codes: 1, 0, or NaN for not judged.
     """
@@ -283,7 +299,10 @@ _WINDOW, _CORRECTION = 10, -0.18
 
 
 def fixed_windows(n_labels: int, size: int = _WINDOW) -> WindowCalibration:
-    """Return a fixed calibration for long texts, for use if there is too little to learn; all decisions need review."""
+    """Return a fixed calibration for long texts, with which all decisions need review.
+
+    It is used if there is too little to learn from.
+    """
     return WindowCalibration(
         size=size,
         correction=np.full(n_labels, _CORRECTION),
@@ -295,9 +314,10 @@ def fixed_windows(n_labels: int, size: int = _WINDOW) -> WindowCalibration:
 def learn_windows(
     corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
 ) -> WindowCalibration:
-    """Return the calibration of long texts, which are scored in several windows, learned from out-of-fold scores.
+    """Learn the calibration of long texts, which are scored in several windows, from out-of-fold scores.
 
-    If there is too little to learn from, such as no relevant records, the result is that of `fixed_windows`.
+    If there is too little to learn from, for example because no record is relevant, the result is that of
+    `fixed_windows`.
     """
     if not corpus.n_documents:
         return fixed_windows(len(fitted.slope) - 1)

@@ -1,7 +1,7 @@
 """Serve the model with MLflow: convert a table of records to a table of probabilities, decisions and evidence.
 
-MLflow stores this file with each logged model and runs it to load the model ("models from code"), so that
-nothing is pickled; see `mlflow_runs.log_model`.
+MLflow stores this file with each logged model, and runs it to load the model ("models from code"). Nothing is pickled;
+see `mlflow_runs.log_model`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def signature(labels: Sequence[str]) -> ModelSignature:
 
 
 class ServedTagger(PythonModel):
-    """Adapter with which MLflow loads a model folder and serves its predictions."""
+    """Adapter with which MLflow loads a model folder and serves the predictions of the model."""
 
     def load_context(self, context: Any) -> None:
         """Load the model folder that was logged as an artifact of the MLflow model."""
@@ -91,18 +91,21 @@ class ServedTagger(PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Return probabilities, decisions and evidence for a table of records.
 
+        Texts are cleaned as in `mechtag tag`.
+
         Parameters
         ----------
         model_input
-            Table with one row per record and the columns ``title`` and, optionally, ``abstract`` and
-            ``record_id``. MLflow has already checked names and types. Texts are cleaned as in `mechtag tag`.
+            Table with one row per record. The column ``title`` is required. The columns ``abstract`` and ``record_id``
+            are optional. MLflow has already checked names and types.
 
         Returns
         -------
         pandas.DataFrame
-            One row per record, in input order: ``record_id`` as in the input; ``model_id``; the cleaned
-            ``abstract``, to which the offsets of evidence refer; and for each label ``<label>_probability``,
-            ``<label>_decision`` and ``<label>_evidence``, a list of sentences.
+            One row per record, in input order. The column ``record_id`` is as in the input. ``model_id`` is the id of
+            the model. ``abstract`` is the cleaned abstract, to which the offsets of evidence refer. Each label has
+            three columns: ``<label>_probability``, ``<label>_decision``, and ``<label>_evidence``, which contains a
+            list of sentences.
 
         Raises
         ------
@@ -130,7 +133,7 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Yield, for each input row, the id in the row (``None`` if there is none), and a record with a unique id.
+    """Yield, for each input row, its id (``None`` if it has no id) and a record with a unique id.
 
     Raises
     ------

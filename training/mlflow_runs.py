@@ -50,15 +50,14 @@ def log_run(
 ) -> str:
     """Log a finished training run to the MLflow store of the project, and write its run id into the model folder.
 
-    The run id is written to a separate file, because it differs between runs, whereas the files of the model must be
-    the same in every run. For the store, see `tracking_store`.
+    For the store, see `tracking_store`.
 
     Parameters
     ----------
     settings
-        Settings to log; each is logged as ``block.key``.
+        Settings to log. Each setting is logged as ``block.key``.
     metrics
-        Out-of-fold metrics by name.
+        Out-of-fold metrics, keyed by name.
     losses
         Mean training loss of each epoch of fine-tuning; empty if the encoder was not fine-tuned.
 
@@ -91,6 +90,7 @@ def log_run(
         )
         run_id: str = run.info.run_id
         uri = log_model(folder, settings)
+        # In a file of its own, because the files of the model must be the same in every run.
         write_json(Path(folder) / RUN_FILE, {"run_id": run_id, "model_id": config.model_id, "model_uri": uri})
     return run_id
 
@@ -110,9 +110,10 @@ def _describe(config: ModelConfig) -> str:
 
 @contextmanager
 def tracking_store(settings: Settings) -> Iterator[None]:
-    """Select the project's MLflow store and experiment for the runs in the ``with`` block; create them if necessary.
+    """Select the project's MLflow store and experiment for the runs in the ``with`` block.
 
-    The store is ``mlflow.db`` in the folder of the project unless ``MLFLOW_TRACKING_URI`` names a different store.
+    The store and the experiment are created if necessary. The store is ``mlflow.db`` in the folder of the project,
+    unless ``MLFLOW_TRACKING_URI`` names a different store.
 
     Raises
     ------
@@ -146,10 +147,8 @@ def tracking_store(settings: Settings) -> Iterator[None]:
 
 
 def _relocate(root: Path) -> None:
-    """Update the artifact paths in the MLflow store of a project that was moved.
-
-    This is necessary because MLflow stores absolute paths.
-    """
+    """Update the artifact paths in the MLflow store of a project that was moved."""
+    # MLflow stores absolute paths.
     path = root / _STORE
     if not path.is_file():
         return
@@ -172,8 +171,8 @@ def _relocate(root: Path) -> None:
 def log_model(folder: str | Path, settings: Settings) -> str:
     """Log a model folder to the active run as a model that MLflow can load and serve; see `training.mlflow_model`.
 
-    The logged model includes mechtag's code, so it runs where mechtag is not installed. It does not include
-    the encoder, which is either a package in the requirements or loaded from the location in ``encoder.name``.
+    The logged model includes mechtag's code, so it runs on computers without mechtag. The encoder is not included. It
+    is either a package in the requirements, or loaded from the location in ``encoder.name``.
 
     Parameters
     ----------
@@ -183,7 +182,7 @@ def log_model(folder: str | Path, settings: Settings) -> str:
     Returns
     -------
     str
-        URI of the model, ``models:/...``; equivalent to ``runs:/<run id>/model``.
+        URI of the model (``models:/...``), which is equivalent to ``runs:/<run id>/model``.
     """
     import mlflow
 
@@ -228,7 +227,7 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Restore Python's import path after the ``with`` block, because MLflow adds its copy of mechtag's code to it."""
+    """Restore Python's import path after the ``with`` block, because MLflow adds a folder to this path."""
     before = list(sys.path)
     try:
         yield
@@ -245,19 +244,19 @@ def log_evaluation(
 ) -> str:
     """Add an evaluation to the MLflow run of a model, with its values as metrics and its files as artifacts.
 
-    If the store has no run of the model, for example because the model came from a DVC remote, a run is created.
+    If the store has no run of the model, a run is created.
 
     Parameters
     ----------
     folder
         Model folder.
     reports
-        Folder that 'mechtag evaluate' wrote to. Its files, and those of its subfolder ``plots``, are logged under
-        ``evaluation``.
+        Folder that 'mechtag evaluate' wrote to. The files in this folder and in its subfolder ``plots`` are logged
+        under ``evaluation``.
     metrics
-        Values of the metrics by name.
+        Values of the metrics, keyed by name.
     charts
-        SVG drawings by name, logged next to the plots.
+        SVG drawings, keyed by name. They are logged under ``evaluation/plots``.
 
     Returns
     -------
@@ -289,8 +288,8 @@ def log_evaluation(
 def find_run(config: ModelConfig, folder: Path) -> str | None:
     """Return the id of the MLflow run that logged a model, or ``None`` if there is no such run.
 
-    This is the run that is recorded in the model folder or, if the store does not contain this run, the newest run of
-    the model.
+    If the store contains the run that is recorded in the model folder, this run is returned. Otherwise, the newest run
+    of the model is returned.
     """
     import mlflow
 
@@ -317,7 +316,13 @@ CHAMPION, PREVIOUS = "champion", "previous"
 
 @contextmanager
 def tolerated(report: Callable[[str], None]) -> Iterator[None]:
-    """Turn an error of MLflow in the ``with`` block into a note for the user, so that no trained model is lost."""
+    """Turn an error of MLflow in the ``with`` block into a note for the user.
+
+    Parameters
+    ----------
+    report
+        Function that is called with the note.
+    """
     try:
         yield
     except Exception as error:
@@ -329,12 +334,14 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
 
 
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
-    """Add a model as a version to MLflow's registry, unless it is there already, and point aliases to this version.
+    """Add a model to MLflow's registry as a version, and point aliases to this version.
+
+    If the registry already contains the model, its version is used.
 
     Parameters
     ----------
     settings
-        Settings with which to log the model if the store has no run of the model.
+        Settings with which the model is logged if the store has no run of the model.
     tags
         Tags to set on the version, in addition to ``model_id`` and ``codebook_sha256``.
 
@@ -361,7 +368,13 @@ def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], al
 
 
 def drop_alias(alias: str, settings: Settings) -> None:
-    """Delete an alias, such as ``previous``, from MLflow's registry if it exists; raises the errors of `register`."""
+    """Delete an alias, such as ``previous``, from MLflow's registry if it exists.
+
+    Raises
+    ------
+    MechtagError
+        If the store does not respond, or refuses the request.
+    """
     from mlflow import MlflowClient
 
     with tracking_store(settings):

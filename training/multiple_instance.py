@@ -1,4 +1,4 @@
-"""Fit a logistic regression to sentences that were coded individually, and to papers that were coded as a whole."""
+"""Fit a logistic regression to individually coded sentences and to papers that were coded as a whole."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _TOLERANCE = 1e-4
 class Bags:
     """Papers that were coded as a whole, each as the features of its units (parts of its title and sentences).
 
-    Multiple-instance learning calls such a group of units with one code a bag.
+    In multiple-instance learning, a bag is a group of units with one code. Here, a bag is a paper.
 
     Attributes
     ----------
     features : ndarray or csr_matrix, shape (n_units, n_features)
-        Features of the units of the first paper, then of the second, and so on.
+        Features of the units of the first paper, then of the second paper, and so on.
     lengths : ndarray, shape (n_papers,)
         Number of units of each paper.
     targets : ndarray, shape (n_papers,)
@@ -50,14 +50,16 @@ def fit_units(
 ) -> tuple[Array, float]:
     """Fit a logistic regression to units (such as parts of sentences) and to papers coded as a whole.
 
-    Features may be dense or sparse. The score of a paper is the pooled score of its units (`scoring.pool_scores`) plus
-    a separate intercept, because papers have a label far more often than sentences do. The method is multiple-instance
-    learning with a softened maximum (Ray and Craven 2005, doi:10.1145/1102351.1102439).
+    The score of a paper is the pooled score of its units (`scoring.pool_scores`) plus an intercept. Papers and units
+    have separate intercepts, because papers have a label far more often than sentences do. The method is
+    multiple-instance learning with a softened maximum (Ray and Craven 2005, doi:10.1145/1102351.1102439).
 
     Parameters
     ----------
-    features, targets
-        Features of the individually coded units, and their codes (1 or 0). Both may be empty.
+    features : ndarray or csr_matrix, shape (n_units, n_features)
+        Features of the individually coded units; there may be none.
+    targets : ndarray, shape (n_units,)
+        Codes of these units, 1 or 0.
     regularisation
         Parameter ``C`` of scikit-learn's logistic regression.
     prior : ndarray, shape (n_features,), optional
@@ -67,7 +69,7 @@ def fit_units(
     -------
     weights : ndarray, shape (n_features,)
     intercept : float
-        Intercept for units, or the intercept for papers if no unit was coded individually.
+        Intercept for units. If no unit was coded individually, this is the intercept for papers.
     """
     both = [features, bags.features]
     rows: Any = vstack(both, format="csr") if issparse(features) else np.vstack(both)

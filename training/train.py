@@ -57,9 +57,11 @@ class Trained:
 
     Attributes
     ----------
-    documents, sentences : list of Prediction
-        Out-of-fold predictions for the coded records. The record id of a sentence is
-        ``<record_id>#<sentence number>``, and sentences have no probability.
+    documents : list of Prediction
+        Out-of-fold predictions for the coded records.
+    sentences : list of Prediction
+        Out-of-fold predictions for the sentences of the coded records. Their record id is ``<record_id>#<sentence
+        number>``, and their probability is ``None``.
     figures
         Out-of-fold metrics for comparing training runs: ROC AUC of relevance, and average precision of sentences.
     tuned
@@ -69,7 +71,7 @@ class Trained:
     papers
         Papers that the model was trained on; see `leakage.KnownPapers`.
     labels
-        Numbers of codes and quality of the out-of-fold ranking, for relevance and for each label.
+        Summaries of relevance and of each label: numbers of codes, and quality of the out-of-fold ranking.
     """
 
     tagger: Tagger
@@ -115,10 +117,10 @@ def train(
 
 
 def define(settings: Settings, codebook: Codebook) -> Trained:
-    """Create a model from the definitions of a codebook alone, without annotations.
+    """Create a model from the definitions of a codebook only, without annotations.
 
-    The model scores the similarity of texts to the definitions and rules of the codebook. Every decision
-    needs review, because nothing shows how often a yes or a no would be right.
+    The model scores texts by their similarity to the definitions and rules of the codebook. Every decision needs
+    review.
 
     Raises
     ------
@@ -167,15 +169,17 @@ def read_material(
     -------
     coded : list of CodedRecord
         The coded records.
-    encoder, definitions
-        Encoder, and the definitions of the codebook encoded by it.
+    encoder
+        The encoder named in the settings.
+    definitions
+        The definitions of the codebook, encoded by the encoder.
     corpus : Corpus
         The coded records in order, followed by the exemplars.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `train`.
+        If an annotation file is invalid or has too few annotations to train on, or if the encoder is missing.
     """
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version)
     exemplars = all_exemplars(settings.train, codebook.keys)
@@ -193,10 +197,10 @@ def load_encoder(settings: Settings) -> TransformerEncoder:
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write a trained model to a new folder, and replace the model folder with the new folder.
+    """Write a trained model to a new folder, and replace the model folder with this new folder.
 
-    The model folder is thus never missing for long, and never contains files of two models. All files of the earlier
-    model are deleted, including its model card; 'mechtag methods' writes a new card.
+    The model folder therefore never contains files of two models. All files of the earlier model are deleted, including
+    its model card. 'mechtag methods' writes a new card.
 
     Raises
     ------
@@ -216,7 +220,10 @@ def save_model(trained: Trained, folder: str | Path) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise `MechtagError` if the folder that a model will replace contains other files; hidden files are ignored."""
+    """Raise `MechtagError` if a folder contains files that a new model must not replace.
+
+    These are all files that are not part of a model, except hidden files.
+    """
     parts = {CONFIG, WEIGHTS, TUNED, PAPERS, EXPORTS, CARD, RUN_FILE}
     others = sorted(path.name for path in folder.glob("*") if path.name not in parts and not path.name.startswith("."))
     if folder.exists() and not folder.is_dir():
@@ -279,7 +286,8 @@ def predictions_of(
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Relevance score and pooled label scores of each document.
+        Scores of each document. The first column is relevance. The other columns are the pooled scores of the labels in
+        codebook order.
     """
     chances, given = probabilities(scores, calibration.slope, calibration.intercept)
     decisions = [calibration.decide(row) for row in chances]
@@ -324,8 +332,9 @@ def _sentence_predictions(
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
     """Return metrics for comparing training runs, keyed by name.
 
-    From out-of-fold scores, these are the ROC AUC of relevance, and the average precision of the ranking of sentences,
-    averaged over the labels. A metric that is undefined on the records is omitted.
+    Both metrics are computed from out-of-fold scores. ``relevance_roc_auc`` is the ROC AUC of relevance.
+    ``sentence_average_precision`` is the average precision of the ranking of sentences, averaged over the labels. A
+    metric that is undefined on the records is omitted.
     """
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)

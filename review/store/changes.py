@@ -98,6 +98,7 @@ def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[A
     after
         Only changes with a higher number than ``after`` are returned.
     """
+    # Suggestions are hidden from everybody, because it is not recorded who sees them here before judging.
     table, record = schema.change, schema.record
     return list(
         connection.execute(

@@ -138,6 +138,7 @@ def _engine(path: Path) -> Engine:
     def configure(connection: sqlite3.Connection, _: Any) -> None:
         # The transactions below are begun by SQLAlchemy's event, not by the driver, which would begin them late.
         connection.isolation_level = None
+        # With FULL, a transaction is on the disk before it is confirmed.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
 

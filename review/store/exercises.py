@@ -123,6 +123,7 @@ def records_to_draw(connection: Connection, stage: str) -> list[int]:
     ``full-text``, only records whose full text contains a sentence to code are returned.
     """
     need, joined = schema.need, schema.joined
+    # Their codes may have been set aside, but people have seen and discussed each other's codes.
     earlier = {record for one in read_exercises(connection) if one.stage == stage for record in one.records}
     query = select(need.c.record).where(
         need.c.stage == stage,

@@ -31,9 +31,15 @@ EPOCH, FINISHED = "epoch.safetensors", "finished.safetensors"
 
 @dataclass(frozen=True)
 class State:
-    """Content of a checkpoint: weights (and the state of the optimiser during a run), and the loss of each epoch.
+    """Content of a checkpoint.
 
-    Tensors are keyed by name. Losses are the mean training losses of the finished epochs.
+    Attributes
+    ----------
+    tensors
+        Tensors, keyed by name. During a run, these are the weights and the state of the optimiser. At the end of the
+        run, they are only the weights.
+    losses
+        Mean training loss of each finished epoch.
     """
 
     tensors: Mapping[str, Tensor]
@@ -43,8 +49,12 @@ class State:
 def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
     """Return a hash of everything that affects the fine-tuned encoder.
 
-    The hash covers the texts and codes of the corpus, and ``circumstances``: the settings, the seed, the original
-    encoder, the codebook and the machine.
+    Parameters
+    ----------
+    corpus
+        Corpus whose texts and codes are hashed.
+    circumstances
+        The settings, the seed, the original encoder, the codebook and the machine.
     """
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(json.dumps(corpus.texts).encode())
@@ -54,13 +64,13 @@ def corpus_hash(corpus: Corpus, circumstances: Mapping[str, Any]) -> str:
 
 
 class Checkpoints:
-    """Saves and loads the checkpoints of a fine-tuning run in a folder; without a folder, nothing is saved."""
+    """Saves and loads the checkpoints of a fine-tuning run in a folder; if there is no folder, nothing is saved."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def save_epoch(self, state: State) -> None:
-        """Save the state after an epoch, replacing the state of the previous epoch."""
+        """Save the state after an epoch, instead of the state after the previous epoch."""
         if self._folder:
             _write(self._folder / EPOCH, state)
 
@@ -135,11 +145,10 @@ def tune(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Tuned:
-    """Train low-rank changes of the weights in an encoder's top layers; the encoder itself is not changed.
+    """Train low-rank changes of the weights in an encoder's top layers, without changing the encoder itself.
 
-    The same arguments yield the same weights on the same machine; the global random state is
-    not changed. With a work folder, an interrupted run resumes after its last epoch, and the
-    result of a finished run is loaded.
+    The same arguments yield the same weights on the same machine. The global random state is not changed. If a work
+    folder is given, an interrupted run resumes after its last epoch, and the result of a finished run is loaded.
 
     Parameters
     ----------
@@ -148,7 +157,8 @@ def tune(
     work
         Folder for checkpoints; ``None`` for no checkpoints.
     on_progress
-        Called with the number of epochs finished since the last call, including epochs loaded from a checkpoint.
+        Called with the number of epochs finished since the last call. Epochs that are loaded from a checkpoint count as
+        finished.
     """
     encoder = states.encoder
     circumstances = {
@@ -170,7 +180,7 @@ def tune(
 
 
 class _Run:
-    """A fine-tuning run, with its data, its model and its optimiser."""
+    """A fine-tuning run."""
 
     def __init__(self, states: States, codebook: Codebook, corpus: Corpus, settings: TuningSettings, seed: int) -> None:
         self._settings, self._seed = settings, seed
@@ -245,9 +255,14 @@ class _Run:
 
 
 def rate_share(progress: float) -> float:
-    """Return the learning rate at a given progress as a proportion of the peak learning rate.
+    """Return the learning rate at a given progress, as a proportion of the highest learning rate.
 
-    The learning rate rises linearly for the first tenth of the run and then falls to zero.
+    The learning rate rises linearly during the first tenth of the run, and then falls linearly to zero.
+
+    Parameters
+    ----------
+    progress
+        Finished proportion of the run, from 0 to 1.
     """
     return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
@@ -257,7 +272,8 @@ def _low_precision(device: torch.device) -> torch.autocast:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device supports bfloat16 natively; if not, emulation would be slower than float32."""
+    """Return whether a device supports bfloat16 natively."""
+    # Emulation would be slower than float32.
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     # Older versions of torch lack this function.

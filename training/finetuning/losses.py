@@ -1,8 +1,8 @@
 """Compute the contrastive loss for fine-tuning an encoder with torch.
 
-The loss attracts texts that share a label and repels texts that do not, as in SetFit (Tunstall et al. 2022). The texts
-are coded sentences, exemplars, papers coded only as a whole (the mean vector of their parts), and one definition or
-rule of each label.
+The loss attracts texts that share a label, and repels texts that share no label, as in SetFit (Tunstall et al. 2022).
+There are four kinds of texts: coded sentences; exemplars; papers that were coded only as a whole, as the mean vector of
+their parts; and one definition or rule of each label.
 """
 
 from __future__ import annotations
@@ -27,18 +27,19 @@ class TuningCorpus:
     """A corpus prepared for fine-tuning.
 
     A text is a part of a title, sentence or exemplar, as in `Corpus`. An item is what one code applies to: a text that
-    was coded individually, or all texts of a paper that was coded as a whole. It is an array of rows of texts.
+    was coded individually, or all texts of a paper that was coded as a whole. An item is stored as an array of the rows
+    of its texts.
 
     Attributes
     ----------
     states : list of Tensor, length n_texts
         Hidden states of each text; see `top_layers.States`.
     unit_targets : Tensor, shape (n_texts, 1 + n_labels)
-        Codes of each text; see `Corpus`.
+        Codes of each text, with relevance in the first column; see `Corpus`.
     document : ndarray, shape (n_texts,)
         Row of the document of each text; see `Corpus`.
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
-        Codes of whole papers; see `Corpus.whole_targets`.
+        Codes of whole papers, with relevance in the first column; see `Corpus.whole_targets`.
     papers : list of ndarray
         One item per paper, with the rows of all its texts.
     """
@@ -57,7 +58,10 @@ class TuningCorpus:
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
 
     def targets_of(self, items: Sequence[Index]) -> Tensor:
-        """Return the codes of some of the items in `judged_items`, without relevance; shape (n_items, n_labels)."""
+        """Return the codes of some of the items in `judged_items`, shape (n_items, n_labels).
+
+        The codes do not include relevance.
+        """
         rows = []
         for units in items:
             own = self.unit_targets[units[0]]
@@ -72,7 +76,7 @@ def _judged(targets: Tensor) -> NDArray[np.bool_]:
 
 
 def prepare_corpus(corpus: Corpus, states: States) -> TuningCorpus:
-    """Prepare a corpus for fine-tuning: compute the hidden states, and move the codes to the encoder's device."""
+    """Compute the hidden states of the texts of a corpus, and move the codes to the encoder's device."""
     device = states.encoder.model.device
     return TuningCorpus(
         states=states.of(corpus.texts),
@@ -88,7 +92,8 @@ def cut_batches(
 ) -> Iterator[list[Index]]:
     """Yield batches of items (see `TuningCorpus`) with at most ``budget`` tokens each, without changing the order.
 
-    If an item alone is longer than the budget, only a random selection of its texts is used, but at least one text.
+    If a single item has more tokens than ``budget``, only a random selection of its texts is used. The selection
+    contains at least one text, even if this text has more tokens than ``budget``.
 
     Parameters
     ----------
@@ -120,7 +125,7 @@ TEMPERATURE = 0.1
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
     """Draw the items of one epoch (see `TuningCorpus`), in random order.
 
-    These are all items that have a label, and at most as many items that have none.
+    All items with a label are drawn, and at most as many items without a label.
     """
     items = data.judged_items
     if not items:
@@ -152,13 +157,11 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
 
 
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
-    """Return the contrastive loss of the pairs of texts in a batch that share a label.
+    """Return the contrastive loss of a batch (Khosla et al. 2020, supervised contrastive learning).
 
-    The loss is averaged over the pairs of each text, and then over the texts.
-
-    For each text of such a pair, the other text is contrasted with the texts of the batch that certainly share no label
-    with it (Khosla et al. 2020, supervised contrastive learning). Pairs for which it is unknown whether they share a
-    label are ignored.
+    For each pair of texts that share a label, the loss compares the similarity of the two texts with the similarities
+    between the first text and all texts that certainly share no label with it. Pairs for which it is unknown whether
+    they share a label are ignored. The loss is averaged over the pairs of each text, and then over the texts.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Encode texts with trainable low-rank changes of an encoder's top layers.
 
-The input of the top layers, the hidden states, is computed once per text.
+The hidden states that the top layers receive as input are computed once per text.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mechtag.models.encoder import HIGH, LOW, Arrays, TransformerEncoder, Vector
 class States:
     """Hidden states that the top layers of an encoder receive as input; they are computed once per text.
 
-    The states are kept in memory in half precision, which takes 2 bytes per element and token: 0.8 kB per token for
-    an encoder with 384 elements.
+    The states are kept in memory in half precision: 2 bytes per element and token. For an encoder with 384 elements,
+    this is 0.8 kB per token.
 
     Parameters
     ----------
@@ -43,26 +43,28 @@ class States:
 
 
 class TopLayers:
-    """The top layers of an encoder with low-rank changes; this class implements `Encoder`.
+    """The top layers of an encoder, with low-rank changes of their weights.
+
+    This class implements `Encoder`.
 
     Parameters
     ----------
     states
         Hidden states that the top layers receive as input.
     rank
-        Rank of the change of each weight matrix. The changes are zero at first.
+        Rank of the change of each weight matrix. The changes are zero before training.
 
     Attributes
     ----------
     model
-        Copy of the encoder's model without the layers below the top layers.
+        Copy of the encoder's model that contains only the top layers.
     trained
         Trainable factors of the changes, keyed by their names in a model folder; see `encoder.apply_tuned`.
 
     Raises
     ------
     MechtagError
-        If the encoder's model is not built from embeddings followed by a list of layers.
+        If the encoder's model does not consist of embeddings followed by a list of layers.
     """
 
     def __init__(self, states: States, rank: int) -> None:
@@ -109,11 +111,11 @@ class TopLayers:
         return pool_tokens(self.model(inputs_embeds=hidden, attention_mask=mask).last_hidden_state, mask)
 
     def arrays(self) -> Arrays:
-        """Return the factors of the low-rank changes, in the half precision in which they are stored."""
+        """Return the factors of the low-rank changes in half precision, as a model folder stores them."""
         return {name: factor.detach().half().cpu().numpy() for name, factor in self.trained.items()}
 
     def load(self, arrays: Arrays) -> None:
-        """Replace the factors of the low-rank changes with factors that the method `arrays` returned."""
+        """Replace the factors of the low-rank changes with ``arrays``, which the method `arrays` returned."""
         with torch.no_grad():
             for name, factor in self.trained.items():
                 factor.copy_(torch.from_numpy(arrays[name]))
@@ -122,7 +124,7 @@ class TopLayers:
 class _LowRank(nn.Module):
     """Adds the product of two low-rank factors to a weight matrix.
 
-    One factor is random and the other zero at first, so the matrix is unchanged before training.
+    Before training, one of the factors is zero, so the matrix is unchanged.
     """
 
     def __init__(self, weight: Tensor, rank: int) -> None:
@@ -136,7 +138,7 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """An embedding layer for input that already consists of hidden states; it returns this input unchanged."""
+    """An embedding layer that returns its input, which already consists of hidden states, unchanged."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds

@@ -1,9 +1,8 @@
-"""Define the trainers: methods of preparing the encoder of a model before the heads are fitted on its vectors.
+"""Define the trainers, which prepare the encoder of a model before the heads are fitted.
 
-``frozen`` leaves the encoder unchanged. ``contrastive`` fine-tunes the top layers of the encoder on pairs of texts.
-
-Heads, pooling and calibration are the same for all trainers. The codebook's definitions are encoded
-by the resulting encoder, so that labels without examples can still be scored.
+The trainer ``frozen`` leaves the encoder unchanged. The trainer ``contrastive`` fine-tunes the top layers of the
+encoder on pairs of texts. With both trainers, the definitions of the codebook are encoded by the resulting encoder, so
+that labels without examples can be scored.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """The result of a trainer: an encoder, with the codebook definitions and the corpus encoded by it.
+    """The result of a trainer: an encoder, and the codebook definitions and the corpus encoded by this encoder.
 
     Attributes
     ----------
@@ -46,7 +45,7 @@ class Encoded:
 
 
 class Trainer(Protocol):
-    """Interface of a trainer, which adapts an encoder to selected documents of a corpus."""
+    """Interface of a trainer, which prepares an encoder with selected documents of a corpus."""
 
     def encode(self, corpus: Corpus, documents: Mask, seed: int) -> Encoded:
         """Train an encoder on the selected documents, and encode the whole corpus with it.
@@ -138,5 +137,8 @@ def make_trainer(
 
 
 def count_epochs(settings: TrainSettings) -> int:
-    """Return the maximum number of epochs in one call of `heads.fit`, which includes all folds and the final fit."""
+    """Return the largest possible number of fine-tuning epochs in one call of `heads.fit`.
+
+    The number includes the epochs of all folds and of the final fit.
+    """
     return 0 if settings.trainer == "frozen" else settings.tuning.epochs * (settings.folds + 1)

@@ -28,16 +28,16 @@ _FINISHED = "finished.json"
 
 @dataclass(frozen=True)
 class Challenger:
-    """A challenger: a new model that may replace the champion.
+    """A challenger: a new model that may replace the model in use (the champion).
 
     Attributes
     ----------
     folder
-        Folder that contains the challenger's ``model`` and its ``out-of-fold`` predictions.
+        Folder that contains the model (``model``) and its out-of-fold predictions (``out-of-fold``).
     documents
         Out-of-fold predictions for the coded records.
     figures
-        Out-of-fold metrics by name.
+        Out-of-fold metrics, keyed by name.
     losses
         Mean training loss of each epoch of fine-tuning; empty if the encoder was not fine-tuned.
     """
@@ -106,10 +106,10 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return predictions of the model in use for all coded records, none of them by a model trained on the record.
+    """Return predictions of the model in use for all coded records, but never by a model trained on the record.
 
-    For the records that the model in use was trained on, these are its out-of-fold predictions. The model in use tags
-    all other records.
+    If the model in use was trained on a record, the predictions for this record are the out-of-fold predictions. The
+    model in use tags all other records.
 
     Returns
     -------

@@ -1,10 +1,12 @@
-"""Explain decisions in which a new model differs from the previous one.
+"""Explain decisions in which a new model differs from the previous model.
 
 A probability is computed in steps: sentences are scored, their scores are pooled and calibrated, and the result is
 multiplied by the probability of relevance. The decision follows from comparing the probability with the bounds for yes
-and no. The steps of the old model are replaced, one after another, with those of the new model, which yields exact
-intermediate probabilities. The cause of a change is the step that moved the probability most in the direction of the
-change.
+and no.
+
+The steps of the old model are replaced, one after another, with the steps of the new model. The probability is computed
+after each replacement. The cause of a change is the step whose replacement moved the probability most in the direction
+of the change.
 """
 
 from __future__ import annotations
@@ -43,12 +45,12 @@ class Change:
     Attributes
     ----------
     probabilities
-        Four probabilities: the old model's, and one after each of three replacements, in which the old model's sentence
-        scores, calibration and probability of relevance are replaced by the new model's. The last probability is thus
-        the new model's.
+        Four probabilities. The first is computed by the old model. Then the sentence scores, the calibration and the
+        probability of relevance are replaced, one after another, by those of the new model. The other three
+        probabilities are computed after these replacements. The last probability is thus that of the new model.
     cause
-        Step that moved the probability most, one of `STEPS`; or `BOUNDS`, if the old bounds would yield the old
-        decision even for the new probability.
+        Step that moved the probability most, one of `STEPS`. If the decision would not have changed with the old
+        bounds, the cause is `BOUNDS`.
     why
         Sentence that explains the change.
     """
@@ -72,14 +74,17 @@ class _Dissected:
     Attributes
     ----------
     wholes : ndarray, shape (n_documents, size)
-        Vectors of the whole texts.
+        Vectors of the documents, each encoded as one text.
     words : csr_matrix, shape (n_parts, n_terms)
         Features of the words of the parts.
     scores : ndarray, shape (n_documents, 1 + n_labels)
         Pooled scores of the documents.
-    part_scores, from_words, from_definitions : ndarray, shape (n_parts, 1 + n_labels)
-        Score of each part (minus infinity if the part is not content); contribution of the words of the part to this
-        score; and contribution of the similarity of the part to the definition.
+    part_scores : ndarray, shape (n_parts, 1 + n_labels)
+        Score of each part; minus infinity if the part is not content.
+    from_words : ndarray, shape (n_parts, 1 + n_labels)
+        Contribution of the words of each part to its score.
+    from_definitions : ndarray, shape (n_parts, 1 + n_labels)
+        Contribution of the similarity between each part and the definition to the score of the part.
     """
 
     tagger: Tagger
@@ -101,16 +106,16 @@ def find_changes(
 ) -> list[Change]:
     """Tag records with the old and the new model, and explain each decision that differs.
 
-    Labels that are in only one of the two models' codebooks are ignored.
+    Labels that are missing from the codebook of one of the models are ignored.
 
     Parameters
     ----------
     sentences
-        Sentences of all records; those of one record are consecutive and in order.
+        Sentences of all records. The sentences of one record are consecutive and in order.
     learned
-        Coded records that only the new model was trained on.
+        Coded records on which the new model was trained, but not the old model.
     on_progress
-        Function that is called with the number of records compared since the last call.
+        Called with the number of records compared since the last call.
     """
     documents = [document for document, _ in documents_of(records, sentences)]
     neighbours = _Neighbours(new, learned)
@@ -185,10 +190,14 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probabilities of a label while the old model is replaced by the new one, step by step.
+    """Return the probabilities of a label while the old model is replaced by the new model, step by step.
 
-    The result has shape (n_documents, 4): the old model; then with the new sentence scores; then also with the new
-    calibration; then also with the new probability of relevance.
+    Returns
+    -------
+    ndarray, shape (n_documents, 4)
+        Column 0 is the old model. In column 1, the sentence scores are those of the new model. In column 2, the
+        calibration is also that of the new model. In column 3, the probability of relevance is also that of the new
+        model.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
@@ -212,8 +221,10 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
     Parameters
     ----------
-    chance, relevant
-        Probability of the label, and probability of relevance.
+    chance
+        Probability of the label.
+    relevant
+        Probability of relevance.
     """
     column = _column(tagger, key)
     if relevant < tagger.calibration.low[0]:
@@ -229,7 +240,7 @@ def _largest(chances: Sequence[float]) -> str:
     Parameters
     ----------
     chances
-        Probability by the old model, and after each of the `STEPS`.
+        Probability by the old model, followed by the probability after each of the `STEPS`.
     """
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
@@ -265,8 +276,8 @@ def _explain(
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
     """Describe the part of a document that contributed most to the change of the document's score, with the reasons.
 
-    The contribution of a part is the change of its score, times its weight in the pooled score of the document
-    (averaged over both models). ``up`` states whether the score of the document increased.
+    The contribution of a part is the change of its score, times its weight in the pooled score of the document. The
+    weight is averaged over both models. ``up`` states whether the score of the document increased.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
     rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
@@ -290,9 +301,9 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return how much each word or word pair contributes to a model's score of one part, keyed by the words.
+    """Return the contribution of each word or word pair to a model's score of one part, keyed by word or word pair.
 
-    ``side`` contains the scores of the model, ``row`` is the number of the part, and ``column`` that of the label.
+    ``side`` contains the scores of the model. ``row`` is the number of the part. ``column`` is the column of the label.
     """
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
@@ -322,8 +333,9 @@ class _Neighbours:
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
         """Describe a newly coded record that may explain why the prediction for a record changed.
 
-        If the record itself was newly coded, its new code is described. Otherwise, of the new records whose code fits
-        the change, the most similar one is described. A yes fits an increased probability, and a no a decreased one.
+        If the record itself was newly coded, its new code is described. Otherwise, a new record is described if its
+        code fits the change. The code yes fits an increased probability, and the code no fits a decreased probability.
+        Of several such records, the one that is most similar to the record is described.
 
         Parameters
         ----------
@@ -337,7 +349,7 @@ class _Neighbours:
         Returns
         -------
         str
-            Empty if no new record fits.
+            Description; empty if no new record fits.
         """
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:

@@ -1,8 +1,8 @@
 """Replace the model in use atomically, and roll back to earlier models.
 
-A copy of the model in use and of each former one is kept in its own folder, with its out-of-fold predictions and the
-version of the annotations that it was trained on. An installation is first recorded in a journal, so that `recover` can
-complete an interrupted installation.
+A copy of the model in use is kept in a folder, and a copy of each former model in another folder. Each copy includes
+the out-of-fold predictions of the model, and the version of the annotations that the model was trained on. An
+installation is first recorded in a journal, so that `recover` can complete an interrupted installation.
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ _JOURNAL = "installing.json"
 
 @dataclass(frozen=True)
 class ModelPaths:
-    """Paths of the model in use, the copies of this and of former models, and the added annotations.
+    """Paths of the model in use, of the copies of models, and of the added annotations.
 
     Attributes
     ----------
-    model, out_of_fold
-        Model folder and out-of-fold predictions of the model in use.
+    model
+        Model folder of the model in use.
+    out_of_fold
+        Folder of the out-of-fold predictions of the model in use.
     kept
-        Folder that contains one folder for the model in use and for each former one, named after the model id.
+        Folder with one subfolder for the model in use and one for each former model. The name of a subfolder is the
+        model id.
     added
         Folder of the added annotations; see `annotations.versions`.
     """
@@ -51,13 +54,13 @@ class ModelPaths:
 
 
 def keep(paths: ModelPaths, model: Path, out_of_fold: Path, note: Mapping[str, Any]) -> str:
-    """Copy a model, with its out-of-fold predictions, to the folder of kept models, and return the id of the model.
+    """Copy a model and its out-of-fold predictions to the folder of kept models, and return the id of the model.
 
     Parameters
     ----------
     note
-        Information on the model: ``former`` is the id of the previous model, or empty; ``version`` is the version of
-        the annotations; and ``tags`` are the tags to set in MLflow's registry.
+        Information on the model, with three keys. ``former`` is the id of the previous model, or ``""``. ``version`` is
+        the version of the annotations. ``tags`` are the tags to set in MLflow's registry.
     """
     config = read_config(model)
     model_id = config.model_id
@@ -104,7 +107,10 @@ def is_kept(paths: ModelPaths, model_id: str) -> bool:
 def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
     """Return the note that `keep` stored with the copy of a model.
 
-    It contains the previous model, the version of the annotations, and the tags for MLflow's registry.
+    Returns
+    -------
+    dict
+        The keys are ``model_id``, and the keys of the note that are described at `keep`.
 
     Raises
     ------
@@ -133,8 +139,8 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     Raises
     ------
     MechtagError
-        If no copy of the model is kept, the copy was altered, or its annotations are missing. In these cases, nothing
-        is changed.
+        If no copy of the model is kept, if the copy was altered, or if its annotations are missing. In these cases,
+        nothing is changed.
     """
     note = note_of(paths, model_id)
     folder = paths.kept / model_id
@@ -201,7 +207,10 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
 
 
 def _swap(source: Path, folder: Path) -> None:
-    """Replace ``folder`` with a copy of ``source``; if this fails, keep or restore the old content of ``folder``."""
+    """Replace ``folder`` with a copy of ``source``.
+
+    If this fails, the old content of ``folder`` is kept or restored.
+    """
     shutil.rmtree(new_folder(folder), ignore_errors=True)
     shutil.copytree(source, new_folder(folder))
     swap_in(folder)

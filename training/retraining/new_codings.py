@@ -33,7 +33,7 @@ _NAMED = 20
 
 @dataclass(frozen=True)
 class Addition:
-    """Result of adding new codings.
+    """Result of adding new codings to the earlier annotations.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class Addition:
     set_aside
         Records whose codings are not used for training.
     stale
-        Codes, old or new, that were assigned under an earlier definition of their label.
+        Codes that were assigned under an earlier definition of their label. They can be new codes or earlier codes.
     counts
-        Counts returned by `additions.extend_additions`: numbers of new, corrected, known and set aside codes.
+        Numbers of new, corrected, known and set aside codes; see `additions.extend_additions`.
     """
 
     additions: Additions
@@ -53,7 +53,7 @@ class Addition:
     counts: Counter[str]
 
     def describe(self) -> str:
-        """Return a one-line summary of the new codings."""
+        """Return a one-line summary of the numbers of codes."""
         return (
             f"{self.counts['new']} new codes, {self.counts['corrected']} corrected, {self.counts['known']} known, "
             f"{self.counts['set_aside']} set aside"
@@ -79,20 +79,21 @@ def add_annotations(
     records
         Search exports or parquet tables that contain the coded records.
     base_definitions
-        Definitions of the labels when the model in use was trained; used only if no annotations were added earlier.
+        Definitions of the labels when the model in use was trained. They are used only if no annotations were added
+        earlier.
     onto
-        Version of the added annotations to which the new codings are added; ``""`` to start from no additions. By
-        default (``None``), the version of the last retraining or rollback.
+        Version of the added annotations to which the new codings are added. If ``""``, the result contains only the new
+        codings. If ``None``, the version of the last retraining or rollback is used.
     leave_out_leaks
-        Whether to set aside records that may be test papers instead of raising an error.
+        Whether records that may be test papers are set aside instead of raising an error.
     on_note
         Called with a message if some of the records cannot be read; see `ingest.read_sources`.
 
     Raises
     ------
     MechtagError
-        If a table is invalid or refers to unknown records, a coding by a language model was not confirmed by a person,
-        or a record may be a test paper.
+        If a table is invalid or refers to unknown records, or if a coding by a language model was not confirmed by a
+        person. Also raised if a record may be a test paper and ``leave_out_leaks`` is false.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
     history = read_history(settings.train.added)
@@ -130,7 +131,7 @@ def _leaks(records: Sequence[Record], settings: Settings, on_note: Callable[[str
 
 
 def write_notes(folder: Path, addition: Addition) -> None:
-    """Write the records that were set aside and the outdated codes to ``set_aside.csv`` and ``stale.csv``.
+    """Write the records that were set aside to ``set_aside.csv``, and the outdated codes to ``stale.csv``.
 
     Both files are written even if there are no rows.
     """
