@@ -2,7 +2,7 @@
 
 Each action first checks whether the action is possible. It then writes one or more events to the log, and returns the
 number of the first event. If an action with the same ``client_id`` was written before, nothing is written, and the
-number from before is returned.
+number of the first event of that action is returned.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ class Stamp:
     seconds
         Time that the person spent on the record.
     based_on
-        When the page was loaded, number of the latest event about the person's codes for this record. ``None`` if the
-        form on the page does not contain this number.
+        Number of the latest event about the person's codes for this record at the time when the page was loaded.
+        ``None`` if the form that was sent does not contain this number.
     """
 
     coder: int
@@ -180,6 +180,7 @@ class Acts:
     Parameters
     ----------
     store
+        The database of the review.
     codebook
         The codebook in use.
     now
@@ -1777,7 +1778,7 @@ class Acts:
     def _check(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, labels: Collection[str] = ()
     ) -> None:
-        """Check that a person may code a record now, and that the form was made for this record and is not outdated.
+        """Check that a person may code a record now, and that the page on which the person coded it is not outdated.
 
         Nobody may code a record that an adjudicator has settled. Labels that were added to the codebook after the
         record was settled are an exception.
@@ -1785,7 +1786,7 @@ class Acts:
         Raises
         ------
         Refused
-            If an adjudicator has settled the record, or if the form belongs to a different record or person.
+            If an adjudicator has settled the record, or if the page was made for a different record or person.
         Outdated
             If the person has changed the codes of the record since the page was loaded.
         """

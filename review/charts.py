@@ -134,9 +134,9 @@ def draw_learning(rows: Sequence[Mapping[str, str]]) -> Picture | None:
 
 
 def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
-    """Draw the number of records over time that each person had judged, and that were settled; one chart per stage.
+    """Draw, over time, how many records each person had judged and how many records were settled.
 
-    Stages with only one day are left out. If no stage is left, the result is ``None``.
+    There is one chart per stage. Stages with only one day are left out. If no stage is left, the result is ``None``.
 
     Parameters
     ----------

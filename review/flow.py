@@ -31,8 +31,7 @@ class Field:
     path
         Position in the counts file of ``mechtag prisma``, such as ``reports.sought``.
     kind
-        ``number`` if the field contains one number, or ``counts`` if it contains lines such as ``Wrong population:
-        12``.
+        ``number`` for one number, or ``counts`` for lines such as ``Wrong population: 12``.
     """
 
     path: str

@@ -87,7 +87,7 @@ def folder_of(workspace: Workspace, batch: int) -> Path:
 
 
 def clean_name(name: str) -> str:
-    """Return a safe file name, without folders, special characters and reserved names, that is not too long."""
+    """Return a safe file name: without folders, special characters and reserved names, and of limited length."""
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(char if char.isprintable() else " " for char in last)
     shown = " ".join(_UNSAFE.sub("_", shown).split()).strip(". ")
@@ -213,7 +213,7 @@ def not_saved(error: OSError) -> Refused:
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
-    """Return when each file was uploaded or imported, in words, keyed by the SHA-256 hash of the file.
+    """Return words that state when each file was uploaded or imported, keyed by the SHA-256 hash of the file.
 
     Files of discarded imports are left out.
     """

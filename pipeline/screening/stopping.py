@@ -2,9 +2,9 @@
 
 People first read records by rank until relevant records become rare (`sample_due`). They then read a random sample of
 the unread records, in an order that is drawn once. The sample yields an upper bound on the number of relevant records
-that were unread when the sample was drawn. Reading may stop when recall would reach the target even with as many
-relevant records as this bound allows. The bound may be checked after each record, because it remains valid if it is
-checked repeatedly.
+that were unread when the sample was drawn. If recall reaches the target even when this bound is taken as the true
+number, reading may stop. The bound may be checked after each record, because it remains valid if it is checked
+repeatedly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of records after which the random sample is due; ``None`` if it is not due yet.
+    """Return the number of read records after which the random sample is due; ``None`` if it is not due yet.
 
     The sample is due when relevant records have become rare. This is the case after a run of irrelevant records that
     comprises at least 100 records and at least 5% of all records.
@@ -92,8 +92,8 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
     `bound_of_any_look`.
 
     The bound is the exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
-    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which the sample would contain
-    ``found`` relevant records or fewer with a probability above ``1 - confidence``.
+    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which a sample with ``found`` or fewer
+    relevant records has a probability above ``1 - confidence``.
     """
 
     def excluded(unread: int) -> bool:

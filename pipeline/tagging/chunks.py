@@ -37,8 +37,8 @@ class Identity(Strict):
     Attributes
     ----------
     input
-        Fingerprint of each input file, keyed by the name of the file: the SHA-256 of the file. For a file in an object
-        store, the fingerprint is its size and modification time.
+        SHA-256 of each input file, keyed by the name of the file. For a file in an object store, its size and
+        modification time are used instead.
     model_id, codebook
         Id of the model, and SHA-256 hash of the codebook.
     settings
@@ -51,7 +51,10 @@ class Identity(Strict):
     settings: dict[str, Any]
 
     def changes(self, now: Identity) -> Iterator[str]:
-        """Yield a message for each difference between ``self``, when the run was started, and ``now``."""
+        """Yield a message for each difference between two identities.
+
+        ``self`` is the identity of the run that was started, and ``now`` is the identity of the current request.
+        """
         for what, mine, other in (
             ("source", self.input, now.input),
             ("model", {"": self.model_id}, {"": now.model_id}),
@@ -129,8 +132,8 @@ class ChunkStore:
 
     A chunk consists of two files: its predictions (``predictions-00000.parquet``) and the description of the chunk
     (``predictions-00000.json``, see `Chunk`). The description is written last. A chunk counts as finished if its
-    description exists. On this machine, the SHA-256 of the predictions must also be the one in the description.
-    Therefore, several processes can write chunks without coordination.
+    description exists. If the chunk is on this machine, the predictions must also have the SHA-256 that the description
+    states. Therefore, several processes can write chunks without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:

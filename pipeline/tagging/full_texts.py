@@ -223,7 +223,7 @@ class TaggedAbstract(NamedTuple):
 def tag_full_texts(
     tagger: Tagger, abstracts: Sequence[TaggedAbstract], table: FullTextTable, settings: Settings
 ) -> Iterator[tuple[Record, TaggedFullText]]:
-    """Tag the full texts in ``table``, and yield each record that has one with the result.
+    """Tag the full texts in ``table``, and yield each record that has a full text, together with its tagged full text.
 
     At most `BATCH` full texts are tagged at the same time, to limit memory.
     """

@@ -65,7 +65,7 @@ class Inputs(Strict):
 
     @property
     def identification(self) -> Identification:
-        """Return the counts of records before screening that PRISMA 2020 requires."""
+        """Return the counts that PRISMA 2020 requires for the records before screening."""
         if self.sources is None:
             return Identification(screened=self.records, without_abstract=self.without_abstract)
         return Identification(

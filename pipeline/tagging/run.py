@@ -36,7 +36,7 @@ class ScoredChunk(NamedTuple):
     ----------
     full_texts
         For each record with a full text, keyed by record id: the predictions based on the full text, and a description
-        of how it was tagged. ``None`` if only abstracts are tagged.
+        of how the full text was tagged. ``None`` if only abstracts are tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]
@@ -148,7 +148,7 @@ def finish(
     Parameters
     ----------
     calibration
-        Calibration of the model; the workbook explains the bounds in it.
+        Calibration of the model. The workbook explains the bounds of this calibration.
     on_progress
         Called with the number of records written since the last call.
     read_signs

@@ -150,9 +150,9 @@ def _title(doc: Doc) -> str:
 
 
 def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences of a document that are content, without keywords and notices at its ends.
+    """Yield the sentences in the content of a document, without keywords and notices at its ends.
 
-    The sentences are those that the pipeline found. If it found none, `split` is used.
+    The sentences are those that the spaCy pipeline found. If the pipeline found no sentences, `split` finds them.
     """
     content = find_content(doc.text)
     found = _own(record, doc) if doc.has_annotation("SENT_START") else split([record], SentenceSettings())

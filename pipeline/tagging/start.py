@@ -210,9 +210,9 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
-    """Find out which full texts of merged records are used for the kept records; ``None`` without full texts.
+    """Find out which full texts of merged records are used for the kept records.
 
-    ``groups`` is the table of merged records, or ``None``.
+    Returns ``None`` if only abstracts are tagged. ``groups`` is the table of merged records, or ``None``.
     """
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 

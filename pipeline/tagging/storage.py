@@ -105,7 +105,7 @@ class StoragePath:
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """Return a fingerprint of the file: its SHA-256. In an object store, it is the size and modification time."""
+        """Return the SHA-256 of the file; for a file in an object store, return its size and modification time."""
         if self.local:
             return self.sha256()
         with self._naming_this_path():

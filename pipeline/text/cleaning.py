@@ -139,11 +139,11 @@ def _from_bytes(found: re.Match[str]) -> str:
 
 
 def strip_markup(text: str) -> str:
-    """Remove tags, and replace character entities and escape sequences of R, such as ``<U+00E9>``, by characters.
+    """Remove tags from a text, and replace character entities by characters.
 
-    In the result, blank lines separate paragraphs and titles. Superscript numbers become Unicode superscripts, so that
-    10<sup>6</sup> does not become 106. A single letter in angle brackets counts as a tag only if the text contains its
-    closing tag.
+    Escape sequences of R, such as ``<U+00E9>``, are also replaced by characters. In the result, blank lines separate
+    paragraphs and titles. Superscript numbers become Unicode superscripts, so that 10<sup>6</sup> does not become 106.
+    A single letter in angle brackets counts as a tag only if the text contains its closing tag.
     """
     for _ in range(_NESTED_ENTITIES):
         resolved = _ENTITY.sub(lambda match: html.unescape(match.group()), text) if "&" in text else text
@@ -224,9 +224,9 @@ def _heads(line: str) -> tuple[bool, bool]:
 
 
 def _paragraphs(text: str, wrapped: bool) -> str:
-    """Return a text without line ends, except at blank lines and at headings on their own line.
+    """Join the lines of a text that were only wrapped; keep line ends at blank lines and headings.
 
-    If ``wrapped`` is false, all line ends are kept. In both cases, blank lines are removed.
+    If ``wrapped`` is false, all line ends are kept. Blank lines themselves are always removed.
     """
     if not wrapped:
         return "\n".join(filter(None, map(_one_line, text.split("\n"))))

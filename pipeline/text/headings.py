@@ -218,7 +218,7 @@ def _kind(match: re.Match[str]) -> str:
     """Return how certain it is that words are a heading: ``label``, ``bare``, ``guess`` or ``""``.
 
     ``label`` and ``bare`` mean that the words are certainly a heading. ``guess`` means that they are a heading only if
-    the abstract contains a different ``bare`` heading or ``guess``. ``""`` means that they are not a heading.
+    a different heading in the abstract has the kind ``bare`` or ``guess``. ``""`` means that they are not a heading.
     """
     phrase = match["phrase"]
     if match.re is _QUESTION:

@@ -2,8 +2,8 @@
 
 Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print such
 notes under separate headings, or as plain sentences at the end of the abstract. `is_note` recognises a note by its
-heading. `note_of` recognises a sentence that is a note as a whole by its words. It returns the kind of the note, which
-becomes the section of the sentence.
+heading. `note_of` recognises by its words whether a sentence is entirely a note, and returns the kind of the note. This
+kind becomes the section of the sentence.
 """
 
 from __future__ import annotations

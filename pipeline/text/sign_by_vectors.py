@@ -6,7 +6,7 @@ The classifier is a logistic regression on the vector of a sentence and on `mech
 It can be used with any codebook, because it was not trained on labels.
 
 The training data are invented pairs of sentences, and sentences of coded records. The two sentences of a pair are about
-the same subject, one states presence and one states absence. ``python -m benchmarks.sign_training`` trains the
+the same subject: one states presence, and the other states absence. ``python -m benchmarks.sign_training`` trains the
 classifier again.
 """
 
