@@ -84,9 +84,10 @@ class ReadFile(Row):
 
     Attributes
     ----------
-    title, doi, pmid, pmcid
-        Title and identifiers that the file states. If the file states no title, ``title`` is ``""``. If it does not
-        state an identifier, that identifier is ``None``.
+    title
+        Title that the file states, or ``""`` if the file states no title.
+    doi, pmid, pmcid
+        Identifiers that the file states. An identifier that is not stated is ``None``.
     beginning
         Text of the first page. If the format has no pages, the first characters of the text.
     """
