@@ -344,7 +344,7 @@ class Budget:
     exhausted: bool = False
 
     def allows(self, request: Request) -> bool:
-        """Return whether a request may be sent: even at its highest possible cost, the limit is not exceeded.
+        """Return whether a request may be sent, because even its highest possible cost does not exceed the limit.
 
         Once a request was refused, all later requests are refused.
         """
@@ -357,13 +357,13 @@ class Budget:
         return self.price.of(*most_tokens(request)) if self.price else 0.0
 
     def pay(self, request: Request, usage: Usage | None) -> None:
-        """Add the cost of an answer to ``spent``; if the cost is unknown, add an upper bound on it."""
+        """Add the cost of an answer to ``spent``; if the cost is unknown, add an upper bound on the cost."""
         cost = usage.cost(self.price) if usage else None
         self.spent += self.most(request) if cost is None else cost
 
 
 def known_mode(asking: Asking, label: str, transport: Transport) -> Mode | None:
-    """Return the mode that an endpoint accepted in an earlier run, or ``None`` if it is not known.
+    """Return the mode that an endpoint accepted in an earlier run, or ``None`` if no such mode is known.
 
     A mode is a way to demand answers in JSON.
     """

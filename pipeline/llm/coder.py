@@ -185,7 +185,7 @@ class Coder:
     def requests(self, passages: Sequence[Passage], labels: Sequence[str]) -> Iterator[Request]:
         """Yield the first request about each label of a paper.
 
-        If its answer cannot be used, `code` sends further requests, which allow longer answers.
+        If the answer to a first request cannot be used, `code` sends further requests, which allow longer answers.
         """
         for label in labels:
             yield self._request(passages, label, _FACTORS[0])

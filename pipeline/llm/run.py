@@ -36,7 +36,7 @@ class LlmRun(Strict):
     system
         First message of the prompt.
     text
-        Part of the prompt that contains the text of a paper, here without a text.
+        Layout of the part of the prompt that contains the text of a paper.
     questions
         Part of the prompt that asks about a label, keyed by label.
     parameters
@@ -47,8 +47,10 @@ class LlmRun(Strict):
         Number of papers that were to be coded.
     asked
         Number of questions that were asked: the sum of ``answered`` and ``rejected``.
-    answered, rejected
-        Number of questions with a usable answer, and number of questions without a usable answer.
+    answered
+        Number of questions with a usable answer.
+    rejected
+        Number of questions without a usable answer.
     not_asked
         Number of questions that were not asked, because the endpoint failed or the cost limit was reached.
     yes, no, unclear
@@ -72,7 +74,7 @@ class LlmRun(Strict):
     cached_tokens
         Number of tokens of prompts that the endpoint took from its cache.
     cost_usd
-        Price of these tokens in US dollars, or ``None`` if it is unknown.
+        Price of these tokens in US dollars, or ``None`` if the price is unknown.
     first, last
         Dates of the first and last answer. Empty if there are no answers.
     """

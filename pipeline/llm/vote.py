@@ -16,8 +16,9 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
     """Return the majority vote of several language models.
 
     There is one vote for each record, label and basis that any of the models coded. The vote is yes or no if more than
-    half of all models say so; otherwise, it is unclear. Models that are unclear or did not answer also count as models.
-    A yes or no has the evidence of the models that agree with it. An unclear vote has the evidence of all models.
+    half of all models say so; otherwise, it is unclear. 'All models' includes models that are unclear or did not
+    answer. A vote for yes or no has the evidence of the models that agree with it. An unclear vote has the evidence of
+    all models.
 
     Parameters
     ----------
