@@ -91,8 +91,8 @@ class Identification(Strict):
     Attributes
     ----------
     identified_by_source
-        Number of records read from each file, keyed by file name. ``None`` if not known; then ``duplicates_removed``
-        and ``removed_for_other_reasons`` must be ``None``, too.
+        Number of records read from each file, keyed by file name. If it is ``None`` (not known), ``duplicates_removed``
+        and ``removed_for_other_reasons`` must also be ``None``.
     removed_by_automation
         Number of records removed by automation tools. mechtag always writes 0, because it removes no records.
     removed_for_other_reasons

@@ -465,7 +465,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 def plain_text(flow: Flow) -> Iterator[str]:
     """Yield the counts as lines of text.
 
-    The lines of each panel follow the heading of the panel, which is an empty line if the panel has no heading.
+    The first line of each panel is its heading, or an empty line if the panel has no heading.
     """
     for panel, found in groupby(table_rows(flow), key=lambda row: row[0]):
         yield panel
