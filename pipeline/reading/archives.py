@@ -72,7 +72,7 @@ def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
 
 
 def _document(archive: zipfile.ZipFile) -> bool:
-    """Return whether a zip file is a document and not an archive, such as an XLSX workbook or a QDPX project."""
+    """Return whether a zip file is a single document, such as an XLSX workbook or a QDPX project."""
     names = archive.namelist()
     return not {"[Content_Types].xml", "mimetype"}.isdisjoint(names) or any(name.endswith(".qde") for name in names)
 

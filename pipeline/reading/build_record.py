@@ -74,7 +74,7 @@ class _Once(Generic[_T]):
 
 
 def clean_year(value: Any, notes: list[str] | None = None) -> int | None:
-    """Return the first plausible year of publication in a value, or ``None`` if there is none.
+    """Return the first plausible year of publication in a value, or ``None`` if there is no such year.
 
     The year may be part of a date without separators. A year of two digits is accepted only if it cannot be a day or a
     month.

@@ -1,4 +1,4 @@
-"""Read the file paths that reference managers recorded for a paper, such as those of PDFs in a Zotero library."""
+"""Read the file paths that reference managers recorded for a paper, such as the paths of PDFs in a Zotero library."""
 
 from __future__ import annotations
 

@@ -282,7 +282,7 @@ _COUNTS, _REJECTED = "ingest.json", "rejected.jsonl"
 
 
 def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
-    """Return those of the paths that an earlier run of ``mechtag ingest`` wrote and that are not search exports.
+    """Return the paths of files that an earlier run of ``mechtag ingest`` wrote and that are not search exports.
 
     These are ``ingest.json``, ``rejected.jsonl`` and tables of records. A table is returned only if all its source
     files, as listed in ``ingest.json``, are in ``paths``. Otherwise, the records of the table would be missing.
@@ -379,8 +379,8 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     Parameters
     ----------
     sources
-        Files, folders, or zip and gzip archives. The files in a folder or archive are read in the order of their names,
-        except hidden files. If one of these files is unreadable, it is listed in ``unread`` and the others are read.
+        Files, folders, or zip and gzip archives. The files in a folder or archive are read in the order of their names.
+        Hidden files are skipped. If one of the files is unreadable, it is listed in ``unread`` and the others are read.
     on_progress
         Function that is called with the number of bytes read since the last call. The numbers add up to the size of the
         files.

@@ -35,7 +35,7 @@ _ENDS = re.compile(r"ER(?:\s+-)?\s*|EF\s*|\s*\}\s*")
 
 
 def started_format(line: str) -> str:
-    """Return the name of the format whose records can start with a given line, or ``""`` if there is none."""
+    """Return the name of the format whose records can start with a given line, or ``""`` if there is no such format."""
     found = _START.fullmatch(line.rstrip()) if line[:1] in _FIRST else None
     return _NAMES[(found.lastindex or 1) - 1] if found else ""
 

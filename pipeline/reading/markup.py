@@ -50,9 +50,9 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
     """Yield one entry per XML element with one of the given names.
 
     Each child of the element becomes a field. If the child contains text, the value of the field is the text, including
-    the text of inline elements such as <i>. If the child contains only elements, the value is a mapping from their
-    names to lists of values. If the child has attributes, the value is a mapping, too. In a mapping, a text has the key
-    ``#``, and the name of an attribute is preceded by ``@``.
+    the text of inline elements such as <i>. If the child contains only elements, the value is a mapping from the names
+    of these elements to lists of values. If the child has attributes, the value is a mapping, too. In a mapping, a text
+    has the key ``#``, and the name of an attribute is preceded by ``@``.
     """
     refuse_entities(source)
     # A damaged tag may lack its end or have letters of the wrong case.

@@ -123,10 +123,7 @@ class Draft:
         self._gaps: list[tuple[int, int]] = []
 
     def add(self, tag: str, value: str) -> None:
-        """Start a new field.
-
-        ``value`` is the first line of its value.
-        """
+        """Start a new field; ``value`` is the first line of the field's value."""
         if self._continued:
             if "" in self._continued:
                 self._gaps.append((len(self._fields), self.line + self._lines))

@@ -1,7 +1,7 @@
 """Read XML from the WHO's registry platform (ICTRP), which has one element per trial.
 
-The platform's CSV files are read as tables (see `delimited`). A registration has neither authors nor an abstract; its
-year is the year of the registration.
+The CSV files of the platform are read as tables (see `delimited`). A registration has neither authors nor an abstract.
+The year of a record is the year of the registration.
 """
 
 from __future__ import annotations
