@@ -96,10 +96,8 @@ def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> floa
     """Return the extra relevant records found (ERF) when the proportion ``share`` of the records has been read.
 
     ERF is the number of relevant records found, minus the number found in a random order, as a proportion of all
-    relevant records.
-
-    As in ASReview insights, the number found in a random order is not simulated. It grows linearly from 0 at the first
-    record to all relevant records at the last record, and is rounded.
+    relevant records. As in ASReview insights, the number found in a random order is assumed to grow linearly, from 0 at
+    the first record to all relevant records at the last record. It is rounded to a whole number.
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))
@@ -118,8 +116,8 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
     Parameters
     ----------
     labels
-        1 for relevant, 0 for irrelevant, for all records of the review in reading order, without the records
-        that were known beforehand.
+        Label of each record in reading order: 1 for relevant, 0 for irrelevant. Records that were known beforehand are
+        left out.
 
     Raises
     ------
@@ -167,18 +165,17 @@ class Scorer(Protocol):
 
 
 def draw_priors(labels: Labels, generator: np.random.Generator) -> Order:
-    """Compute the metrics of a reading order.
+    """Draw one relevant and one irrelevant record that the reviewer is assumed to know beforehand.
 
-    Parameters
-    ----------
-    labels
-        Label of each record in reading order: 1 for relevant, 0 for irrelevant. Records that were known beforehand are
-        left out.
+    Returns
+    -------
+    ndarray, shape (2,)
+        Index of the relevant record and index of the irrelevant record in ``labels``.
 
     Raises
     ------
     MechtagError
-        If any label is neither 1 nor 0, if no label is 1, or if no label is 0.
+        If there are fewer than two relevant or fewer than two irrelevant records.
     """
     relevant, irrelevant = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
     if min(len(relevant), len(irrelevant)) < 2:
