@@ -253,9 +253,9 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     First, if the whole sentence is a note, such as a statement on funding, its section is the kind of the note; see
     `sections.note_of`. A note under a heading on ethics keeps this heading.
 
-    Second, a heading that announces a note, such as "Trial registration:", applies only to the first sentence below it,
-    because exports may print such notes in the middle of an abstract. Later sentences have no section unless they are
-    notes themselves.
+    Second, a heading that announces a note, such as "Trial registration:", applies only to the first sentence below it.
+    Exports may print such notes in the middle of an abstract. Later sentences have no section unless they are notes
+    themselves.
 
     Parameters
     ----------
