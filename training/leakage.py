@@ -270,12 +270,12 @@ def likeness(first: Vectors, second: Vectors) -> float:
     first, second : ndarray, shape (n_units, size)
         Vectors of the title and the sentences of each text, normalised to unit length.
     """
-    # Measured on 15,438 pairs of different papers: one paper of each pair is in the gold standard, the other in the gold
-    # standard, the coded records or the search update. With all-MiniLM-L6-v2, the likeness is below 0.38 for half of the
-    # pairs, below 0.57 for 99.9%, and above 0.63 for two pairs; four paraphrased synopses have a likeness of 0.64 to
-    # 0.73 to their originals. With all-mpnet-base-v2, the likeness is below 0.43 for half of the pairs, below 0.65 for
-    # 99.9%, above 0.63 for 36 pairs and above 0.67 for three; the paraphrased synopses have likenesses of 0.61, 0.73,
-    # 0.76 and 0.77 to their originals.
+    # Measured on 15,438 pairs of different papers: one paper of each pair is in the gold standard, the other in the
+    # gold standard, the coded records or the search update. With all-MiniLM-L6-v2, the likeness is below 0.38 for half
+    # of the pairs, below 0.57 for 99.9%, and above 0.63 for two pairs; four paraphrased synopses have a likeness of
+    # 0.64 to 0.73 to their originals. With all-mpnet-base-v2, the likeness is below 0.43 for half of the pairs, below
+    # 0.65 for 99.9%, above 0.63 for 36 pairs and above 0.67 for three; the paraphrased synopses have likenesses of
+    # 0.61, 0.73, 0.76 and 0.77 to their originals.
     if min(len(first), len(second)) < _MIN_UNITS:
         return 0.0
     cosines = first @ second.T
