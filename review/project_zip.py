@@ -1,4 +1,4 @@
-"""Extract the log of a review from the zip of a project, whose content is not trusted."""
+"""Extract the log of a review from a zip file, whose content is not trusted."""
 
 from __future__ import annotations
 

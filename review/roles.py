@@ -1,6 +1,6 @@
 """Collect the passages to which people gave roles of evidence.
 
-The page of configurations and exports use these passages.
+These passages are used on the page of configurations and in exports.
 """
 
 from __future__ import annotations

@@ -118,8 +118,8 @@ def serve(
 ) -> None:
     """Serve the review page of a project until the process is interrupted.
 
-    If another process already serves the page of this project, its address is printed and opened instead. If the folder
-    is not a project yet, a form for creating the project is served first.
+    If another process already serves the page of this project, the address of this page is printed and opened instead.
+    If the folder is not a project yet, a form for creating the project is served first.
 
     Parameters
     ----------

@@ -85,7 +85,10 @@ class _Setup:
     done: bool = False
 
     def go_on(self) -> Response:
-        """Return a redirect to the start page of the new review, with the key that signs the person in."""
+        """Return a redirect to the start page of the new review.
+
+        The address contains the key that signs the person in.
+        """
         return RedirectResponse(f"/start?key={self.start_key}", 303)
 
 

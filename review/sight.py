@@ -57,7 +57,7 @@ class Vote:
         Number of the record that the person coded. This is the record on the page, or a duplicate that was joined to
         it.
     value
-        ``1`` for yes, ``0`` for no, or ``None``.
+        ``1`` for yes, ``0`` for no, ``None`` if the person answered neither yes nor no.
     sentences
         Numbers of the marked sentences in the text that is shown. Empty if the person marked sentences in a different
         text, such as the abstract of a duplicate.
@@ -98,7 +98,8 @@ class Sight:
     others
         Codes of others; empty if these codes are hidden or do not exist.
     committed
-        Whether the person has finished the record, including labels that were added to the codebook later.
+        Whether the person has finished the record, and has also coded it for labels that were added to the codebook
+        later.
     """
 
     id: int
@@ -344,10 +345,10 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the codes that people gave for a record and its joined records, if they finished this record.
+    """Return the codes that people gave for a record and its joined records.
 
-    Codes of withdrawn people are left out. If sentences were marked in a text other than the text of the record, these
-    sentences are left out.
+    A person's codes for a record are returned only if the person has finished this record. Codes of withdrawn people
+    are left out. If sentences were marked in a text other than the text of the record, these sentences are left out.
 
     On the page, each person is shown as a letter (A, B and so on), in the order of people's names. A person who judged
     several joined records has a letter for each of them.

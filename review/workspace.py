@@ -84,7 +84,10 @@ def _load(path: Path, changed: int, size: int) -> Codebook:
 
 
 def read_fact(connection: Connection, key: str) -> Any:
-    """Return the value under a key of table ``fact``, such as the name of the review, or ``None``."""
+    """Return the value under a key of table ``fact``, such as the name of the review.
+
+    If there is no value under the key, the result is ``None``.
+    """
     return read_facts(connection, key)[0]
 
 

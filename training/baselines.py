@@ -1,6 +1,7 @@
 """Predict the codes of the gold papers with naive baselines, and with models trained on all papers but one.
 
-`evaluation` compares these predictions with the predictions of the tagger, and scores all of them with the same code.
+The package `evaluation` compares these predictions with the predictions of the tagger. It scores all predictions with
+the same code.
 """
 
 from __future__ import annotations

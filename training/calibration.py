@@ -28,25 +28,25 @@ def fit_calibration(
 ) -> Calibration:
     """Fit probability curves, thresholds and decision bounds to out-of-fold scores and human codes.
 
-    Each column of ``scores`` has one probability curve. Labels with too few positives or negatives share one curve,
-    which is fitted on all labels together. If no label was judged, the labels use the curve of
+    Relevance has its own probability curve, and so has each label with enough positives and negatives. All other labels
+    share one curve, which is fitted on all labels together. If no label was judged, the labels use the curve of
     `definitions_calibration`.
 
-    The threshold for relevance keeps at least the proportion ``settings.relevance_recall`` of the relevant records. If
-    all records are relevant, it keeps all of them. The threshold for a label has the highest F1 over all judged
+    At least the proportion ``settings.relevance_recall`` of the relevant records reach the threshold for relevance. If
+    all records are relevant, all of them reach it. The threshold for a label has the highest F1 over all judged
     records, where irrelevant records count as negative. Labels with too few positives or negatives share one threshold,
     which is fitted on all labels together.
 
     Records with a probability between two bounds need review. `refer_band` sets these bounds.
 
-    - For relevance, "yes" and "no" must reach the precision ``settings.relevance_precision`` in each set that has
-    enough
-      hard records. The precision is measured on the relevant and the hard records of the set. If no set has enough hard
-      records, the precision is measured on all records. In addition, "no" may lose at most the proportion
-      ``settings.relevance_loss`` of the relevant records; see `safe_no`.
-    - All labels share one pair of bounds. The precision of "yes" is measured on all records on which the precision of
-      relevance is measured. The precision of "no" is measured on relevant records only, because "no" is almost always
-      right for irrelevant records.
+    For relevance, "yes" and "no" must reach the precision ``settings.relevance_precision`` in each set with enough hard
+    records. This precision is measured on the relevant and the hard records of the set. If no set has enough hard
+    records, it is measured on all records. In addition, "no" may lose at most the proportion
+    ``settings.relevance_loss`` of the relevant records; see `safe_no`.
+
+    All labels share one pair of bounds, and must reach the precision ``settings.decided_precision``. The precision of
+    "yes" is measured on the same records as for relevance, with all sets together. The precision of "no" is measured on
+    relevant records only, because "no" is almost always right for irrelevant records.
 
     Parameters
     ----------
@@ -208,10 +208,11 @@ def f1_threshold(chances: Array, targets: Array) -> float:
 
 
 def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
-    """Return the highest threshold that keeps at least the proportion ``recall`` of the positives.
+    """Return a threshold that keeps at least the proportion ``recall`` of the positives, but no more than necessary.
 
-    The threshold lies midway between the lowest probability to keep and the next lower probability. If there is no
-    lower probability, the threshold is the lowest probability to keep.
+    A positive is kept if its probability is not below the threshold. The threshold lies midway between the lowest
+    probability to keep and the next lower probability. If there is no lower probability, the threshold is the lowest
+    probability to keep.
     """
     positives = np.sort(chances[targets == 1])[::-1]
     kept = int(np.ceil(recall * len(positives) - 1e-9))

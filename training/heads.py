@@ -267,9 +267,9 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     """Fit a head for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
     The score of a label is the sum of the scores of its two regressions. The weights of the regression on vectors are
-    regularised towards weights that score texts only by the definition (see `features.Definitions.label_weights`). This
-    effect becomes weaker with the number of judged papers (see `freedom`). If the codes of a label do not include both
-    yes and no, the label is scored by its definition. `LabelExamples` describes the training examples of a label.
+    regularised towards weights that score texts only by the definition (see `features.Definitions.label_weights`). The
+    more papers were judged, the weaker this effect is (see `freedom`). If the codes of a label do not include both yes
+    and no, the label is scored by its definition. `LabelExamples` describes the training examples of a label.
 
     Parameters
     ----------

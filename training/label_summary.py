@@ -36,8 +36,8 @@ class LabelSummary:
         ROC AUC of the similarity to the label's definition, on the same records. ``None`` if ``auc`` is ``None``, and
         always ``None`` for relevance.
     definition_p
-        One-sided p-value of the hypothesis that ``auc`` is not above ``definition_auc``, with records as pairs (DeLong
-        et al. 1988, doi:10.2307/2531595). ``None`` if ``definition_auc`` is ``None``.
+        One-sided p-value of the hypothesis that ``auc`` is not above ``definition_auc``. The test is paired by record
+        (DeLong et al. 1988, doi:10.2307/2531595). ``None`` if ``definition_auc`` is ``None``.
     """
 
     key: str

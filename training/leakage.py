@@ -125,12 +125,14 @@ def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Setti
 
 
 def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
-    """Read the papers that a model was trained on from the model folder; return ``None`` if the folder lacks the list.
+    """Read the list of papers that a model was trained on, which is a file in the model folder.
+
+    If the folder contains no such file, the result is ``None``.
 
     Raises
     ------
     MechtagError
-        If the file with the list is damaged or belongs to a different model.
+        If the file is damaged or belongs to a different model.
     """
     path = folder / PAPERS
     if not path.is_file():
@@ -171,7 +173,7 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Parameters
     ----------
     kind
-        What the reasons call a paper in ``against``, such as ``test paper``.
+        Words that the reasons use for a paper in ``against``, such as ``test paper``.
 
     Returns
     -------

@@ -221,8 +221,8 @@ def fit_windows(
     for texts of 2, 4, 8, ... windows. The slope and intercept of abstracts are not changed.
 
     Labels with too few positives or negatives share one correction, which is fitted on all labels together. If all
-    labels together have too few, the result is that of `fixed_windows`. The same holds if no windows could be filled
-    with sentences.
+    labels together have too few positives or negatives, the result is that of `fixed_windows`. The same holds if no
+    windows could be filled with sentences.
 
     Parameters
     ----------

@@ -197,15 +197,15 @@ def load_encoder(settings: Settings) -> TransformerEncoder:
 
 
 def save_model(trained: Trained, folder: str | Path) -> None:
-    """Write a trained model to a new folder, and replace the model folder with this new folder.
+    """Write a trained model to a new folder, and replace ``folder`` with the new folder.
 
-    The model folder therefore never contains files of two models. All files of the earlier model are deleted, including
-    its model card. 'mechtag methods' writes a new card.
+    ``folder`` therefore never contains files of two models. All files of the earlier model are deleted, including its
+    model card. 'mechtag methods' writes a new card.
 
     Raises
     ------
     MechtagError
-        If the folder contains files that are not part of a model.
+        If ``folder`` contains files that are not part of a model.
     """
     folder = Path(folder).absolute()
     check_replaceable(folder)

@@ -152,10 +152,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return the draft of an event, with the right record.
-
-    If the event undoes or redoes an action, it gets the record of that action.
-    """
+    """Return the draft of an event; an event that undoes or redoes an action gets the record of this action."""
     if draft.undoes is None:
         return draft
     table = schema.event

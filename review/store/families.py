@@ -17,7 +17,7 @@ from mechtag.review.store.events import family_of
 def any_apart(connection: Connection, record: int, other: int) -> bool:
     """Return whether somebody has marked two records as different papers.
 
-    A mark on records that are joined to these two records also counts.
+    Marks on records that are joined to either of the two records also count.
     """
     (_, ours), (_, theirs) = family_of(connection, record), family_of(connection, other)
     table = schema.apart

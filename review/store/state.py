@@ -137,7 +137,8 @@ class Need:
         Number of people who have judged the record.
     state
         ``open`` (nobody has judged the record), ``waiting`` (another person must judge it), ``conflict`` (people gave
-        different codes), ``referred`` (somebody referred a label to the adjudicator) or ``settled``.
+        different codes), ``referred`` (somebody referred a label to the adjudicator) or ``settled`` (no further
+        judgement is needed).
     labels
         Labels that an adjudicator has to settle, in alphabetical order.
     event

@@ -125,7 +125,8 @@ TEMPERATURE = 0.1
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
     """Draw the items of one epoch (see `TuningCorpus`), in random order.
 
-    All items with a label are drawn, and at most as many items without a label.
+    All items with a label are drawn, and an equal number of items without a label. If there are fewer items without a
+    label, all of them are drawn.
     """
     items = data.judged_items
     if not items:

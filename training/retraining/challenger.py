@@ -106,10 +106,10 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return predictions of the model in use for all coded records, but never by a model trained on the record.
+    """Return predictions of the model in use for all coded records.
 
-    If the model in use was trained on a record, the predictions for this record are the out-of-fold predictions. The
-    model in use tags all other records.
+    No prediction is by a model that was trained on the record. If the model in use was trained on a record, its
+    out-of-fold predictions for this record are returned. The model in use tags all other records.
 
     Returns
     -------

@@ -49,8 +49,8 @@ class Change:
         probability of relevance are replaced, one after another, by those of the new model. The other three
         probabilities are computed after these replacements. The last probability is thus that of the new model.
     cause
-        Step that moved the probability most, one of `STEPS`. If the decision would not have changed with the old
-        bounds, the cause is `BOUNDS`.
+        Step that moved the probability most in the direction of the change, one of `STEPS`. If the decision would not
+        have changed with the old bounds, the cause is `BOUNDS`.
     why
         Sentence that explains the change.
     """
@@ -195,9 +195,9 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
     Returns
     -------
     ndarray, shape (n_documents, 4)
-        Column 0 is the old model. In column 1, the sentence scores are those of the new model. In column 2, the
-        calibration is also that of the new model. In column 3, the probability of relevance is also that of the new
-        model.
+        Column 0 contains the probabilities by the old model. In column 1, the sentence scores are those of the new
+        model. In column 2, the calibration is also that of the new model. In column 3, the probability of relevance is
+        also that of the new model.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]

@@ -1,7 +1,7 @@
 """Replace the model in use atomically, and roll back to earlier models.
 
-A copy of the model in use is kept in a folder, and a copy of each former model in another folder. Each copy includes
-the out-of-fold predictions of the model, and the version of the annotations that the model was trained on. An
+The model in use and each former model have a folder of their own, which contains a copy of the model. The folder also
+contains the out-of-fold predictions of the model, and the version of the annotations that the model was trained on. An
 installation is first recorded in a journal, so that `recover` can complete an interrupted installation.
 """
 
