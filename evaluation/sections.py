@@ -21,13 +21,13 @@ _STEPS = 10
 def confidence(judged: Judged) -> Array:
     """Return the confidence of each decision: the distance of its probability from the threshold.
 
-    The distance is divided by the largest possible distance: from the threshold to 0 for a probability below it, and
-    from the threshold to 1 for a probability above it.
+    The distance is divided by the largest distance that is possible on the same side of the threshold.
 
     Returns
     -------
     ndarray, shape (papers, labels)
-        0 at the threshold, and 1 at certainty; NaN if the system has no probability or threshold.
+        ``0`` if the probability equals the threshold, and ``1`` if the probability is 0 or 1. NaN if the system has no
+        probability or threshold.
     """
     room = np.where(judged.decided, 1 - judged.threshold, judged.threshold)
     distance = np.abs(judged.probability - judged.threshold)
@@ -35,17 +35,18 @@ def confidence(judged: Judged) -> Array:
 
 
 def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
-    """Compute the risk-coverage curve of selective prediction, in steps of a tenth of all decisions.
+    """Compute the risk-coverage curve of selective prediction, in ten steps.
 
-    A decision counts if a person also coded the label of the paper. The most confident decisions come first. Decisions
-    with equal confidence stay together, so a step can be larger than a tenth. Geifman and El-Yaniv (2017) use this
-    curve to choose the decisions that a classifier makes alone.
+    The most confident decisions come first, and each step adds a tenth of all decisions. Decisions with equal
+    confidence are added together, so a step can be larger. If no person coded a label of a paper, the decision on this
+    label is left out. The curve is defined in Geifman and El-Yaniv, *Selective Classification for Deep Neural Networks*
+    (2017).
 
     Returns
     -------
     list of (coverage, risk, number)
-        Proportion of the decisions that are included, proportion of the included decisions that are wrong, and number
-        of included decisions. The list is empty if the system has no probabilities.
+        For each step: proportion of all decisions that have been added, proportion of the added decisions that are
+        wrong, and number of added decisions. The list is empty if the system has no probabilities.
     """
     sure = confidence(judged)
     seen = ~np.isnan(judged.truth) & ~np.isnan(sure)
@@ -69,8 +70,7 @@ _DECIMALS = 6
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
     """Compute the section of the metrics file that covers all labels together.
 
-    The section contains the number of ``papers``, the ``pooled`` metrics, the reasons for undefined metrics, and the
-    number of resamples excluded from each interval.
+    The section contains the number of ``papers``, the ``pooled`` metrics, and the `remarks` on these metrics.
     """
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
     judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())
@@ -79,7 +79,21 @@ def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
 
 
 def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the section of the metrics file on single labels: counts, and metrics if enough papers have the label."""
+    """Compute the section of the metrics file on single labels.
+
+    Parameters
+    ----------
+    labels
+        Keys of the labels, in the order of the columns of ``judged``.
+    min_positives
+        Minimum number of papers to which people assigned a label. A label with fewer papers gets a note instead of
+        metrics.
+
+    Returns
+    -------
+    dict
+        Counts and metrics of each label, keyed by label.
+    """
     figures = estimates(label_figures, judged, draws)
     tp, fp, fn, tn = (count[0] for count in confusion(judged, as_it_is(judged.truth)))
     section = {}
@@ -112,12 +126,10 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of an F1 score by one derived from the Wilson interval of tp / (tp + fp + fn).
-
-    This is possible because F1 is an increasing function of this proportion of papers.
-    """
+    """Replace the interval of an F1 score by an interval that is derived from a Wilson interval."""
     if found.value is None:
         return found
+    # F1 is an increasing function of tp / (tp + fp + fn), a proportion of papers, which has a Wilson interval.
     share = of_papers(replace(found, value=found.value / (2 - found.value)), papers)
     low, high = (None if end is None else 2 * end / (1 + end) for end in (share.ci_low, share.ci_high))
     return replace(share, value=found.value, ci_low=low, ci_high=high)
@@ -137,7 +149,7 @@ def rounded(number: float | None) -> float | None:
 
 
 def intervals(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    """Convert estimates to the format of the metrics file: value and interval of each."""
+    """Return the value and the interval of each metric, in the format of the metrics file."""
     return {
         name: {"value": rounded(found.value), "ci_low": rounded(found.ci_low), "ci_high": rounded(found.ci_high)}
         for name, found in figures.items()
@@ -145,13 +157,21 @@ def intervals(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | No
 
 
 def values(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    """Convert estimates to the format of the metrics file: value, interval and p-value of each."""
+    """Return the value, the interval and the p-value of each metric, in the format of the metrics file."""
     own = intervals(figures)
     return {name: own[name] | {"p_value": rounded(found.p_value)} for name, found in figures.items()}
 
 
 def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Return the reasons for undefined metrics, and the number of resamples excluded from each interval."""
+    """Return remarks on metrics, in the format of the metrics file.
+
+    Returns
+    -------
+    dict
+        ``undefined`` contains the reason for each metric that is undefined, keyed by metric. ``dropped_resamples``
+        contains the number of resamples that were excluded from an interval, keyed by metric. A key without content is
+        left out.
+    """
     found: dict[str, Any] = {}
     undefined = {name: UNDEFINED[name] for name, figure in figures.items() if figure.value is None}
     dropped = {name: figure.dropped for name, figure in figures.items() if figure.dropped and figure.value is not None}
@@ -164,7 +184,7 @@ def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class EvidenceRanking:
-    """Quality of the ranking of each paper's sentences for each of its labels, with one entry per paper and label.
+    """Quality of the ranking of each paper's sentences, with one entry per pair of paper and label.
 
     Attributes
     ----------
@@ -174,8 +194,8 @@ class EvidenceRanking:
         Precision at rank 1, and average precision. If several sentences tie for rank 1, the precision is the proportion
         of these sentences that have the label.
     chance : ndarray, shape (pairs,)
-        Proportion of the paper's sentences that have the label. This is the expected precision at 1 of a random
-        order, and approximately its expected average precision.
+        Proportion of the paper's sentences that have the label. If the sentences are in random order, this is the
+        expected precision at rank 1, and approximately the expected average precision.
     """
 
     paper: NDArray[np.int64]
@@ -186,7 +206,7 @@ class EvidenceRanking:
 
 
 def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.int64]) -> EvidenceRanking:
-    """Rank the sentences of each paper by score, separately for each label.
+    """Measure how well scores rank the sentences of each paper, separately for each label.
 
     Parameters
     ----------
@@ -198,7 +218,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
     Returns
     -------
     EvidenceRanking
-        One entry for each pair of a paper and a label that at least one of its sentences has.
+        One entry per pair of paper and label. If no sentence of a paper has a label, there is no entry for this pair.
     """
     owners = np.asarray(owner)
     found: list[tuple[int, int, float, float, float]] = []
@@ -216,7 +236,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
 def evidence_section(truth: Array, score: Array, owner: Sequence[int], draws: Draws) -> dict[str, Any]:
     """Compute precision at 1 and average precision of the ranking of evidence, with bootstrap intervals.
 
-    Both metrics are averaged over papers and labels.
+    Both metrics are means over all pairs of a paper and a label of that paper.
     """
     evidence = rank_evidence(truth, score, owner)
 

@@ -15,14 +15,17 @@ from mechtag.evaluation.sections import intervals
 
 
 class Marks(NamedTuple):
-    """The sentences that people marked in one record as evidence for a label; each of these people assigned the label.
+    """Sentences that people marked as evidence for one label in one record.
+
+    Only people who assigned the label to the record are included.
 
     Attributes
     ----------
     record, label
         Index of the record, and index of the label.
     sentences
-        Numbers of the sentences that each person marked, counted from 0; each person marked at least one sentence.
+        For each person, the numbers of the sentences that the person marked, counted from 0. Each person marked at
+        least one sentence.
     length
         Number of sentences of the record.
     """
@@ -39,20 +42,21 @@ def evidence_agreement(marks: Sequence[Marks], labels: Sequence[str], draws: Dra
     Parameters
     ----------
     marks
-        One entry per record and label.
+        One entry per pair of record and label.
     labels
         Keys of the labels, to which ``Marks.label`` refers.
     draws
         Resamples of the records, to which ``Marks.record`` refers.
     least
-        Minimum number of entries of ``marks``; labels with fewer entries get a note instead of metrics.
+        Minimum number of entries of ``marks``. A label with fewer entries gets a note instead of metrics.
 
     Returns
     -------
     dict
-        Metrics over all labels (``all``) and by label (``labels``): ``n`` is the number of entries of ``marks``;
-        ``shared`` is the proportion of pairs of people who marked at least one sentence in common, averaged over the
-        entries; ``krippendorff_alpha`` is computed over all sentences.
+        ``all`` contains the metrics over all labels, and ``labels`` contains the metrics of each label, keyed by label.
+        The metric ``n`` is the number of entries of ``marks``. ``shared`` is the proportion of pairs of people who
+        marked at least one sentence in common, averaged over the entries. ``krippendorff_alpha`` is computed over all
+        sentences.
     """
     # Number of marks, sum of the proportions of pairs that share a sentence, and the three coincidences of `tallies`.
     terms = np.zeros((draws.weights.shape[1], len(labels), 5))

@@ -20,18 +20,21 @@ GROUPS = ("without", "with")
 
 @dataclass(frozen=True)
 class ComparedCodes:
-    """Human codes for labels on which a model also decided yes or no; each array has one entry per code.
+    """Human codes, each with the decision of a model on the same label of the same record.
+
+    The model decided yes or no in each case. Each array has one entry per code.
 
     Attributes
     ----------
     record, label
         Index of the record, and index of the label.
     code
-        1 (yes), 0 (no), or a different number for *needs review*, which agrees with no suggestion.
+        ``1`` for yes, ``0`` for no, any other number for *needs review*. A code of *needs review* agrees with no
+        decision.
     suggested
-        Decision of the model: 1 or 0.
+        Decision of the model: ``1`` for yes, ``0`` for no.
     seen
-        Whether the coder saw the suggestion before coding.
+        Whether the coder saw the suggestion (the decision of the model) before coding.
     """
 
     record: NDArray[np.int64]
@@ -42,30 +45,34 @@ class ComparedCodes:
 
 
 def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compare codes assigned after seeing a model's suggestion with codes assigned without one, per label and in total.
+    """Compare codes assigned after seeing a model's suggestion with codes assigned without a suggestion.
 
     Parameters
     ----------
     labels
         Keys of the labels, to which ``codes.label`` refers.
     draws
-        Resamples of the records, to which ``codes.record`` refers: codes of the same record are not independent.
+        Resamples of the records, to which ``codes.record`` refers.
     least
-        Minimum number of codes with a suggestion, and of codes without one; labels with fewer codes get a note instead
-        of metrics.
+        Minimum number of codes with a suggestion, and minimum number of codes without a suggestion. If a label has
+        fewer codes of either kind, it gets a note instead of metrics.
 
     Returns
     -------
     dict
-        Metrics over all labels (``all``) and by label (``labels``): number of codes (``n_without``, ``n_with``),
-        proportion of codes that agree with the model (``agreement_without``, ``agreement_with``), proportion of yes
-        (``yes_without``, ``yes_with``), and the differences (``agreement_change``, ``yes_change``).
+        ``all`` contains the metrics over all labels, and ``labels`` contains the metrics of each label, keyed by label.
+        The names of metrics end in ``_with`` for codes with a suggestion, and in ``_without`` for codes without a
+        suggestion. ``n_with`` and ``n_without`` are the numbers of codes. ``agreement_with`` and ``agreement_without``
+        are the proportions of codes that agree with the model. ``yes_with`` and ``yes_without`` are the proportions of
+        codes that are yes. ``agreement_change`` and ``yes_change`` are the proportions with a suggestion minus the
+        proportions without a suggestion.
     """
     shape = (draws.weights.shape[1], len(labels), len(GROUPS))
     cell = np.ravel_multi_index((codes.record, codes.label, codes.seen.astype(np.int64)), shape)
     parts = (np.ones(len(codes.code)), codes.code == codes.suggested, codes.code == 1)
     sums = [np.bincount(cell, part, int(np.prod(shape))).reshape(shape) for part in parts]
     counts = np.stack(sums, axis=-1)
+    # Records are resampled, and not codes, because the codes of a record are not independent.
     own = bootstrap(lambda drawn: _figures(np.einsum("br,rlgk->blgk", drawn, counts)), draws)
     pooled = bootstrap(lambda drawn: _figures(np.einsum("br,rgk->bgk", drawn, counts.sum(axis=1))), draws)
     numbers = counts[..., 0].sum(axis=0)
