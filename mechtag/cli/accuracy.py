@@ -97,8 +97,8 @@ def evaluate(
 ) -> None:
     """Measure accuracy by comparing predictions with human coding.
 
-    Papers in GOLD, the table of human codes, are identified by record id, DOI, PubMed id, title, or the field `key` of
-    their source file. Papers that the model was trained on are refused.
+    GOLD is a table of human codes. It identifies each paper by record id, DOI, PubMed id, title, or key (such as the
+    citation key in a BibTeX file). Papers that the model was trained on are refused.
 
     Example: `mechtag evaluate out/predictions.parquet codes.csv -o metrics.json`
     """
@@ -276,8 +276,8 @@ def track(
 ) -> None:
     """Log an evaluation (metrics, plots, tables and the report) to the MLflow run of the model.
 
-    All files in REPORTS and in its folder of plots are logged, including evidence sentences. The run is in mlflow.db in
-    the project, or on the server named in MLFLOW_TRACKING_URI.
+    All files in REPORTS and in its folder of plots are logged, including files with evidence sentences. The run is
+    stored in mlflow.db in the project. If MLFLOW_TRACKING_URI names a server, the run is stored there instead.
 
     Example: `mechtag track reports/`
     """

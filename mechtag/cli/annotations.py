@@ -34,9 +34,9 @@ def next_papers(
 ) -> None:
     """Choose which papers of a tagged search to code next, so that every label soon has examples.
 
-    Of five papers, four are those most likely to have the label with the fewest examples so far, and one is drawn at
-    random. The column `why` of the table states the reason for each paper. Fill in `decision` and the columns
-    `your code`, and import the table with `mechtag codings`: see docs/annotations.md.
+    Four of every five papers are chosen because they are likely to have the label with the fewest examples so far. The
+    fifth paper is drawn at random. The column `why` of the table states the reason for each paper. Fill in `decision`
+    and the columns `your code`, and import the table with `mechtag codings`: see docs/annotations.md.
 
     Example: `mechtag next out/ -n 10 -o next.csv`
     """
@@ -83,10 +83,10 @@ def codings(
 ) -> None:
     """Import codings from Rayyan, Covidence, ASReview, EPPI-Reviewer, Label Studio, doccano, Prodigy, or a table.
 
-    The output has one row per record, coder and label. Use it to train a model or to compare coders. In the same
-    folder, `unmatched.csv` lists entries without a matching record, `conflicts.csv` contradictory codes of one coder,
-    `disagreements.csv` disagreements between coders, `rejected.jsonl` unreadable entries, and `notes.csv` notes.
-    docs/annotations.md explains what to export from each tool.
+    The output has one row per record, coder and label. Use it to train a model or to compare coders. Other files in the
+    same folder are `unmatched.csv` (entries without a matching record), `conflicts.csv` (contradictory codes of one
+    coder), `disagreements.csv` (disagreements between coders), `rejected.jsonl` (entries that cannot be read) and
+    `notes.csv` (notes of coders). docs/annotations.md explains what to export from each tool.
 
     Example: `mechtag codings articles.csv --records unique.parquet -o codings.csv --basis abstract --unticked no`
 

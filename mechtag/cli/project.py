@@ -27,8 +27,8 @@ def init(
 ) -> None:
     """Create the folder of a new review: settings, codebook, and folders for data, models and reports.
 
-    All paths in the settings are relative, so the folder can be moved or zipped. Commands run in this folder or below
-    it work on this review.
+    All paths in the settings are relative, so the folder can be moved or zipped. Commands that you run in this folder,
+    or in a folder below it, use this review.
 
     Example: `mechtag init my-review --codebook codes.yaml`
 

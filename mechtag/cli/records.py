@@ -19,8 +19,8 @@ def ingest(
 
     Entries that cannot be converted to a record are listed, with the reason, in `rejected.jsonl` next to the table.
     Counts and notes are in `ingest.json`. If a file in a folder or archive cannot be read, it is reported, and the
-    other files are read; any other file that cannot be read stops the run. Results of an earlier run in a source
-    folder are not read.
+    other files are read. Any other file that cannot be read stops the run. If a source folder contains results of an
+    earlier run, these are not read.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
@@ -72,9 +72,9 @@ def dedupe(
 ) -> None:
     """Find records of the same paper and merge them into one.
 
-    No record is lost: groups.csv lists every merged record with the reason. uncertain.csv lists pairs that were not
-    merged and that a person should check. With `--existing`, papers that are not among the existing records are also
-    written to new.parquet.
+    No record is lost: groups.csv lists every merged record with the reason. uncertain.csv lists pairs of records that
+    were not merged, but that a person should check. With `--existing`, papers that are not among the existing records
+    are also written to new.parquet.
 
     Example: `mechtag dedupe records.parquet -o unique.parquet`
 
@@ -179,8 +179,8 @@ def attach(
     """Read full texts (PDF, JATS or TEI XML, DOCX, HTML, EPUB, text), and attach each to its record.
 
     mechtag finds the record of a file by your entry in `--map`, by a field of the record that names the file, or by the
-    DOI, PMC id, PubMed id or title on the first page. Files without a certain match are listed in unmatched.csv, and
-    files that cannot be read in rejected.jsonl, each with the reason.
+    DOI, PMC id, PubMed id or title on the first page. unmatched.csv lists files without a certain match. rejected.jsonl
+    lists files that cannot be read, each with the reason.
 
     Example: `mechtag attach pdfs/ --records unique.parquet -o fulltexts/`
     """

@@ -70,10 +70,11 @@ def retrain(
 ) -> None:
     """Train a model on more annotations, and use it only if it is not worse than the model in use.
 
-    The codings are stored as a new version of the annotations, and a new model (the challenger) is trained on it. The
-    challenger is compared with the model in use on papers that neither model was trained on, and replaces it if the
-    rule in the settings allows. Papers used to measure accuracy are refused. `reports/retrain/` contains the decision,
-    and lists the tags that change and why. See docs/retraining.md.
+    The codings are stored as a new version of the annotations, and a new model (the challenger) is trained on this
+    version. The two models are compared on papers that neither model was trained on. The challenger replaces the model
+    in use if the rule in the settings allows it. Papers used to measure accuracy are refused. The folder
+    `reports/retrain/` contains the decision, and a list of the tags that change, with the reasons. See
+    docs/retraining.md.
 
     Example: `mechtag retrain codings.csv --records unique.parquet`
 

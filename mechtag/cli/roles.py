@@ -31,11 +31,13 @@ def from_text(
     record: Annotated[str, typer.Option("--record", help="Identifier of the record that the text is about.")] = "",
     project: ProjectFolder = None,
 ) -> None:
-    """Read configurations from text in which a marker after each passage names its role, as in realist reviews.
+    """Read configurations from a text in which markers name the roles of passages, as in realist reviews.
 
-    Each paragraph with markers is one configuration, and the paragraph above it names the label. Examples of markers
-    are (C), (M+, Resource), (M-, Reasoning), (M-Rea) and (O-); they may also name the roles that your codebook defines.
-    The sign + means present, and - means absent. What cannot be read is listed in `rejected.jsonl` next to the output.
+    A configuration consists of passages that together explain a label. Each paragraph with markers is one
+    configuration, and the paragraph above it names the label. Each passage is followed by a marker, such as (C), (M+,
+    Resource), (M-, Reasoning), (M-Rea) or (O-). Markers may also name the roles that your codebook defines. The sign +
+    means present, and - means absent. Parts of the text that cannot be read are listed in `rejected.jsonl` next to the
+    output.
 
     Example: `mechtag roles from-text boxes.txt -o configurations.csv --coder us`
     """
@@ -72,7 +74,7 @@ def table(
     note: Annotated[str, typer.Option("--note", help="Sentence to add below the table.")] = "",
     project: ProjectFolder = None,
 ) -> None:
-    """Write a table of context, mechanism and outcome, grouped by label, with a link from each cell to its quotation.
+    """Write a table of context, mechanism and outcome, grouped by label, in which each cell links to its quotation.
 
     Example: `mechtag roles table configurations.csv -o configurations.xlsx --records unique.parquet`
     """
@@ -93,11 +95,12 @@ def suggest(
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
-    """Suggest roles for the passages of codings, by cue phrases and by similarity to the definitions of the roles.
+    """Suggest a role of evidence for each passage in a table of codings.
 
-    Suggestions are experimental. To switch them on, set `roles.suggest` to true in params.yaml. A passage without a
-    clear role gets no suggestion, and passages are not linked to configurations. docs/roles.md states how far the
-    suggestions agree with coders.
+    The method uses cue phrases, and the similarity of passages to the definitions of the roles. Suggestions are
+    experimental. To switch them on, set `roles.suggest` to true in params.yaml. A passage without a clear role gets no
+    suggestion, and passages are not linked to configurations. docs/roles.md states how far the suggestions agree with
+    coders.
 
     Example: `mechtag roles suggest codings.csv --records unique.parquet -o suggested.csv`
     """

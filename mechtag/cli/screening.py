@@ -118,7 +118,8 @@ def simulate(
 ) -> None:
     """Replay a finished review, to see when `rank` would have found its relevant records and stopped.
 
-    The results are in simulation.json. For plots, reading.csv contains the recall after each record.
+    simulation.json contains the results. reading.csv contains the recall after each record, from which you can draw
+    plots.
 
     Example: `mechtag simulate review.csv --labels review.csv -o simulation/`
     """

@@ -63,7 +63,7 @@ def baselines(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Tag each gold paper with a model that was also trained on the other gold papers, and with naive baselines.
+    """Tag each gold paper with naive baselines, and with a model that was also trained on all other gold papers.
 
     Example: `mechtag baselines gold/unique.parquet gold/sentences.parquet -o data/work/baselines`
     """
@@ -79,8 +79,8 @@ def curve(
 ) -> None:
     """Measure the learning curve: tag the coded records with models trained on subsets of the coded records.
 
-    Each output file is named after the number of papers that its models were trained on. 'evaluate --curve' computes
-    the metrics.
+    Each output file is named after the number of papers that its models were trained on. To compute the metrics, run
+    'evaluate --curve'.
 
     Example: `mechtag curve -o data/work/curve`
     """
@@ -94,10 +94,10 @@ def variations(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure invariance: tag coded records, and rewritten versions of them, with models not trained on them.
+    """Measure invariance: tag coded records, and rewritten versions of the same records.
 
-    One file is written for each kind of change to the texts, such as added methods sentences or removed headings.
-    'evaluate --variations' computes the metrics.
+    No record is tagged by a model that was trained on it. One file is written for each kind of change to the texts,
+    such as added methods sentences or removed headings. To compute the metrics, run 'evaluate --variations'.
 
     Example: `mechtag variations -o data/work/variations`
     """
