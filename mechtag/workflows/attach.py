@@ -46,8 +46,8 @@ def attach(
     map_file
         Table in which a person assigned files to records.
     groups
-        Tables of merged records (``groups.csv``). By default, the ``groups.csv`` next to ``source`` is read, if
-        ``source`` is a parquet table.
+        Tables of merged records (``groups.csv``). By default, if ``source`` is a parquet table, the ``groups.csv`` next
+        to it is read.
     ocr
         Program that recognises the text of scanned pages: ``tesseract``. By default, scans are rejected.
     grobid
@@ -110,7 +110,7 @@ def _describe(
 
 
 def _describe_merged(result: Attached, attached: Path) -> Iterator[str]:
-    """Yield sentences on the files whose record was merged into another; they belong to the record that was kept."""
+    """Yield sentences on files whose record was merged into another record."""
     found = [(row.file, row.match) for row in (*result.attached, *result.duplicates) if row.match.duplicate]
     for file, match in found[:_SHOWN]:
         if match.record:

@@ -43,13 +43,16 @@ def chase(
     source
         Records of the included papers, without duplicates.
     output
-        RIS file to write. Tables with the same name, and the cache of answers, are written next to it.
+        RIS file to write. Tables and the cache of answers are written next to it.
     known
-        Files of records that were found before and are therefore left out of the output.
-    directions, sources
-        Directions in which to follow citations, and names of the services to ask; see `citations.Chaser`.
+        Files of records that were found before. These records are left out of the output.
+    directions
+        Directions in which to follow citations: ``backward``, ``forward``, or both.
+    sources
+        Names of the services to ask.
     rounds
-        1 to follow the citations of the included papers; 2 to also follow those of the papers that this finds.
+        ``1`` to follow the citations of the included papers. ``2`` to also follow the citations of the papers that the
+        first round finds.
     settings
         Settings for recognising duplicates.
     dry_run
@@ -58,9 +61,9 @@ def chase(
     Raises
     ------
     MechtagError
-        If no e-mail address was passed although requests have to be sent; if the records cannot be read; if a result
-        would overwrite an input file; or, after all results are written, if a service asked for a pause of more than
-        ten minutes.
+        If requests have to be sent, but no e-mail address was passed. If the records cannot be read. If a result would
+        overwrite an input file. If a service asked for a pause of more than ten minutes; this error is raised after all
+        results are written.
     """
     if not dry_run:
         access.check()

@@ -23,10 +23,10 @@ from mechtag.workflows.status import has_codes
 
 
 def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> list[str]:
-    """Choose papers of a tagged search to code next, and write a table of these papers, with the reasons.
+    """Choose papers of a tagged search to code next, and write them to a table.
 
     The choice takes the existing codes of the project into account. The first row of the table is the paper to code
-    first. The table has the columns of ``tagged.csv`` and a column ``why``.
+    first. The table has the columns of ``tagged.csv``, and a column ``why`` with the reason for choosing the paper.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     Raises
     ------
     MechtagError
-        If the folder does not contain predictions for all labels of the codebook, the annotations cannot be read, all
-        papers are coded, or the table would overwrite a file that the command reads or a person's decisions.
+        If predictions for a label of the codebook are missing. If the annotations cannot be read. If all papers are
+        coded. If the table would overwrite an input, or a table that contains a person's decisions.
     """
     codebook, settings = project.codebook, project.settings
     require_csv(output)

@@ -10,11 +10,11 @@ from mechtag.workflows.status import has_codes
 
 
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
-    """Return the folder of the model for tagging; create a model from the definitions if there is no other model.
+    """Return the folder of the model for tagging; if there is none, create a model from the codebook's definitions.
 
-    A model from the definitions is created again if the codebook or the encoder in the settings has changed, or if it
-    was created by a version of mechtag that could not tag full texts. If records are coded, but there is no model, none
-    is created: the folder is then empty or missing, and `load_model` raises an error that tells the user to train.
+    There is one exception: if there is no model, but records have been coded, the user must train a model. The folder
+    is then empty or missing, and `load_model` raises an error that says so. An existing model from definitions is
+    created again if the codebook or the encoder has changed, or if the model cannot tag full texts.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 

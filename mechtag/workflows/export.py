@@ -74,16 +74,20 @@ class Request:
         Table of full texts that `attach` wrote, in which quotations are located.
     what
         Content to export; by default, everything that ``source`` and ``codings`` contain.
-    coder, basis
-        Coder and basis of the codes to export. By default, the codes of all coders are exported; a code by the full
-        text replaces the code by the abstract.
+    coder
+        Coder of the codes to export; by default, the codes of all coders are exported.
+    basis
+        Basis of the codes to export. By default, codes by the full text are exported if there are any, otherwise codes
+        by the abstract.
     roles
-        Table of configurations, whose passages are exported with the codes of people.
+        Table of configurations. Its passages are exported with the codes of people.
     fetched
         Table ``fetched.csv`` that the command ``fetch`` wrote. Fetched texts without an open licence are left out of
-        the export; ``None`` to leave out nothing.
-    cells, note
-        Content of the cells of a matrix, and a sentence to add below the matrix.
+        the export. If ``None``, no text is left out.
+    cells
+        Content of the cells of a matrix.
+    note
+        Sentence to add below a matrix.
     """
 
     source: Path
@@ -110,8 +114,9 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     Raises
     ------
     MechtagError
-        If the format is unknown or needs a different extension; if a file that is needed is missing or cannot be read;
-        or if the output would overwrite an input or a file with a person's decisions.
+        If the format is unknown, or if the name of the output has the wrong extension for the format. If an input is
+        missing or cannot be read. If the output would overwrite an input, or a file that contains a person's decisions.
+        If an option has no effect on the format, or contradicts the content to export.
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
@@ -185,7 +190,7 @@ def _refuse_unused_options(request: Request, to: str) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """The files that an export reads (``None`` if not needed), and whether it exports decisions, codings or both."""
+    """The content to export, and the files that an export reads; a file that the export does not need is ``None``."""
 
     what: What
     predictions: Path | None
@@ -230,10 +235,7 @@ def _find(request: Request) -> _Found:
 
 
 class _Content(NamedTuple):
-    """The records and predictions to export; both can be iterated several times.
-
-    With the option ``--without-fetched``, fetched texts without an open licence have been removed.
-    """
+    """The records and predictions to export; both can be iterated several times."""
 
     records: Iterable[Record]
     predictions: Iterable[Prediction]
@@ -279,18 +281,16 @@ def _write_tagged(
 
 
 class _FurtherSheets:
-    """The sheets after the review sheet of a workbook: they show the codes of people and the decisions of the model.
-
-    Decisions are added record by record. In the sheets, papers with codes of people come first.
-    """
+    """Builds the sheets after the review sheet of a workbook: the codes of people, and the decisions of the model."""
 
     def __init__(self, people: CodedPapers, derived: DerivedSheets, read_signs: ReadSigns) -> None:
         self._people, self._derived, self._read_signs = people, derived, read_signs
         self._waiting = {paper.record.record_id: (place, paper) for place, paper in enumerate(people.papers)}
+        # In the sheets, papers with codes of people come first.
         self._places = count(len(people.papers))
 
     def add(self, record: Record, predictions: Sequence[Prediction]) -> None:
-        """Add the model's decisions on a record, together with people's codes of the record, to the sheets."""
+        """Add the model's decisions on one record to the sheets, together with the codes of people for this record."""
         paper = decided_paper(record, predictions, self._people.codebook, read_signs=self._read_signs)
         if paper is None:
             return
@@ -301,7 +301,7 @@ class _FurtherSheets:
             self._derived.add(paper, next(self._places))
 
     def tables(self) -> Iterator[TableSheet]:
-        """Yield the further sheets of the workbook. Call `add` for all records first."""
+        """Yield the sheets. Call `add` for all records first."""
         from mechtag.pipeline.export import workbook
 
         for place, paper in self._waiting.values():
@@ -320,7 +320,7 @@ def _further_sheets(people: CodedPapers, folder: Path, read_signs: ReadSigns) ->
 
 
 def _coded(project: Project, request: Request, found: _Found, content: _Content, reporter: Reporter) -> CodedPapers:
-    """Return the codings and decisions to export as coded papers, the form from which most formats are written."""
+    """Return the codings and decisions to export, converted to coded papers."""
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
 

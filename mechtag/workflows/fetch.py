@@ -59,8 +59,8 @@ def fetch(
     Raises
     ------
     MechtagError
-        If no e-mail address was passed although requests have to be sent; if the records cannot be read; or, after all
-        results are written, if a service asked for a pause of more than ten minutes.
+        If requests have to be sent, but no e-mail address was passed. If the records cannot be read. If a service asked
+        for a pause of more than ten minutes; this error is raised after all results are written.
     """
     if not dry_run:
         access.check()

@@ -34,8 +34,10 @@ class Compared:
 
     Attributes
     ----------
-    records, sentences
-        The records, and the sentences of all their abstracts, in the same order.
+    records
+        The records.
+    sentences
+        The sentences of the abstracts of all records, in the order of the records.
     keep
         Function that is called with all suggestions that differ, before the new model is installed.
     """
@@ -52,14 +54,15 @@ class Learned:
     Attributes
     ----------
     outcome
-        ``adopted``: the new model is in use. ``kept``: the previous model stays in use, because the new model may be
-        worse. ``too_few``: the previous model stays in use, because too few papers have independent codes to compare
-        the two models on. ``unchanged``: the model in use was trained on exactly these codes.
+        ``adopted`` if the new model is in use. ``kept`` if the previous model stays in use because the new model may be
+        worse. ``too_few`` if the previous model stays in use because too few papers have independent codes.
+        ``unchanged`` if the model in use was trained on exactly these codes.
     model_id, former_id
         Id of the model in use now, and id of the model that was in use before.
-    papers, compared
-        Number of papers used for training, and number of papers with independent codes: codes that no suggestion can
-        have influenced.
+    papers
+        Number of papers used for training.
+    compared
+        Number of papers with independent codes, which are codes that no suggestion can have influenced.
     reasons
         Sentences that explain the outcome.
     differences
@@ -86,8 +89,8 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     Raises
     ------
     MechtagError
-        If the coded records that the settings name are not a table; or if the table was not written by this function,
-        or was changed after the last call.
+        If the coded records that the settings name are not a table. If the table was not written by this function, or
+        was changed after the last call.
     """
     from mechtag.core.tables import is_table
     from mechtag.pipeline.annotations.coding_table import write_codings
@@ -108,9 +111,9 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
 
 
 def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256: str | None) -> str:
-    """Write sentences of coded papers to the file of examples that training reads, and return its SHA-256.
+    """Write sentences of coded papers to the file of examples that training reads, and return the SHA-256 of the file.
 
-    If there are no examples, the file is deleted, and the result is ``""``.
+    If there are no examples, the file is deleted, and ``""`` is returned.
 
     Parameters
     ----------
@@ -140,14 +143,12 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
 
 
 def _refuse_if_changed(path: Path, known: Collection[str | None], what: str, instead: str) -> None:
-    """Raise `MechtagError` if a file exists, but the review page did not write it in its present form.
+    """Raise `MechtagError` if a file exists whose SHA-256 is not in ``known``.
 
     Parameters
     ----------
-    known
-        SHA-256 of each version of the file that the review page may have written.
     what, instead
-        What the file is, and how to add its content to the review, for the error message.
+        For the error message: what the file is, and how to add its content to the review.
     """
     if path.exists() and _sha256(path) not in known:
         raise MechtagError(
@@ -170,10 +171,9 @@ def learn(
 ) -> Learned:
     """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
-    The two models are compared on papers that neither model was trained on, by the rule of `mechtag retrain`. A model
-    made from the definitions of the codebook alone is replaced even if there are too few papers to compare, because
-    training never does significantly worse than the definitions (see docs/decisions/2026-11-29-definitions-first.md).
-    A model for a different version of the codebook is also replaced, because it can no longer be used for tagging.
+    The models are compared by the rule of `mechtag retrain`, on papers that neither model was trained on. There are two
+    exceptions. A model made from the definitions of the codebook alone is replaced even if there are too few papers to
+    compare the models. A model for a different version of the codebook is always replaced.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def learn(
     Raises
     ------
     MechtagError
-        If there are too few codes to train on, or a file cannot be read; see `mechtag.training.train.train`.
+        If there are too few codes to train on, or if a file cannot be read; see `mechtag.training.train.train`.
     """
     from mechtag.models.model_folder import load_model
     from mechtag.pipeline.annotations.coding_table import read_annotations
@@ -219,8 +219,11 @@ def learn(
         reasons: tuple[str, ...]
         differences: tuple[Difference, ...] = ()
         if different:
+            # The model in use can no longer be used for tagging.
             verdict, reasons = True, ("the model in use was made for an earlier version of the codebook",)
         elif len(judged) < LEAST_PAPERS:
+            # Training never does significantly worse than the definitions:
+            # docs/decisions/2026-11-29-definitions-first.md.
             verdict = old.config.from_definitions
             text = f"{len(judged)} papers have independent codes; {LEAST_PAPERS} are needed to compare the two models"
             reasons = (text,)
@@ -239,10 +242,10 @@ def learn(
 
 
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
-    """Return the coded records, with their codes replaced by those in ``codings``.
+    """Return the coded records, with the codes in ``codings`` instead of their own codes.
 
-    A label counts as not judged if ``codings`` contains no code for it. A record is left out if ``codings`` contains no
-    code for its relevance. The codes of sentences are kept, because models are not compared on sentences.
+    If ``codings`` contains no code for a label of a record, the label counts as not judged. If ``codings`` contains no
+    code for the relevance of a record, the record is left out. The codes of sentences are not changed.
 
     Parameters
     ----------
@@ -261,6 +264,7 @@ def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook:
                 "labels": tuple(key for key in codebook.keys if codes.get(key) == 1),
                 "not_judged": tuple(key for key in codebook.keys if codes.get(key) is None),
             }
+            # The codes of sentences are kept, because models are not compared on sentences.
             found.append(record.model_copy(update=known))
     return found
 
@@ -268,10 +272,12 @@ def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook:
 def _compare(
     project: Project, old: Model, new: Sequence[Prediction], judged: Sequence[CodedRecord]
 ) -> tuple[bool, tuple[str, ...], tuple[Difference, ...]]:
-    """Compare two models on papers that neither was trained on.
+    """Compare two models on papers that neither model was trained on.
 
-    Return whether the new model should replace the old one by the rule of `mechtag retrain`, the reasons, and the
-    differences between the metrics of the models.
+    Returns
+    -------
+    bool, tuple of str, tuple of Difference
+        Whether the new model should replace the old model, the reasons, and the differences in metrics.
     """
     import numpy as np
 
@@ -307,9 +313,9 @@ def _find_changes(
 
 
 def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:
-    """Return predictions of the model in use for the papers in ``judged``, and for all papers that it was trained on.
+    """Return predictions of the model in use for its training papers, and for the other papers in ``judged``.
 
-    The predictions for papers that the model was trained on are out of fold.
+    The predictions for its training papers are out of fold.
     """
     from mechtag.core.parquet import read_predictions
     from mechtag.pipeline.tagging.predict import predict
@@ -326,7 +332,7 @@ def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord
 
 
 def _install(paths: ModelPaths, old: Model, challenger: Path, version: str, reasons: Sequence[str]) -> None:
-    """Make a new model the model in use; keep a copy of the previous model if it was trained in this project."""
+    """Make a new model the model in use; if the previous model was trained in this project, keep a copy of it."""
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import MODEL, OUT_OF_FOLD
     from mechtag.training.retraining.model_store import install, keep, keep_champion

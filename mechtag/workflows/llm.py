@@ -58,20 +58,21 @@ class Wanted:
     Attributes
     ----------
     labels
-        Keys of the labels to ask about; empty for relevance and all labels.
+        Keys of the labels to ask about. If empty, the model is asked about relevance and all labels.
     full_texts
-        Table of full texts to read instead of the abstracts; records without a full text are rejected.
+        Table of full texts to read instead of the abstracts. Records without a full text are rejected.
     limit
         Maximum number of papers.
     max_tokens
         Maximum number of tokens in an answer. If an answer is cut off, the model is asked again, with up to four times
-        as many.
+        as many tokens.
     think_first
         Whether the model states evidence and reason before its answer.
     shots
         Number of invented example sentences of each label to show to the model.
     repeat
-        Number of times that each question is asked, each time with a different seed and order of the coding rules.
+        Number of times that each question is asked. Each time, the seed and the order of the coding rules are
+        different.
     max_cost
         Limit of the cost in US dollars.
     """
@@ -125,7 +126,7 @@ class LlmAccess:
         Parameters
         ----------
         dry
-            Whether to send nothing, so that only the cache answers.
+            Whether to send nothing. Requests are then answered from the cache only.
 
         Raises
         ------
@@ -163,9 +164,9 @@ def code_with_llm(
 ) -> Iterator[str]:
     """Ask a language model to code papers, write its codings, and yield sentences on the results.
 
-    Further files are written next to ``output``: the quotes with their offsets (``_evidence.csv``), the questions
-    without a usable answer (``_rejected.jsonl``), the description of the coder (``_run.json``), the cache of answers
-    and the log of calls.
+    If the output is ``NAME.csv``, five other files are written to the same folder: ``NAME_evidence.csv`` (quotes with
+    offsets), ``NAME_rejected.jsonl`` (questions without a usable answer), ``NAME_run.json`` (description of the coder),
+    ``llm.sqlite`` (cache of answers) and ``llm_log.jsonl`` (log of calls).
 
     Parameters
     ----------
@@ -177,10 +178,11 @@ def code_with_llm(
     Raises
     ------
     MechtagError
-        If the records cannot be read; if the endpoint is on another machine and the user did not name it, or did not
-        confirm that texts are sent there; if its answers cannot be used; if an option or the key is invalid, or the
-        name of the output does not end in ``.csv``; if the cost is limited, but the price of the model is unknown; or,
-        after all results are written, if the endpoint asked for a pause of more than ten minutes.
+        If the records cannot be read. If an option or the API key is invalid, or the name of the output does not end in
+        ``.csv``. If the endpoint is on another machine, and the user did not name that machine or did not confirm that
+        texts are sent there. If the answers of the endpoint cannot be used. If the cost is limited, but the price of
+        the model is unknown. If the endpoint asked for a pause of more than ten minutes; this error is raised after all
+        results are written.
     """
     require_csv(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
@@ -306,8 +308,8 @@ def _characters(papers: Papers) -> int:
 def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
     """Return a function that asks the user to confirm that texts are sent to another machine.
 
-    The function asks only once, and raises an error if the user refuses. If the endpoint is on this machine, it does
-    not ask.
+    The function asks only once, and raises an error if the user refuses. If the endpoint is on this machine, the
+    function does nothing.
     """
     if endpoint.is_local:
         return lambda: None
@@ -344,7 +346,7 @@ def _plan(
     asking: Asking,
     transport: Transport,
 ) -> Iterator[str]:
-    """Yield lines of text on what would be sent: the number of requests, the cost, and the first message."""
+    """Yield lines of text that describe what would be sent: the number of requests, the cost, and the first message."""
     requests, affected, answered = [], [], 0
     for paper in papers:
         if not paper[1]:
@@ -401,14 +403,14 @@ def _describe(
 def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder: str = VOTE) -> Iterator[str]:
     """Write the majority vote of the language models in several tables as the codings of one more coder.
 
-    Sentences that summarise the vote are yielded as messages for the user.
+    The function yields sentences that summarise the vote.
 
     Raises
     ------
     MechtagError
-        If a table cannot be read, is itself a vote, or lacks the description of its coders; if a coder is in two
-        tables or is a person; if there are fewer than two language models; or if ``coder`` does not begin with
-        ``llm:``, or is the name of one of them.
+        If a table cannot be read, is itself a vote, or lacks the description of its coders. If a coder is in two
+        tables, or is a person. If there are fewer than two language models. If ``coder`` does not begin with ``llm:``,
+        or is the name of one of the language models.
     """
     require_csv(output)
     check_outputs((output, path_of_runs(output)), (*tables, *map(path_of_runs, tables)))

@@ -39,15 +39,19 @@ def evaluate(
 
     Parameters
     ----------
-    predictions, gold
-        Predictions for the gold papers, and coding matrix of the gold standard.
+    predictions
+        Predictions for the gold papers.
+    gold
+        Coding matrix of the gold standard.
     records
         Records of the gold papers; by default, ``records.parquet`` next to the predictions.
     baselines, out_of_fold, curve, variations
-        Folders of further predictions to measure, written by `run_baselines`, `train`, `learning_curve` and
+        Folders of further predictions to measure. They are written by `run_baselines`, `train`, `learning_curve` and
         `tag_variations` in `mechtag.workflows.train`.
-    full_texts, llms
-        Table of full texts that were tagged, and tables of codings of the gold papers by language models.
+    full_texts
+        Table of full texts that were tagged.
+    llms
+        Tables of codings of the gold papers by language models.
     model
         Folder of the model that made the predictions; by default, the model of the project.
     allow_training_papers
@@ -82,11 +86,10 @@ def evaluate(
 
 
 def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
-    """Return a function that compares the gold papers with the training papers of the model in the folder ``model``.
+    """Return a function that checks whether a model was trained on gold papers.
 
     The function raises an error if the model was trained on gold papers, unless ``allow`` is set. If the papers cannot
-    be compared, the result contains the reason. This reason is published, so it contains neither paths nor error
-    messages; these are passed to the reporter.
+    be compared, the result contains the reason, but neither paths nor error messages.
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper
@@ -104,6 +107,7 @@ def _training_check(project: Project, table: Path, model: Path, allow: bool, rep
                 )
             known = read_training_papers(model, config.model_id)
         except MechtagError as error:
+            # The reason is published, so it contains neither paths nor error messages.
             reporter.note(f"note: {error}")
             return TrainingCheck(unchecked="the model folder could not be read")
         if known is None:

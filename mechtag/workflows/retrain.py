@@ -59,9 +59,11 @@ class Retraining:
     ----------
     project
         Project whose model is retrained.
-    model, out_of_fold
-        Folder of the model in use, and folder of the out-of-fold predictions of this model; by default, the folders of
-        the project.
+    model
+        Folder of the model in use; by default, the folder of the project's own model.
+    out_of_fold
+        Folder of the out-of-fold predictions of the model in use; by default, the folder of the project for such
+        predictions.
     """
 
     def __init__(
@@ -93,17 +95,18 @@ class Retraining:
 
         Parameters
         ----------
-        codings, records
-            Tables of codings, and tables of the records that the codings are about. Both may be empty if only the
-            codebook has changed.
+        codings
+            Tables of codings. They may be left out if only the codebook has changed.
+        records
+            Tables of the records that the codings are about.
         change_log_on
             Records to tag with the old and the new model, so that changed tags can be listed; by default, the sources
             in the settings.
         leave_out_leaks
             Whether to set aside records that may be papers used to measure accuracy. By default, an error is raised.
         onto
-            Version of the annotations to which the codings are added, or ``none`` to leave out all codings added
-            earlier; by default, the version of the last retraining or rollback.
+            Version of the annotations to which the codings are added; by default, the version of the last retraining or
+            rollback. If ``none``, all codings added earlier are left out.
 
         Returns
         -------
@@ -113,8 +116,8 @@ class Retraining:
         Raises
         ------
         MechtagError
-            If no record has been coded yet, if codings are invalid or about papers used to measure accuracy, if there
-            is no model in use, or if a different retraining is running.
+            If no record has been coded yet. If codings are invalid, or are about papers used to measure accuracy. If
+            there is no model in use. If a different retraining is running.
         """
         with self._alone():
             if not has_codes(self._project):
@@ -142,7 +145,7 @@ class Retraining:
             self._point_aliases(read_config(self._paths.model).model_id)
 
     def history(self) -> list[str]:
-        """Return lines of text that list the versions of the annotations and the dated decisions on models."""
+        """Return lines of text on the versions of the annotations, and on the decisions on which model to use."""
         # No lock is needed: reading is allowed while a retraining is running.
         with self._alone() if interrupted(self._paths) else nullcontext():
             return [*self._versions(), *self._decisions()]
@@ -167,10 +170,8 @@ class Retraining:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the models and the annotations during the ``with`` block, so that only one retraining runs at a time.
-
-        The annotations have their own lock, because several models may use the same annotations.
-        """
+        """Lock the models and the annotations during the ``with`` block, so that only one retraining runs at a time."""
+        # The annotations have their own lock, because several models may use the same annotations.
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
                 self._reporter.note(
@@ -206,7 +207,7 @@ class Retraining:
                 drop_alias(PREVIOUS, settings)
 
     def _add(self, codings: Sequence[Path], records: Sequence[Path], onto: str | None, leave_out_leaks: bool) -> str:
-        """Create a version of the annotations that contains new codings, report its content, and return its name."""
+        """Create a version of the annotations that contains new codings, and return the name of the version."""
         reports = self._project.reports / "retrain"
         then = read_config(self._paths.model).codebook.definitions
         onto = "" if onto == NO_VERSION else onto
@@ -244,9 +245,9 @@ class Retraining:
         return dedupe(read_sources(sources, self._reporter.note), settings.dedupe).unique if sources else ()
 
     def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
-        """Train a new model (challenger), compare it with the model in use, and promote it if it is not worse.
+        """Train a new model (the challenger), compare it with the model in use, and promote it if it is not worse.
 
-        The result is a list of sentences that describe the outcome.
+        Sentences that describe the outcome are returned.
         """
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)

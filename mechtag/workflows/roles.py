@@ -1,4 +1,4 @@
-"""Read passages with roles of evidence from tables and texts, and write tables of them that people can read."""
+"""Read passages with roles of evidence from tables and texts, and write tables of these passages."""
 
 from __future__ import annotations
 
@@ -26,19 +26,24 @@ def roles_from_text(
     record: str = "",
     reporter: Reporter = SILENT,
 ) -> str:
-    """Write the configurations in a text with markers as a table, and return a sentence that states what was written.
+    """Write a table of the configurations in a text, and return a sentence that states what was written.
+
+    A configuration consists of passages that together explain a label. In the text, a marker such as ``(C)`` follows
+    each passage and names its role of evidence. Each paragraph with markers is one configuration.
 
     Parameters
     ----------
     label
-        Key of the label of those paragraphs whose heading does not name a label.
-    coder, record
-        Name of the coder, and identifier of the record, for all passages in the text.
+        Key of the label of a configuration, if no heading names its label.
+    coder
+        Name of the person who marked the passages.
+    record
+        Identifier of the record that the text is about.
 
     Raises
     ------
     MechtagError
-        If the text cannot be read or contains no marker, the label is not in the codebook, or the name of the output
+        If the text cannot be read or contains no marker. If the label is not in the codebook. If the name of the output
         does not end in ``.csv``.
     """
     from mechtag.pipeline.evidence_roles.configurations import write_configurations
@@ -90,7 +95,7 @@ def role_table(
     source
         Table of configurations, or table of codings with the column ``role``.
     records
-        Records of the papers, from which the table takes the citations: a table, or a search export.
+        Table of records, or search export, from which the citations of the papers are taken.
     note
         Sentence below the table.
 
@@ -137,15 +142,15 @@ def suggest_for_codings(
     Parameters
     ----------
     source
-        Table of codings; the passages in its column ``evidence`` get suggestions.
+        Table of codings. Roles are suggested for the passages in its column ``evidence``.
     records
-        Records of the papers, from which the output takes the record ids: a table, or a search export.
+        Table of records, or search export, in which record ids are looked up.
 
     Raises
     ------
     MechtagError
-        If suggestions are switched off, the codebook defines roles of its own, the codings contain no passages, or a
-        file cannot be read or would be overwritten.
+        If suggestions are switched off, or if the codebook defines roles of its own. If the codings contain no
+        passages. If a file cannot be read or would be overwritten.
     """
     from mechtag.core.records import passages_of
     from mechtag.pipeline.annotations.coding_table import read_codings

@@ -30,6 +30,9 @@ def rank(
 ) -> list[str]:
     """Rank records by relevance, and decide whether reading may stop.
 
+    By default, ``recall``, ``confidence`` and ``rule`` are the values of the previous call. In the first call, they are
+    the defaults of `screening.ranking.Target`.
+
     Parameters
     ----------
     source
@@ -37,13 +40,15 @@ def rank(
     output
         CSV table to write, with the records to read next at the top.
     labels
-        Decisions so far: the table with decisions filled in, or a different table.
+        Table of the decisions so far, such as the output of the previous call with decisions filled in.
     model
         Folder of the model that ranks the records until a relevant record is known.
-    recall, confidence, rule
-        Proportion of the relevant records to find before reading stops, confidence that it has been found, and
-        stopping rule; see `screening.ranking.Target`. By default, the values of the previous call; in the first call,
-        the defaults of `Target`.
+    recall
+        Proportion of the relevant records to find before reading stops.
+    confidence
+        Confidence that this proportion has been found when reading stops.
+    rule
+        Stopping rule: ``sample`` or ``ranked``; see `screening.ranking.Target`.
 
     Returns
     -------
@@ -104,15 +109,20 @@ def simulate(
 
     Parameters
     ----------
-    source, labels
-        Records of the review, and table of the decisions on these records.
+    source
+        Records of the review.
+    labels
+        Table of the decisions on these records.
     output
         Folder to write to.
-    runs, batch
-        Number of replays, each of which starts from one relevant and one irrelevant record, drawn at random; and number
-        of records read between two rankings.
-    recall, confidence
-        Proportion of the relevant records to find, and confidence that it has been found when reading stops.
+    runs
+        Number of replays. Each replay starts from one relevant and one irrelevant record, which are drawn at random.
+    batch
+        Number of records read between two rankings.
+    recall
+        Proportion of the relevant records to find.
+    confidence
+        Confidence that this proportion has been found when reading stops.
 
     Returns
     -------

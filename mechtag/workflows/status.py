@@ -26,7 +26,8 @@ def describe(project: Project) -> list[str]:
     Raises
     ------
     MechtagError
-        If the codebook cannot be read. Other errors are described in the returned lines.
+        If the codebook cannot be read. If human codes cannot be read, no error is raised, but the returned lines say
+        so.
     """
     codebook = project.codebook
     where = "none; using the shipped codebook and model" if project.is_shipped else project.root.resolve()
@@ -83,7 +84,7 @@ def has_codes(project: Project) -> bool:
 
 
 def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
-    """Return a description of the human codes, and the list of coded records, which is empty without readable codes."""
+    """Return a description of the human codes, and the coded records; the list is empty if the codes cannot be read."""
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", []
@@ -100,7 +101,7 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
 
 
 def _missing_texts(project: Project) -> ProjectPath | None:
-    """Return the path of the records to which the codes refer, if this file is missing; otherwise ``None``."""
+    """Return the path of the file of records to which the codes refer if this file is missing; otherwise ``None``."""
     settings = project.settings.train
     if not settings.texts or Path(settings.texts).exists():
         return None

@@ -34,8 +34,8 @@ class Tagged:
     output
         Folder of the results.
     chunks
-        Folder with one file of predictions per chunk, if the output is in an object store. If it is on this machine,
-        this folder no longer exists, because the chunks were joined into one table.
+        Folder with one file of predictions per chunk. It exists only if the output is in an object store. Otherwise,
+        the chunks were joined into one table, and the folder was deleted.
     """
 
     inputs: Inputs
@@ -66,7 +66,8 @@ def tag(
     Parameters
     ----------
     sources
-        Search exports, or folders or zip files of search exports; or the path or URI of one parquet table of records.
+        Search exports, or folders or zip files of search exports. Alternatively, the path or URI of one parquet table
+        of records.
     output
         Folder to write to. It may be a URI if the source is a table of records.
     model
@@ -74,24 +75,25 @@ def tag(
     sentences
         Table of the sentences of the records. By default, tagging splits the records into sentences.
     full_texts
-        Table of full texts that `attach` writes. Records that have a full text are tagged by their abstract and by
-        their full text.
+        Table of full texts that `attach` writes. If a record has a full text, it is tagged by its abstract, and again
+        by its full text.
     first
         Table in reading order, such as the one that `rank` writes, and the number of records to tag from its top.
-        Records judged relevant come first; records judged irrelevant are left out.
+        Records judged relevant come first. Records judged irrelevant are left out.
     runtime, threads, score_all
         Values that override the settings of the project; see `TagSettings`.
     resume
         Whether to continue an interrupted run if there is one in the output folder.
-    engine, workers
-        Engine that scores records, and number of Ray processes. The engine ``local`` uses this machine; ``ray`` uses
-        the cluster named in ``RAY_ADDRESS``, by default with one process per core.
+    engine
+        Engine that scores records: ``local`` for this machine, or ``ray`` for the cluster named in ``RAY_ADDRESS``.
+    workers
+        Number of Ray processes; by default, one per core of the cluster.
 
     Raises
     ------
     MechtagError
-        If no record could be read, the model was trained with a different codebook, the output folder contains
-        a different run, or the table in reading order contains no record to tag.
+        If no record could be read. If the model was trained with a different codebook. If the output folder contains a
+        different run. If the table in reading order contains no record to tag.
     """
     codebook = project.codebook
     model = model or project.model
@@ -162,7 +164,7 @@ def tag(
 def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
     """Return the path of the ``groups.csv`` (merged records) next to the first source.
 
-    The result is ``None`` if the source is in an object store, or if there is no such table with merged records.
+    If the first source is in an object store, or if there is no such file with merged records, ``None`` is returned.
     """
     from mechtag.pipeline.dedupe.merged import groups_beside, read_merged_beside
     from mechtag.pipeline.tagging.storage import is_remote

@@ -12,9 +12,10 @@ def track(project: Project, reports: Path | None = None, model: Path | None = No
 
     Parameters
     ----------
-    reports, model
-        Folder that contains ``metrics.json``, and folder of the evaluated model; by default, the folders of the
-        project.
+    reports
+        Folder that contains ``metrics.json``; by default, the folder of reports of the project.
+    model
+        Folder of the evaluated model; by default, the model of the project.
     """
     from mechtag.evaluation.report.chart_data import chart_files
     from mechtag.evaluation.results import Results

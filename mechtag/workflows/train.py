@@ -14,18 +14,20 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels, and a warning for each label for which training
-    did not demonstrably improve the ranking of records.
+    The reporter receives a table of the labels. It also receives a warning for each label for which training did not
+    demonstrably improve the ranking of records.
 
     Parameters
     ----------
-    output, out_of_fold
-        Folder of the model, and folder of its out-of-fold predictions; by default, the folders of the project.
+    output
+        Folder of the model; by default, the folder of the project's own model.
+    out_of_fold
+        Folder of the out-of-fold predictions of the model; by default, the folder of the project for such predictions.
 
     Returns
     -------
     model_id, run_id : str
-        Ids of the model and of its MLflow run.
+        Id of the model, and id of its MLflow run.
     """
     from mechtag.models.model_folder import finish_swap
     from mechtag.pipeline.tagging.chunks import locked
@@ -62,8 +64,10 @@ def run_baselines(
 
     Parameters
     ----------
-    records, sentences
-        Parquet tables of the records of the gold standard, and of the sentences of these records.
+    records
+        Parquet table of the records of the gold standard.
+    sentences
+        Parquet table of the sentences of these records.
     output
         Folder to write to: one table of predictions for leave-one-paper-out, and one for each baseline.
 
@@ -87,11 +91,12 @@ def run_baselines(
 def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
     """Tag the coded records out of fold, with models trained on increasingly large subsets of these records.
 
+    For each size of the subsets, a table of predictions is written to the folder ``output``.
+
     Returns
     -------
     list of int
-        Numbers of papers on which the models were trained (means over the folds); for each, a table of predictions is
-        written to the folder ``output``.
+        Sizes of the subsets: the number of papers that the models were trained on, as a mean over the folds.
     """
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares
@@ -106,10 +111,12 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
     """Tag the coded records, and rewritten versions of their texts, with models not trained on these records.
 
+    For each kind of rewriting, a table of predictions is written to the folder ``output``.
+
     Returns
     -------
     list of str
-        Names of the kinds of rewriting; for each, a table of predictions is written to the folder ``output``.
+        Names of the kinds of rewriting.
     """
     from mechtag.training.invariance import tag_varied
 

@@ -38,7 +38,7 @@ class Access:
     Attributes
     ----------
     email
-        E-mail address of the user, which is sent to the services; required unless nothing is sent.
+        E-mail address of the user, which is sent to the services. It may be empty only if nothing is sent.
     offline
         Whether to send nothing, and use only earlier answers.
     refresh
@@ -61,7 +61,7 @@ class Access:
             check_email(self.email)
 
     def connect(self, cache: Cache, reporter: Reporter, *, dry: bool = False) -> Transport:
-        """Return the object that sends the requests of one run; if ``dry`` is set, nothing is sent."""
+        """Return the object that sends the requests of one run; if ``dry`` is set, the object sends nothing."""
         return Transport(
             cache,
             self.email,
@@ -91,7 +91,7 @@ def ignore_in_git(folder: Path) -> None:
 def plan(transport: Transport) -> Iterator[str]:
     """Yield lines of text that describe the requests that a run without ``--dry-run`` would send.
 
-    The lines state the hosts, the numbers and costs of requests, and the first URLs.
+    The lines list the hosts, the number and cost of the requests to each host, and the first URLs.
     """
     requests = {
         f"{transport.url(request)}{request.body and ' '}{request.body}": request for request in transport.unsent
@@ -135,7 +135,7 @@ def unanswered(transport: Transport) -> Iterator[str]:
 
 
 def refuse_unfinished(transport: Transport) -> None:
-    """Raise an error if a service asked for a long pause, so that some requests were not sent."""
+    """Raise an error if requests were not sent because a service asked for a long pause."""
     waiting = {label: pause for label, pause in transport.paused.items() if pause.until is not None}
     if waiting:
         reasons = "; ".join(f"{label}: {pause.reason}" for label, pause in waiting.items())
