@@ -108,7 +108,7 @@ def fetch(
     Only identifiers and titles of records, your e-mail address, and your keys for the services (if you have any) are
     sent. Every answer is kept in fetch.sqlite in the output folder. After an interruption, run the same command again:
     it continues where it stopped. fetched.csv lists the source of each fetched field. candidates.csv lists papers that
-    may match a record, but not with certainty.
+    may match a record, for you to check.
 
     Example: `mechtag fetch unique.parquet -o fetched/ --email you@example.org`
     """

@@ -96,7 +96,7 @@ def tag(
 ) -> None:
     """Tag search exports: read records, remove duplicates, score the records, and write tables for review.
 
-    Writes review.xlsx, tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv,
+    The command writes review.xlsx, tagged.csv, tagged.ris, predictions.parquet, groups.csv, uncertain.csv,
     rejected.jsonl and summary.json.
     To continue an interrupted run, repeat the command with `--resume`.
 
