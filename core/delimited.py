@@ -200,9 +200,9 @@ def rows(
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
     """Split a row whose cells contain quotation marks that are not doubled, as in exports from IEEE Xplore.
 
-    The result is empty if the row cannot be split into ``width`` cells. ``taken`` contains the lines of the row read so
-    far. Reading from ``lines`` also adds each line to ``taken``. Lines that do not belong to the row are put back into
-    ``unread``.
+    The result is empty if the row cannot be split into ``width`` cells. At first, ``taken`` contains the lines of the
+    row that have been read. If the row needs more lines, they are read from ``lines`` and added to ``taken``. Lines
+    that turn out not to belong to the row are moved from ``taken`` to ``unread``.
     """
     own = len(taken)
     while sum(map(len, taken)) <= _LONGEST_REPAIRED:

@@ -26,10 +26,13 @@ Format = Literal["pdf", "jats", "tei", "docx", "html", "epub", "txt"]
 
 
 class Section(Row):
-    """A section of a full text, whose text is ``text[start:end]``; this text begins with the title, if there is one.
+    """A section of a full text.
+
+    Its text is the slice from ``start`` to ``end`` of the full text. If the section has a title, the slice begins with
+    the title. ``level`` is 1 for main sections.
 
     A section ends where the next section begins. If a section has subsections, it therefore ends at the first
-    subsection. ``level`` is 1 for main sections.
+    subsection.
     """
 
     kind: Kind

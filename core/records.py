@@ -387,10 +387,10 @@ LLM = "llm:"
 
 
 def is_llm(coder: str) -> bool:
-    """Return whether the name of a coder is that of a language model, or of a vote of language models.
+    """Return whether a coder is a language model or a vote of language models, judging by the name.
 
-    A name counts as that of a language model even if it only looks like one. Therefore, capitals, full-width letters,
-    spaces and invisible characters make no difference.
+    Capitals, full-width letters, spaces and invisible characters in the name make no difference. A name that merely
+    looks like the name of a language model is therefore recognised, too.
     """
     letters = unicodedata.normalize("NFKC", coder).casefold()
     return "".join(char for char in letters if char.isprintable() and not char.isspace()).startswith(LLM)
@@ -492,7 +492,7 @@ _KEYS = (KEY, "id", "citation key", "citekey")
 
 
 def keys_of(record: Record) -> list[str]:
-    """Return the identifiers that reviewers use for a record.
+    """Return the identifiers that reviewers use for a record, such as the citation key in a BibTeX file.
 
     The identifiers are the values of the fields ``key``, ``id``, ``citation key`` and ``citekey``, in this order.
     """

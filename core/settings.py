@@ -354,16 +354,16 @@ class RetrainSettings(Strict):
     Attributes
     ----------
     test_records
-        Path of the records of the papers on which accuracy is measured. Models are never trained on these papers. Empty
-        if there are no such papers.
+        Path of a table of records. Accuracy is measured on the papers of these records, and models are never trained on
+        these papers. Empty if there is no such table.
     group_field
         Field of the source file that identifies the study on which a record reports; empty if there is no such field.
     paraphrase
         Lowest similarity at which a text counts as a paraphrase of a sentence of a test paper; see `leakage.likeness`.
         ``None`` for the value that was measured for the encoder; see `Settings.paraphrase`.
     margins
-        Margin for the decrease of each metric, keyed by the name of the metric. With 97.5% certainty, the decrease must
-        be smaller than the margin. Possible names are ``relevance_auc`` and the names in `metrics.pooled_figures`.
+        The decrease of each metric that is tolerated, keyed by the name of the metric. With 97.5% certainty, the
+        decrease must be smaller. Possible names are ``relevance_auc`` and the names in `metrics.pooled_figures`.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """
