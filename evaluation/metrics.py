@@ -107,7 +107,10 @@ class Resamples:
 
     @property
     def negative(self) -> Array:
-        """Return weights of shape (resamples, papers, labels): ``weight`` if the paper was coded no, otherwise 0."""
+        """Return the weight of each no, shape (resamples, papers, labels).
+
+        If a paper was coded no for a label, the weight is ``weight``, otherwise it is 0.
+        """
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 

@@ -106,9 +106,14 @@ def _relevance(judged: Judged, samples: Resamples) -> Mapping[str, Array]:
 
 
 def compute_differences(statistic: Statistic, champion: Judged, challenger: Judged, draws: Draws) -> list[Difference]:
-    """Return the difference between two models in each metric of ``statistic``, with a bootstrap interval.
+    """Return, for each metric, the difference between two models, with a bootstrap interval.
 
     The difference is the value of the challenger minus the value of the champion.
+
+    Parameters
+    ----------
+    statistic
+        Function that computes the metrics.
     """
     values = [statistic(judged, as_it_is(judged.truth)) for judged in (champion, challenger)]
     boot = [resample(statistic, judged, draws.weights) for judged in (champion, challenger)]

@@ -127,7 +127,7 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Return a reason for omitting a metric if fewer than ``least`` records are selected; otherwise ``None``."""
+    """Return a reason to omit a metric if fewer than ``least`` records are selected; otherwise ``None``."""
     count = int(rows.sum())
     return f"too few: {count} {what}; the metric needs {least}" if count < least else None
 
@@ -160,10 +160,10 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics over all labels, for the papers, the sentences and the evidence of a set.
+    """Compute the metrics over all labels for a set: metrics of the papers, of the sentences, and of the evidence.
 
-    Metrics of evidence need at least ``least`` combinations of a paper with one of its labels. Otherwise, a reason
-    replaces them.
+    The evidence is measured on pairs of a paper and one of its labels. If there are fewer than ``least`` pairs, the
+    result contains a reason instead of the metrics of evidence.
     """
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
@@ -209,7 +209,7 @@ def _prevalence(truth: Array) -> float | None:
 def _second_coder(
     pairs: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compute the agreement with a second coder on relevance, on labels of papers, and on labels of sentences."""
+    """Compute the agreement of two coders on relevance, on the labels of papers, and on the labels of sentences."""
     one = np.array([[float(first.relevant)] for first, _ in pairs])
     two = np.array([[float(codes.relevant)] for _, codes in pairs])
     papers = np.array([[first.code(label) for label in labels] for first, _ in pairs], dtype=float)

@@ -106,15 +106,15 @@ def tail(papers: int) -> float:
 def interval(resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
     """Return the expanded percentile interval of a metric, and the number of resamples where the metric is undefined.
 
-    These resamples are excluded from the interval. If they are more than half of all resamples, both ends of the
-    interval are ``None``.
+    Resamples where the metric is undefined do not count for the interval. If they are more than half of all resamples,
+    both ends of the interval are ``None``. `tail` explains how the interval is expanded.
 
     Parameters
     ----------
     resampled
         Value of the metric in each resample; NaN where the metric is undefined.
     papers
-        Number of papers in the sample; see `tail`.
+        Number of papers in the sample.
 
     Returns
     -------

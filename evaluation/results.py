@@ -322,9 +322,10 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return a list of runs for each language model or vote; each run is only in the first list to which it belongs.
+    """Return the runs of each language model or vote, in the order of ``llms``, without repeating a run.
 
-    A run can belong to several elements of ``llms``, because a vote consists of the runs of its voters.
+    A vote consists of the runs of its voters, so a run can belong to several elements of ``llms``. Such a run is
+    returned only for the first of these elements.
     """
     known: list[LlmRun] = []
     found = []
@@ -469,7 +470,7 @@ class PairAgreement(Block):
 
 
 class SecondCoder(Block):
-    """Agreement of the first with the second coder of a set of records."""
+    """Agreement of two coders who coded the same records of a set."""
 
     records: int
     relevance: PairAgreement
@@ -643,7 +644,7 @@ class FullTextPaper(Block):
 
     @property
     def remarks(self) -> list[str]:
-        """Return the warnings and notes about the full text as sentences."""
+        """Return sentences that contain the warnings and notes about the full text."""
         return [*self.warnings, *(f"{note[:1].upper()}{note[1:]}." for note in self.notes)]
 
 
@@ -790,7 +791,10 @@ class ByFullText(Block):
     doubted: tuple[OpenCode, ...]
 
     def describe_windows(self) -> str:
-        """Return a sentence on the metrics in which the tool is no better than ranking papers by number of windows."""
+        """Return a sentence that names the metrics in which the tool is not better than the number of windows.
+
+        The number of windows is used as a naive method: it ranks a paper higher if its full text has more windows.
+        """
         if not self.not_above_windows:
             return "In each figure, the tool is better than the number of windows alone."
         words = Pooled.words()
@@ -808,10 +812,10 @@ class ByFullText(Block):
 
 
 class ColumnSum(Block):
-    """Number of ticks in a column of the gold standard, and number stated in the publication.
+    """Check of a column of the gold standard against the publication.
 
-    ``counted`` is the number of ticks. ``printed`` is the number stated in the publication; it is ``None`` if the
-    publication states no number.
+    ``counted`` is the number of ticks in the column. ``printed`` is the number of ticks that the publication states, or
+    ``None`` if it states no number.
     """
 
     counted: int

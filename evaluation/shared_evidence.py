@@ -54,9 +54,12 @@ def evidence_agreement(marks: Sequence[Marks], labels: Sequence[str], draws: Dra
     -------
     dict
         ``all`` contains the metrics over all labels, and ``labels`` contains the metrics of each label, keyed by label.
-        The metric ``n`` is the number of entries of ``marks``. ``shared`` is the proportion of pairs of people who
-        marked at least one sentence in common, averaged over the entries. ``krippendorff_alpha`` is computed over all
-        sentences.
+        There are three metrics:
+
+        - ``n``: number of entries of ``marks``.
+        - ``shared``: proportion of pairs of people who marked at least one sentence in common. This proportion is
+        averaged over the entries.
+        - ``krippendorff_alpha``: Krippendorff's alpha over all sentences.
     """
     # Number of marks, sum of the proportions of pairs that share a sentence, and the three coincidences of `tallies`.
     terms = np.zeros((draws.weights.shape[1], len(labels), 5))

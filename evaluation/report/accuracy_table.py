@@ -92,7 +92,7 @@ def cell(figure: Figure, decimals: int = 2) -> str:
 
 
 def _columns(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the column headings of metrics for tables with wide columns, keyed by metric."""
+    """Return the column heading of each metric, keyed by the name of the metric."""
     words = block.words()
     return {name: words[name].column for name in names}
 
@@ -690,14 +690,15 @@ class _Fitted:
             yield table
 
     def _parts(self, width: int) -> list[list[int]]:
-        """Distribute the columns over tables that are at most ``width`` characters wide.
+        """Divide a table into narrower tables that are at most ``width`` characters wide.
 
-        The first column names the rows, and is in all tables. If possible, all tables get the same number of columns.
+        The first column names the rows, so each narrower table begins with it. If possible, all narrower tables get the
+        same number of columns.
 
         Returns
         -------
         list of list of int
-            For each table, the positions of its columns. Position 0, the first column, is left out.
+            For each narrower table, the positions of its columns except the first column.
         """
         parts: list[list[int]] = [[]]
         for position in range(1, len(self.header)):
@@ -713,7 +714,10 @@ class _Fitted:
         return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
 
     def _width(self, position: int) -> int:
-        """Return the width of a column in characters, such that only long texts and headings are wrapped."""
+        """Return a width for a column, in characters.
+
+        In a column of this width, only long texts and headings are wrapped.
+        """
         cells = [line for row in self.rows for line in row[position].splitlines()]
         longest = max(map(len, cells), default=0)
         if longest > _WRAPPED:

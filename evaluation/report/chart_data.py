@@ -66,7 +66,7 @@ def draw_charts(
         Display names of the protocols to draw, keyed by protocol. A protocol, such as ``transfer``, states on which
         papers the evaluated model was trained.
     frame
-        Size of each chart. If it is `svg.WIDE`, the name of each line is written next to the line.
+        Size of each chart. If the size is `svg.WIDE`, the name of each line is written next to the line.
     """
 
     def points(name: str) -> list[dict[str, str]]:

@@ -220,7 +220,10 @@ def _content(
 
 
 def _prompts(runs: Sequence[LlmRun]) -> list[dict[str, Any]]:
-    """Return each distinct prompt as a dict that also names the language models to which the prompt was sent."""
+    """Return one dict for each different prompt.
+
+    The dict contains the prompt, and the names of all language models that received it.
+    """
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for run in runs:
         questions = tuple(run.questions.values())
