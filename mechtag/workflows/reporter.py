@@ -13,7 +13,7 @@ class Reporter:
         """Receive a message that the user should see, but that does not stop the workflow."""
 
     def progress(self, what: str, total: int, *, done: int = 0) -> AbstractContextManager[Callable[[int], None]]:
-        """Start a step, and return a context manager that receives its progress.
+        """Start a step. The returned context manager yields a function to which the caller reports progress.
 
         Parameters
         ----------
@@ -25,7 +25,7 @@ class Reporter:
         Returns
         -------
         context manager
-            Yields a function that is called with the number of items finished since its last call.
+            The function that it yields must be called with the number of items finished since the last call.
         """
         return nullcontext(lambda _: None)
 
