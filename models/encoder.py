@@ -255,7 +255,7 @@ def _accurate_folder(revision: str) -> Path:
 
 
 def describe_encoder(name: str) -> str:
-    """Return the name of an encoder for messages; if the encoder has a short name, the result begins with it."""
+    """Return the name of an encoder as messages show it, such as ``fast (NAME)`` if the encoder has a short name."""
     short = next((short for short, (full, _) in ENCODERS.items() if full == name), None)
     return f"{short} ({name.removeprefix(PACKAGE_PREFIX)})" if short else name
 

@@ -183,7 +183,7 @@ class Calibration:
     def decide(self, chances: Array) -> tuple[Decision, ...]:
         """Return the decisions on relevance and on each label of one document, given their probabilities.
 
-        Relevance comes first in the argument and in the result. A label whose probability is NaN is decided ``no``. If
+        Both ``chances`` and the result begin with relevance. A label whose probability is NaN is decided ``no``. If
         relevance is decided ``no``, every label is decided ``no``, because a label implies that the document is
         relevant.
         """

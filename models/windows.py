@@ -67,8 +67,8 @@ class WindowCalibration:
     def of(self, calibration: Calibration, count: int) -> Calibration:
         """Return the calibration for a text with ``count`` windows.
 
-        The result is adjusted from ``calibration``, which is for abstracts. For a text with one window, ``calibration``
-        is returned unchanged.
+        ``calibration`` is the calibration for abstracts. For a text with one window, it is returned unchanged. For
+        longer texts, its intercepts and bounds are replaced.
         """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:

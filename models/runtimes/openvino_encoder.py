@@ -296,7 +296,7 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
     import torch
 
     class Pooled(torch.nn.Module):
-        """The transformer with the pooling and normalisation of `TransformerEncoder`."""
+        """A module that combines the transformer with the same pooling and normalisation as in `TransformerEncoder`."""
 
         def __init__(self) -> None:
             super().__init__()
