@@ -186,7 +186,9 @@ def _combined(first: Coding, second: Coding) -> Coding:
 
 
 def read_role_codings(path: StrPath, codebook: Codebook, *finders: Finder) -> list[Coding]:
-    """Return only those rows of a table of codings that have a role of evidence; see `read_codings`.
+    """Return the codings in a table that have a role of evidence; all other rows are left out.
+
+    The table is read as in `read_codings`.
 
     Raises
     ------

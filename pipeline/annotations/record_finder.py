@@ -187,7 +187,7 @@ class Finder:
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: ComparableFields) -> list[Record]:
-        """Return the records that have the title of a paper, unless their authors or year contradict the paper.
+        """Return the records that have the title of a paper and whose authors and year do not contradict the paper.
 
         If there are no such records, return records with a similar title that deduplication would merge with the paper.
         """

@@ -23,7 +23,11 @@ FIELDS = (
 
 
 def fullness(record: Record) -> tuple[int, int, int]:
-    """Return a sort key for completeness: numbers of filled fields, characters in the abstract, and authors."""
+    """Return a sort key that is larger for more complete records.
+
+    The key consists of the number of filled fields, the number of characters of the abstract, and the number of
+    authors.
+    """
     filled = sum(bool(getattr(record, name)) for name in FIELDS)
     return filled, len(record.abstract), len(record.authors)
 
@@ -134,7 +138,7 @@ def _best_id(members: Sequence[Record]) -> str:
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
-    """Return a unique record id for each new paper, keyed like ``papers``.
+    """Return a unique record id for each new paper. The result has the same keys as ``papers``.
 
     Different papers may share an identifier, for example abstracts from one meeting. The ids of these papers get a
     suffix. The suffix depends on the content of the paper, but not on the order of the input.

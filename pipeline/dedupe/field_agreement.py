@@ -223,8 +223,12 @@ def _issues(left: str | None, right: str | None) -> bool | None:
 def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
     """Return whether the first pages of two records agree; ``None`` if this cannot be decided.
 
-    The result is ``None`` if a page is missing, or if the pages use different numberings (969 in print and a1754
-    online). If the pages differ, the result is also ``None`` if one of them is 1, or if they differ by 1.
+    Different pages do not always mean different papers. Therefore, the result is ``None`` in these cases:
+
+    - A page is missing.
+    - Only one of the pages has a letter, as in ``a1754``, and neither record is from a supplement.
+    - One of the pages is 1. Papers published online may start on page 1 until pages are assigned.
+    - The pages differ by 1.
     """
     if left.page is None or right.page is None:
         return None

@@ -64,7 +64,7 @@ class MergedRecords:
                 self._suffixed[shared].add(record_id)
 
     def kept(self, name: str) -> tuple[str, ...]:
-        """Return the ids of the records in the table into which the merged records called ``name`` were merged.
+        """Return the ids of the records that were kept for the merged records with a given name.
 
         ``name`` is a former record id, a DOI or a PubMed id. If no merged record has this name, the result is empty. If
         records with this name were merged into different records, the result has several items.
@@ -76,7 +76,7 @@ class MergedRecords:
         return self._follow(self._into[start] | self._suffixed.get(start, set()))
 
     def __contains__(self, record_id: str) -> bool:
-        """Return whether an id belongs to a merged record, and not to a record in the table of unique records."""
+        """Return whether an id is the id of a merged record; it is then not the id of a record in the table."""
         return record_id in self._ids
 
     def _follow(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ class MergedRecords:
     def __iter__(self) -> Iterator[tuple[MergedRecord, str]]:
         """Yield each merged record, and the id of the record that represents it in the table.
 
-        A merged record is omitted if no record in the table represents it, or if several records do.
+        If no record in the table represents a merged record, or if several records do, the merged record is omitted.
         """
         for row in self._merged:
             if len(kept := self._follow((row.kept,))) == 1:

@@ -72,7 +72,7 @@ class Group:
     confidence
         Lowest confidence of the comparisons by which the records were merged; see `rules.Comparison`.
     reason
-        Reasons of these comparisons, the most confident comparison first.
+        Why the records were merged. The reasons of the most confident comparison come first.
     """
 
     kept: Record
@@ -86,7 +86,7 @@ class Group:
 class Uncertain:
     """Two similar records that were not merged and that a person should check.
 
-    A record that was merged with other records has the id of the record that was kept for all of them.
+    If one of the two records was merged with other records, its id is replaced by the id of the record that was kept.
     """
 
     left: Record

@@ -47,7 +47,10 @@ class RoleQuote(NamedTuple):
 
     @property
     def source(self) -> str:
-        """Return the paper and the page as text, such as ``Williams (2012), p. 5``; ``""`` if both are unknown."""
+        """Return the paper and the page of the passage as text, such as ``Williams (2012), p. 5``.
+
+        If one of them is unknown, it is left out. If both are unknown, the result is ``""``.
+        """
         page = f"p. {self.passage.page}" if self.passage.page else ""
         return ", ".join(filter(None, (self.paper, page)))
 

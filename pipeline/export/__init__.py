@@ -152,7 +152,7 @@ def export(
 def _sorted(
     predictions: Iterable[Prediction], places: Mapping[str, int], folder: Path
 ) -> Iterator[Iterable[Prediction]]:
-    """Sort predictions in the order of their records, within a context that yields the sorted predictions.
+    """Return a context manager that yields the predictions, sorted in the order of their records.
 
     ``places`` maps each record id to the position of the record. Temporary files are written to ``folder``.
     """

@@ -64,7 +64,7 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Return whether the ``raw`` fields of a record are RIS fields, not fields of a different tagged format."""
+    """Return whether the ``raw`` fields of a record come from a RIS file, and not from a file of a similar format."""
     tags = [tag for tag, _ in record.raw]
     if "TY" not in tags and (any(len(tag) > 2 for tag in tags) or not _WEB_OF_SCIENCE.isdisjoint(tags)):
         return False
@@ -181,7 +181,8 @@ def _block(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[
     added
         Fields to add, as pairs of tag and value.
     is_ours
-        Function that returns whether an earlier run added a field of the record. Such fields are left out.
+        Function of the tag and the value of a field. It returns whether an earlier run of mechtag added the field. Such
+        fields are left out.
     """
     if _from_ris(record):
         pairs = (_as_ris(tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
@@ -230,8 +231,7 @@ def writing_records(
 ) -> Iterator[Callable[[Record, Iterable[tuple[str, str]], Callable[[str, str], bool]], None]]:
     """Yield a function that adds a record, with further fields, to a RIS file (UTF-8).
 
-    The yielded function takes three arguments: the record, the further fields (pairs of tag and value), and a function.
-    This last function returns whether an earlier run added a field of the record. Such fields are left out.
+    The yielded function has the same parameters as `_block`.
     """
     # No byte order mark, or rispy would miss the first record. Lone surrogates, which UTF-8 cannot encode, become "?".
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="replace", newline="") as file:

@@ -89,7 +89,7 @@ class Chase:
     Attributes
     ----------
     papers
-        New papers. Those to which most seeds led come first.
+        New papers. The first paper is the one to which the most seeds led.
     identified
         Number of different papers that were found, including papers that were known before.
     seeds
@@ -242,9 +242,9 @@ class Chaser:
 
 
 def _believed(found: Iterator[Pair]) -> Mapping[str, Found]:
-    """Return the service's description of each record's paper, keyed by record id.
+    """Return the paper that the service found for each record, keyed by record id.
 
-    A description is left out if its title differs from the title of the record.
+    A paper is left out if its title differs from the title of the record.
     """
     believed: dict[str, Found] = {}
     for record, paper in found:

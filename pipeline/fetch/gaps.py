@@ -18,7 +18,7 @@ from mechtag.pipeline.fetch.transport import Transport
 
 
 class Source(Protocol):
-    """Interface of the modules that ask one service about papers by their identifiers."""
+    """Interface of the modules that look up papers in a web service, by DOI or another identifier."""
 
     SERVICE: Service
     BATCH: int

@@ -298,7 +298,10 @@ class Transport:
         return f"{'POST' if request.body else 'GET'} {self.url(request)} {digest}"
 
     def _label(self, request: Request, url: str) -> str:
-        """Return the name under which requests are counted and limited: the service, or the host of a publisher."""
+        """Return the name under which requests are counted and limited.
+
+        This is the name of the service. For a file on the website of a publisher, it is the host in the URL.
+        """
         return request.service.label if request.service.address else _host(url)
 
     def _send_with_retries(

@@ -41,7 +41,10 @@ class FileFound(NamedTuple):
 
 
 class FilesFound(NamedTuple):
-    """The files to read, and the number of ignored files, keyed by file name extension."""
+    """The files to read (``files``), and how many files were ignored.
+
+    ``ignored`` is the number of ignored files with each file name extension, keyed by extension.
+    """
 
     files: tuple[FileFound, ...]
     ignored: Mapping[str, int]

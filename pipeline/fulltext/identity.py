@@ -196,7 +196,7 @@ class Identifier:
         return Match(record, by, likeness, doubt)
 
     def _doubt(self, record: Record, beginning: Beginning) -> str:
-        """Return a sentence that states why a file may not be the paper of a record; ``""`` if there is no doubt.
+        """Return a reason to doubt that a file is the paper of a record; ``""`` if there is no doubt.
 
         The beginning of the file must contain the title or an identifier of the record.
         """

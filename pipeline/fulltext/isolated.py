@@ -214,7 +214,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Add ``seconds`` to the time limit, and restart the clock from zero."""
+        """Add ``seconds`` to the time limit, and start to measure the time again."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds

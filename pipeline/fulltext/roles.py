@@ -1,4 +1,4 @@
-"""Distinguish headings, captions, tables and small print from the running text of a document by their typography."""
+"""Classify the lines of a document by their typography as running text, headings, captions, tables or small print."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ _KINDS = tuple((kind, re.compile("|".join(titles))) for kind, titles in _TITLES.
 def kind_of(title: str) -> Kind | None:
     """Return the kind of a section, judging by its title, or ``None`` if the title does not show the kind.
 
-    A number before the title, case and punctuation make no difference. 'Results and discussion' counts as results.
+    Case, punctuation and a number in front of the title make no difference. 'Results and discussion' counts as results.
     """
     bare = without_number(title)
     plain = normalise_title(bare)

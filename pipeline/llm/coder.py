@@ -77,7 +77,7 @@ class _Unusable(Exception):
 
 
 class _NotAsked(Exception):
-    """Raised if the endpoint no longer answers, or if the next call could exceed the cost limit."""
+    """Raised if no request can be sent: the endpoint does not answer any more, or the cost limit could be exceeded."""
 
 
 @dataclass
@@ -288,9 +288,10 @@ class Coder:
         self._pay(request, usage, found)
 
     def _pay(self, request: Request, usage: Usage | None, found: Coded) -> None:
-        """Add the tokens and the cost of an answer to ``found``, and the cost to the budget.
+        """Count an answer: its tokens and its cost in ``found``, and its cost in the budget.
 
-        If the endpoint states no numbers of tokens, only an upper bound on the cost is added to the budget.
+        If the answer does not state its number of tokens, ``found`` stays as it is, and the budget gets an upper bound
+        on the cost.
         """
         if usage:
             found.counts["prompt_tokens"] += usage.prompt_tokens

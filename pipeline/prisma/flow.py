@@ -463,7 +463,7 @@ def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
 
 
 def plain_text(flow: Flow) -> Iterator[str]:
-    """Yield the counts as lines of text.
+    """Yield the counts as lines of text, grouped by the panels of the diagram, such as *Identification*.
 
     The first line of each panel is its heading, or an empty line if the panel has no heading.
     """

@@ -50,10 +50,11 @@ def _values(fields: Sequence[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _bibtex_paths(value: str) -> Iterator[str]:
-    r"""Yield the paths in a field of the form ``description:path:type;...``, which JabRef, Zotero and Mendeley write.
+    r"""Yield the paths in a BibTeX field that JabRef, Zotero or Mendeley wrote.
 
-    Colons, semicolons and backslashes within a path are preceded by a backslash. Some programs do not do this after a
-    Windows drive; the drive is then missing from the result. A field may also contain only a path.
+    The field has the form ``description:path:type;...``, or it contains only a path. In a path, each colon, semicolon
+    and backslash should be preceded by a backslash. Some programs omit the backslash after a Windows drive; the drive
+    is then missing from the result.
     """
     for written, plain in _LATEX.items():
         value = value.replace(written, plain)

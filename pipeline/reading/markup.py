@@ -1,7 +1,7 @@
 """Parse XML exports record by record, so that a broken record does not affect the others.
 
-Each record is parsed separately with defusedxml. The text around the records is never parsed, and a file that declares
-an entity is refused. Therefore, no entity can expand or load anything.
+Each record is parsed separately with defusedxml. The text around the records is never parsed. A file that declares an
+entity is refused, so no entity can expand or load anything.
 """
 
 from __future__ import annotations
@@ -49,10 +49,11 @@ def refuse_entities(source: Source) -> None:
 def read_records(source: Source, *names: str) -> Iterator[Entry]:
     """Yield one entry per XML element with one of the given names.
 
-    Each child of the element becomes a field. If the child contains text, the value of the field is the text, including
-    the text of inline elements such as <i>. If the child contains only elements, the value is a mapping from the names
-    of these elements to lists of values. If the child has attributes, the value is a mapping, too. In a mapping, a text
-    has the key ``#``, and the name of an attribute is preceded by ``@``.
+    Each child of the element becomes a field. If the child has no attributes and contains text, the value of the field
+    is the text. This includes the text of inline elements such as <i>.
+
+    In all other cases, the value is a mapping. Its keys are the names of the elements in the child, and its values are
+    lists. A text has the key ``#``. The key of an attribute is its name, preceded by ``@``.
     """
     refuse_entities(source)
     # A damaged tag may lack its end or have letters of the wrong case.

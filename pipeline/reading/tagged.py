@@ -67,7 +67,7 @@ class Outside:
             self._first = self._first or f"line {number}: {line.strip()[:_SHOWN_OUTSIDE]!r}"
 
     def notes(self) -> list[str]:
-        """Return a list of one note if unexpected lines were added, otherwise an empty list."""
+        """Return a note on the unexpected lines outside of records, as a list; the list is empty if there are none."""
         if not self._count:
             return []
         lines = f"{counted(self._count, 'line')} outside of records {'was' if self._count == 1 else 'were'}"

@@ -94,11 +94,11 @@ def papers_of(
 
 
 def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] = TURNS) -> list[Choice]:
-    """Choose up to ``count`` uncoded papers to code next, in the order in which to code them.
+    """Choose up to ``count`` uncoded papers to code next.
 
-    For the reason ``label``, the paper is chosen that most probably has the label with the fewest examples. Each chosen
-    paper then counts as an example of its labels in proportion to their probability, so the next paper may be chosen
-    for a different label. For the reason ``random``, the next paper in a fixed random order is chosen.
+    There are two reasons to choose a paper. For the reason ``label``, first the label with the fewest examples is
+    found, and then the paper that most probably has this label. The paper then counts as an example of all its labels,
+    in proportion to their probabilities. For the reason ``random``, the next paper in a fixed random order is chosen.
 
     Parameters
     ----------
@@ -106,6 +106,11 @@ def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] 
         Number of papers that are coded with each label, in this search or elsewhere.
     turns
         Reasons in the order in which they are used. After the last reason, the first is used again.
+
+    Returns
+    -------
+    list of Choice
+        The chosen papers, in the order in which people should code them.
     """
     joint = papers.relevance[:, None] * papers.labels
     counts, free = examples.astype(np.float64), ~papers.coded

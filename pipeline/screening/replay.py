@@ -71,14 +71,17 @@ def write_replays(
     replays: Sequence[Replay],
     content: Mapping[str, Any],
 ) -> None:
-    """Write ``simulation.json``, and ``reading.csv`` with one row per record and replay.
+    """Write two files on replays of a review: ``simulation.json`` and ``reading.csv``.
+
+    ``reading.csv`` has one row per record and replay.
 
     Parameters
     ----------
     labels
         Label of each record: 1 for relevant, 0 for irrelevant.
     content
-        Metrics, which are written to ``simulation.json`` before the results of the stopping rules in each replay.
+        Metrics, which are written at the beginning of ``simulation.json``. After them, the file contains what the
+        stopping rules did in each replay.
     """
     rows = []
     for number, run in enumerate(replays, start=1):

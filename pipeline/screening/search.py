@@ -318,10 +318,10 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Return a function that scores records by the relevance that a trained model predicts.
+    """Return a function that scores records with a trained model, by their relevance.
 
-    The function can be passed to `Search.scores` as ``cold``. When it is called, it loads the model in ``folder``, and
-    raises the same errors as `model_folder.load_model`.
+    The function can be passed to `Search.scores` as ``cold``. When the function is called, it loads the model in
+    ``folder``. It then raises the same errors as `model_folder.load_model`.
     """
 
     def scores() -> Array:

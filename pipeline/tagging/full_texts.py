@@ -81,8 +81,8 @@ class TaggedFullText:
     divided
         The full text, divided into windows.
     first
-        Sentences by which relevance was judged. They are the sentences of the record's abstract. If the record has no
-        abstract, they are the sentences in ``divided.opening``.
+        Sentences by which relevance was judged. These are the sentences of the record's abstract, or, if the record has
+        no abstract, the sentences in ``divided.opening``.
     has_abstract
         Whether the record has an abstract.
     scored

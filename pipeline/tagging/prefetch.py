@@ -104,7 +104,7 @@ def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple
 def _messages(
     connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the messages for the main process: each computed item, or the error that was raised."""
+    """Yield the messages for the main process: the computed items, and the error that ended the computation."""
     try:
         prepare(*arguments)
         while True:

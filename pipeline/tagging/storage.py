@@ -130,7 +130,7 @@ class StoragePath:
 
 
 def is_remote(text: str) -> bool:
-    """Return whether a text is the URI of a file in an object store; ``False`` for a path on this machine."""
+    """Return whether a text is the URI of a file in an object store; paths and ``file://`` URIs are on this machine."""
     return "://" in text and not text.startswith("file://")
 
 

@@ -254,7 +254,7 @@ def _body(text: str, notes: list[str] | None, wrapped: bool) -> str:
 
 
 def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool = True) -> tuple[str, tuple[str, ...]]:
-    r"""Clean an abstract, and return it together with the keywords that are listed at its end.
+    """Clean an abstract, and return it together with the keywords that are listed at its end.
 
     Paragraphs and headings remain on separate lines. Notices at the start or end, and keyword lists at the end, are
     removed from the abstract.
@@ -266,8 +266,8 @@ def clean_abstract(value: Any, notes: list[str] | None = None, *, wrapped: bool 
     notes
         List to which the note `MENDED` is added if mojibake was corrected.
     wrapped
-        Whether line ends may merely wrap the text, as in an export. If ``True``, a single ``\n`` is kept where the
-        source has a blank line, a paragraph or a heading on its own line. Other line ends become spaces.
+        Whether the source may have broken long lines, as some exports do. If ``True``, a line end is kept only at a
+        blank line, between paragraphs, and around a heading. All other line ends become spaces.
 
     Returns
     -------

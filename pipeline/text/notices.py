@@ -84,7 +84,7 @@ def _is_notice(text: str) -> bool:
 
 
 def is_only_notice(sentence: str) -> bool:
-    """Return whether a sentence is a notice as a whole."""
+    """Return whether a sentence consists only of a notice, such as a copyright notice."""
     return _signed(sentence) and _OPENING.match(sentence) is not None and _is_notice(sentence)
 
 

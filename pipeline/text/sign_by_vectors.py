@@ -49,7 +49,9 @@ def features(sentences: Sequence[str], vectors: Array) -> Array:
 
 
 class SignsByVectors:
-    """Classifies whether sentences state that something is present or absent, by their vectors and their words.
+    """Classifies sentences as ``present`` or ``absent``: whether they state that something is there or is missing.
+
+    The classification uses the vectors and the words of the sentences.
 
     Parameters
     ----------

@@ -161,9 +161,10 @@ def read_codings_from(
 
 
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
-    """Yield the name and content of each file at a path; for an archive, of each file in the archive.
+    """Yield the name and content of each file at a path, which can be a single file, a folder or an archive.
 
-    Hidden files are skipped. A note is added for each subfolder and special file, because these are not read.
+    Archives in a folder are unpacked, too. Hidden files are skipped. Subfolders and special files are not read, and a
+    note is added for each of them.
     """
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder; check the path")
@@ -197,9 +198,10 @@ class _Run:
     moved: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read the codings in a file; ``spare`` means that the file is in a folder or an archive.
+        """Read the codings in a file; ``spare`` means that the file may lack codings.
 
-        A file without codings is an error unless ``spare`` is true.
+        A file in a folder or an archive may lack codings, and a note is then added. A single file without codings is an
+        error.
         """
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
@@ -383,7 +385,7 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Add a note if the user's ``--coder`` was not used, or if it was used for several files."""
+        """Add a note if the user's ``--coder`` was not used, or if it was used for the codes of several files."""
         if not self.asked.coder:
             return
         if len(self.nobody) > 1:

@@ -93,7 +93,10 @@ def read_map(path: str | Path) -> MapFile:
 
 
 def _meant(name: str, codebook: Codebook) -> Meaning | None:
-    """Return the meaning of ``KEY``, ``not KEY`` or ``KEY:ROLE`` in a map file; ``None`` for any other text."""
+    """Convert an entry of a map file to its meaning; return ``None`` if the entry is not valid.
+
+    ``KEY`` means yes for the label, ``not KEY`` means no, and ``KEY:ROLE`` means yes with a role of evidence.
+    """
     key, _, role = name.removeprefix(_NOT).partition(":")
     key, role = key.strip(), role.strip()
     negated = name.startswith(_NOT)

@@ -136,10 +136,11 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _row_above(line: str, delimiter: str) -> list[str]:
-    """Split a line above the header into cells, at the delimiter that yields the most cells.
+    """Split a line above the header of a table into cells.
 
-    ``delimiter`` is the delimiter of the table. The line may have a different delimiter, because it may belong to a
-    different table.
+    The line may belong to a different table. Therefore, all delimiters are tried, and the result with the most filled
+    cells is returned. ``delimiter`` is the delimiter of the table; it is preferred if several results have equally many
+    cells.
     """
     # A delimiter before a space is more often a part of the text.
     others = ([cell for cell in cells_of(line, each) if cell[:1] != " "] for each in DELIMITERS if each != delimiter)
@@ -156,7 +157,7 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _ends_in_cell(name: str) -> bool:
-    """Return whether text follows a known column name without a delimiter, as in 'KeywordsTrust in teams'."""
+    """Return whether a known column name is followed by text without a delimiter, as in 'KeywordsTrust in teams'."""
     if attributes([name]):
         return False
     return any(attributes([name[: place.start()]]) for place in _GLUED.finditer(name))

@@ -58,7 +58,10 @@ _CONFERENCES = ("CONF", "CPAPER")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a line that starts a RIS record, or begins with a record without its first line."""
+    """Return whether a file contains RIS records.
+
+    A file without a line that starts a record is also recognised if it begins with other lines of a record.
+    """
     head = source.head
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
 
@@ -78,7 +81,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def _parts(source: Source) -> Iterator[Draft]:
-    """Yield the parts into which a RIS file is split before each TY and after each ER."""
+    """Split a RIS file before each line TY and after each line ER, and yield the parts."""
     head = source.head
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}

@@ -20,7 +20,7 @@ _MEDLINE = re.compile(r"^MEDLINE:(\d+)$")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has the first lines of a Web of Science export, or a line that starts a record."""
+    """Return whether a file begins like a Web of Science export, or has a line that starts a Web of Science record."""
     return bool(_START.search(source.head))
 
 

@@ -35,7 +35,8 @@ _FIELDS = {"Title": "title", "Authors": "authors", "Year": "year", "DOI": "doi",
 class Node(NamedTuple):
     """A code in EPPI-Reviewer's tree of codes.
 
-    ``path`` contains the names of the codes from the root to this code. ``kind`` is the type of the code.
+    ``path`` contains the names of all codes from the root of the tree to this code. ``kind`` is the type that
+    EPPI-Reviewer gives the code.
     """
 
     path: tuple[str, ...]

@@ -52,7 +52,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 def _paper_fields(data: Any) -> tuple[Sequence[tuple[str, Any]], str]:
     """Return the fields of a task that may identify its paper, and the longest text among the fields.
 
-    The longest text was probably shown to the coders. It is ``""`` if there is no text.
+    The longest text was probably shown to the coders. If the task contains no text, it is ``""``.
     """
     fields = list(data.items()) if isinstance(data, dict) else []
     shown = [value for _, value in fields if isinstance(value, str)]

@@ -1,7 +1,7 @@
 """Read projects of qualitative analysis programs (NVivo, MAXQDA, ATLAS.ti, QualCoder) in the REFI-QDA format ``.qdpx``.
 
-A coding means yes. Projects that mechtag exported also contain the answers no and not judged, as variables. If the
-coder of such an answer has coded the label since, the answer is ignored.
+If a passage is coded with a label, the answer is yes. Projects that mechtag exported also contain variables, which
+store the answers ``no`` and ``not judged``. If the coder also coded a passage with the label, the variable is ignored.
 """
 
 from __future__ import annotations
