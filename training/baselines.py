@@ -120,7 +120,7 @@ def prepare(
 
 
 def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Sequence[Sentence]) -> list[CodedDocument]:
-    """Return the gold papers as documents with codes for the whole paper, but not for its sentences."""
+    """Return the gold papers as documents; the documents have codes for the whole paper, but not for its sentences."""
     truth = gold.truth(label_keys)
     found = []
     for row, (record, (document, _)) in enumerate(
@@ -333,12 +333,12 @@ def _rows(bench: Bench, scores: Array, chances: Array, thresholds: Array, name: 
 
 
 def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, list[Prediction]]:
-    """Return the predictions of all baselines, and of models trained on all gold papers but one (`leave_one_out`).
+    """Return the predictions of all baselines, and the predictions of `leave_one_out`.
 
     Returns
     -------
     dict
-        Predictions, keyed by the name of the baseline in the metrics file. If the settings contain no query, the
+        Predictions, keyed by the name that the baseline has in the metrics file. If the settings contain no query, the
         baseline that compares papers with a query is omitted. If all coded records are relevant, the SVM for relevance
         is omitted.
     """

@@ -171,14 +171,14 @@ class Corpus:
         return self.keep(np.arange(self.n_documents) != document)
 
     def keep(self, documents: NDArray[np.bool_], *, exemplars: bool = True) -> Corpus:
-        """Return a smaller corpus, with the selected documents and, by default, the exemplars.
+        """Return a smaller corpus that contains the selected documents and, by default, the exemplars.
 
         An exemplar that was taken from a document is kept only if this document is selected.
 
         Parameters
         ----------
         documents : ndarray of bool, shape (n_documents,)
-            Mask of the selected documents.
+            ``True`` for each selected document.
         exemplars
             Whether to keep exemplars.
         """

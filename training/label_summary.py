@@ -160,7 +160,7 @@ def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[
 
 
 class _Ranking:
-    """A ranking of records by a score, which should place records with a label above records without it."""
+    """Measures whether the scores of records with a label are higher than the scores of records without the label."""
 
     def __init__(self, score: Array, carried: Mask) -> None:
         self._with, self._without = score[carried], score[~carried]

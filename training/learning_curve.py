@@ -21,12 +21,12 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 def learning_curve(
     settings: Settings, codebook: Codebook, on_progress: Progress = lambda _: None
 ) -> dict[int, list[Prediction]]:
-    """Tag all coded papers out of fold, with models trained on larger and larger subsets of the other folds.
+    """Tag all coded papers out of fold, with models trained on subsets of the coded papers.
 
-    The subsets contain a quarter, half, three quarters and all of the papers (``SHARES``). Each subset is contained in
-    the next larger subset. The folds are the same as in training. Each model is also trained on the exemplars. The
-    calibration and the thresholds of a model are fitted on the same subset as the model. The encoder is never
-    fine-tuned, whatever trainer the settings name.
+    A model that tags a fold is trained on a subset of the papers in the other folds: a quarter, half, three quarters or
+    all of them (``SHARES``). Each subset is contained in the next larger subset. The folds are the same as in training.
+    Each model is also trained on the exemplars. The calibration and the thresholds of a model are fitted on the same
+    papers as the model. The encoder is never fine-tuned, whatever trainer the settings name.
 
     Parameters
     ----------

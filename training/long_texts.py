@@ -53,9 +53,9 @@ class LongTexts:
     abstracts : ndarray, shape (n_papers, n_labels)
         Scores of the abstracts.
     filled : dict of ndarray, shape (n_papers, n_windows, n_labels)
-        Scores of windows that contain the title of the paper and filling, keyed by kind of filling. If the fold of a
-        paper has no sentences for the filling, the scores are NaN. If no fold has sentences for a kind of filling, this
-        kind is missing.
+        Scores of windows, keyed by kind of filling. Each window contains the title of the paper and filling. If the
+        fold of a paper has no sentences for the filling, the scores are NaN. If no fold has sentences for a kind of
+        filling, this kind is missing.
     filling : dict of ndarray, shape (n_papers, n_windows, n_labels)
         Like ``filled``, but scores of windows without the title.
     """

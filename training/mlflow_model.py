@@ -80,7 +80,7 @@ def signature(labels: Sequence[str]) -> ModelSignature:
 
 
 class ServedTagger(PythonModel):
-    """Adapter with which MLflow loads a model folder and serves the predictions of the model."""
+    """Adapter through which MLflow loads a model folder and serves predictions."""
 
     def load_context(self, context: Any) -> None:
         """Load the model folder that was logged as an artifact of the MLflow model."""

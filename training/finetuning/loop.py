@@ -81,12 +81,12 @@ class Checkpoints:
             (self._folder / EPOCH).unlink(missing_ok=True)
 
     def epoch(self) -> State | None:
-        """Return the state that was saved after the last finished epoch; ``None`` if no state was saved.
+        """Return the state that was saved after the most recent epoch, or ``None`` if no state was saved.
 
         Raises
         ------
         MechtagError
-            If the file is damaged.
+            If the file of the state is damaged.
         """
         return _read(self._folder / EPOCH) if self._folder else None
 

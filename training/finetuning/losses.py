@@ -58,10 +58,7 @@ class TuningCorpus:
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
 
     def targets_of(self, items: Sequence[Index]) -> Tensor:
-        """Return the codes of some of the items in `judged_items`, shape (n_items, n_labels).
-
-        The codes do not include relevance.
-        """
+        """Return the label codes of items in `judged_items`, shape (n_items, n_labels); relevance is left out."""
         rows = []
         for units in items:
             own = self.unit_targets[units[0]]

@@ -35,7 +35,7 @@ class Challenger:
     folder
         Folder that contains the model (``model``) and its out-of-fold predictions (``out-of-fold``).
     documents
-        Out-of-fold predictions for the coded records.
+        Out-of-fold predictions of the model for the coded records.
     figures
         Out-of-fold metrics, keyed by name.
     losses
@@ -108,8 +108,8 @@ def champion_predictions(
 ) -> tuple[list[Prediction], list[CodedRecord]]:
     """Return predictions of the model in use for all coded records.
 
-    No prediction is by a model that was trained on the record. If the model in use was trained on a record, its
-    out-of-fold predictions for this record are returned. The model in use tags all other records.
+    No record is predicted by a model that was trained on it. For the records that the model in use was trained on, its
+    out-of-fold predictions are returned. All other records are tagged with the model in use.
 
     Returns
     -------
