@@ -214,7 +214,7 @@ def open_session(connection: Connection, account: int, agent: str = "") -> str:
     account
         Number of the person's account.
     agent
-        Name of the browser, from the header ``User-Agent``.
+        Description of the browser that was sent in the header ``User-Agent``.
     """
     token = secrets.token_urlsafe(32)
     now = utc_now()

@@ -110,7 +110,7 @@ def utc_now() -> str:
 
 @dataclass(frozen=True)
 class Stamp:
-    """Who sent an action, the id of the action, and what the person saw.
+    """Details of an action: its id, who sent it, and what this person saw.
 
     Attributes
     ----------
@@ -124,8 +124,8 @@ class Stamp:
     seconds
         Time that the person spent on the record.
     based_on
-        Number of the latest event about the person's codes for this record at the time when the page was loaded.
-        ``None`` if the form that was sent does not contain this number.
+        The state of the person's codes that the page showed, as the number of the latest event about these codes.
+        ``None`` if the form did not contain this number.
     """
 
     coder: int
@@ -986,7 +986,10 @@ class Acts:
         )
 
     def _tagged(self, connection: Connection, record: int, tag: str, more: Mapping[str, Any]) -> Draft:
-        """Return the event that adds a tag to a record; if ``more["on"]`` is ``False``, the event removes the tag."""
+        """Return the event for a change of a tag of a record.
+
+        The event adds the tag. If ``more["on"]`` is ``False``, it removes the tag.
+        """
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")

@@ -192,7 +192,7 @@ def stage_of(coding: Coding, relevance: str) -> str:
 
 
 def unassisted(codings: list[Coding]) -> Iterator[Coding]:
-    """Yield the codes that are known to have been given while no suggestion of the model was visible."""
+    """Yield the codes whose coder certainly saw no suggestion of the model."""
     return (row for row in codings if row.assisted is False)
 
 

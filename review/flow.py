@@ -102,18 +102,18 @@ def read_entries(connection: Connection) -> dict[str, Entry]:
 
 
 def parse(field: Field, text: str) -> Any:
-    """Convert the text of a field to the value of the field.
+    """Convert the text that a person entered in a field to the value of the field.
 
     Returns
     -------
     int, dict or None
-        A number if ``field.kind`` is ``number``. Numbers keyed by name if ``field.kind`` is ``counts``. ``None`` if the
-        text is empty.
+        If the text is empty, ``None``. Otherwise, a number if ``field.kind`` is ``number``, and a dict of numbers keyed
+        by name if ``field.kind`` is ``counts``.
 
     Raises
     ------
     Refused
-        If the text does not have the form that ``field.kind`` requires; see `Field`.
+        If the text is not a value that ``field.kind`` allows; see `Field`.
     """
     if not text.strip():
         return None
@@ -145,8 +145,8 @@ def _number(text: str, what: str) -> int:
 def identification(connection: Connection) -> Identification | None:
     """Return the counts of records before screening, or ``None`` if nothing was imported on the review page.
 
-    If some records of the review were not imported on the review page, the files of these records are not known. In
-    this case, the result contains no counts by source, no number of duplicates and no number of rejected entries.
+    If some records of the review were not imported on the review page, their files are not known. In this case, the
+    result contains only the counts that do not depend on files.
     """
     batches = [batch for batch in read_batches(connection) if batch.result]
     if not batches:

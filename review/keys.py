@@ -29,8 +29,9 @@ class Key:
     meaning
         What the shortcut does, as shown in lists of keys.
     screens
-        First part of the addresses of the pages that have the control; empty for all pages. The value ``reasons`` means
-        the list of reasons for exclusion on the page *Screen*. Its keys work only while this list is open.
+        Beginnings of the addresses of the pages on which the shortcut works. If empty, the shortcut works on all pages.
+        The value ``reasons`` is for the list of reasons for exclusion on the page *Screen*: the shortcut works only
+        while this list is open.
     """
 
     action: str
@@ -208,7 +209,7 @@ class Choice:
 
 
 def _key(action: str, typed: str) -> str:
-    """Convert a key that a person typed to the notation of `TABLE`, such as ``shift+n``."""
+    """Convert a key that a person typed to the notation that `TABLE` uses, such as ``shift+n``."""
     name = "+".join(typed.lower().replace("+", " ").split())
     leads = action.startswith("go_")
     name = name.removeprefix("g+then+").removeprefix("g+") if leads else name

@@ -234,8 +234,8 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
     """Compare a copy of a review to the review.
 
     Actions with the same id, time and kind are the same action. An action of the copy is left out if it would overwrite
-    what was done in the review since the copy was made. This happens, for example, if the same person judged the same
-    record in both.
+    what was done in the review since the copy was made. For example, a person may have judged the same record in the
+    review and in the copy.
 
     Parameters
     ----------
@@ -293,11 +293,11 @@ def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
 
 
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
-    """Return the id that an action of a copy of the review has, or gets, in the review.
+    """Return the id under which an action from a copy of the review is imported into the review.
 
-    Different actions can have the same id, because background jobs number their actions separately in each copy. If a
-    different action in the review has the id of this action, the result is a new id. ``known`` is the result of `_ids`
-    for the review, and ``row`` is the first event of the action.
+    Background jobs number their actions separately in each copy, so different actions can have the same id. If the
+    review contains a different action with the id of this action, the result is a new id. Otherwise, the id is
+    unchanged. ``known`` is the result of `_ids` for the review, and ``row`` is the first event of the action.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)
@@ -414,12 +414,17 @@ class _Records:
         return self._ours.get(self.theirs.get(number or 0, ""))
 
     def sight(self, number: int) -> Any:
-        """Return the row of table ``sight`` of the copy that has the given number.
+        """Return a row of table ``sight`` of the copy.
+
+        Parameters
+        ----------
+        number
+            Number of the row.
 
         Raises
         ------
         ValueError
-            If a value of the row is not valid, or if the review lacks the record.
+            If a value of the row is not valid, or if the review does not contain the record of the row.
         """
         if number not in self._sights:
             table = schema.sight

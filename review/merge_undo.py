@@ -90,8 +90,8 @@ def _last_reversal(connection: Connection, job: int) -> Any:
 def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list[Draft]:
     """Return the events that restore the state before an import.
 
-    Imported actions are undone, unless this has already been done. If the import undid or redid earlier actions of the
-    review, their earlier state is restored.
+    Imported actions are undone, unless this has already been done. An imported action may itself have undone or redone
+    an action of the review. In this case, the action of the review gets its earlier state again.
     """
     event = schema.event
     own = {row.seq for row in imported}

@@ -1,9 +1,9 @@
 """Choose the record that a person judges next.
 
 A ranking is a list of records, which each person reads from the top. While a person has a record on the screen, the
-record is reserved for this person for some minutes (a lease). This ensures that no more people judge a record at the
-same time than the plan requires. The order is shuffled within blocks of ten records, because a high rank would itself
-be a suggestion.
+record is reserved for this person for some minutes (a lease). Therefore, the number of people who judge a record is
+never larger than the plan requires. The order is shuffled within blocks of ten records, because a high rank would
+itself be a suggestion.
 """
 
 from __future__ import annotations
@@ -189,8 +189,8 @@ def _asked(
 def left_in_exercise(connection: Connection, coder: int, exercise: Exercise) -> list[int]:
     """Return the records of an exercise that a person still has to judge, in the order of reading.
 
-    Records that the person put aside come last. Records that no longer have to be judged are left out, such as records
-    that were excluded while the exercise was running.
+    Records that the person put aside come last. If a record no longer has to be judged, for example because it was
+    excluded while the exercise was running, it is left out.
     """
     if coder not in exercise.coders:
         return []

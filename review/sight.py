@@ -132,7 +132,7 @@ def show(
     labels
         Keys of the labels on the page; suggestions for other labels are not shown.
     at
-        Time in UTC (ISO 8601).
+        Current time in UTC (ISO 8601), which is stored in the row.
     model_id
         Id of the model in use, whose suggestions are shown if the plan allows it; ``None`` if there is no model yet.
     seed
@@ -292,7 +292,7 @@ def in_exercise(connection: Connection, record: ColumnElement[int], stage: Colum
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if a person may see an event about judgements of others.
+    """Return an SQL condition that is true if a person may see an event about the codes of other people.
 
     The condition is for rows of table ``event``. It does not consider whether blinding has ended for the whole review.
 

@@ -164,11 +164,10 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
 
 
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
-    """Compare predictions with final codes; return ``None`` if no record has both.
+    """Compare out-of-fold predictions with final codes; return ``None`` if no record has both.
 
-    The predictions must be out of fold. The final codes must have been given without visible suggestions. The entry
-    ``doubted`` of the result lists the final codes that the model contradicts with high confidence, the most doubtful
-    code first.
+    ``codings`` must contain only final codes that were given without visible suggestions. In the result, ``doubted``
+    lists the final codes that the model contradicts with high confidence. The most doubtful code comes first.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
     from mechtag.evaluation.output_tables import reliability_points

@@ -141,7 +141,10 @@ def _left_out(imported: Imported, codings: Sequence[Coding], faults: Sequence[st
 
 
 def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
-    """Yield, for each code, the reason why it cannot be added to the review; ``""`` if it can be added."""
+    """Yield, for each code, the reason why the code cannot be added to the review.
+
+    The reason is ``""`` if the code can be added.
+    """
     table = schema.record
     asked = {row.record_id for row in codings if row.basis == "full-text"}
     with workspace.store.read() as connection:

@@ -90,7 +90,7 @@ def _attach_all(workspace: Workspace, files: Sequence[int], job: int) -> int:
 
 
 def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str, Any]:
-    """Return the columns of table ``full_text`` for the text that was read from a file."""
+    """Return the values to store in table ``full_text`` after a file was read, keyed by column."""
     from mechtag.pipeline.tagging.full_texts import sentences_to_code
 
     full_text = found.full_text.model_copy(update={"sha256": sha256})

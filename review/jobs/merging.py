@@ -176,22 +176,22 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
 
 
 def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Add the actions of people in a copy of this review to the review.
+    """Import the actions of people from a colleague's copy of this review.
 
-    Each action keeps its id and its time. Therefore, no action is added twice if the job is interrupted and repeated,
-    or if the same zip is imported again.
+    The copy was uploaded as a zip file. Each action keeps its id and its time. Therefore, no action is added twice if
+    the job is interrupted and repeated, or if the same zip file is imported again.
 
     Parameters
     ----------
     arguments
-        The choices of the person who imports the zip:
+        The choices of the person who imports the zip file:
 
-        - ``of``: number of the job that read the zip
+        - ``of``: number of the job that read the zip file
         - ``token``: token of the upload; see `folder_of`
         - ``people``: account number that was chosen for each person, keyed by the number of the person in the copy. If
-          the account number is ``None``, an account that cannot sign in is created.
-        - ``known``: numbers of people in the copy whose names existed in the review when the zip was read
-        - ``coder``: account number of the person who imports the zip
+        the account number is ``None``, an account that cannot sign in is created.
+        - ``known``: numbers of people in the copy whose names existed in the review when the zip file was read
+        - ``coder``: account number of the person who imports the zip file
 
     Returns
     -------
@@ -200,7 +200,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
         - ``added``: number of actions that were added
         - ``reopened``: records that were settled before the import and on which people now differ. Each entry contains
-          record number, stage and title. There are at most `SHOWN` entries.
+        record number, stage and title. There are at most `SHOWN` entries.
         - ``all_reopened``: number of all such records
         - ``left_out``, ``reasons``, ``all_left_out``: actions that were not added, as in the result of `read`
     """
@@ -364,9 +364,9 @@ def _here(connection: Connection, theirs: Connection, number: int | None) -> int
 
 
 def _sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
-    """Copy a row of table ``sight`` from the copy of the review to the review, and return the number of the new row.
+    """Add a row of table ``sight`` of the imported copy to this review, and return its new number.
 
-    ``number`` is the number of the row in the copy. If it is ``None``, no row is copied, and the result is ``None``.
+    ``number`` is the number of the row in the copy. If it is ``None``, no row is added, and the result is ``None``.
     """
     if number is None:
         return None

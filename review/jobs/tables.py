@@ -113,8 +113,8 @@ def place_of(record: Record) -> Place:
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
     """Return the records of the given imports as they were read from the search exports.
 
-    They are keyed by the name of the source file and the number of the record in this file. Records that the project
-    contained before the first import are always included.
+    The result also contains the records that were in the project before the first import. Its keys are pairs: the name
+    of the source file, and the number of the record in this file.
     """
     from mechtag.core.parquet import read_records
 

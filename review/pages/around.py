@@ -34,9 +34,9 @@ def redo(visit: Visit) -> Response:
 
 
 def _address(visit: Visit, act: int, record: int | None) -> str:
-    """Add the jobs that follow an undone or redone action, and return the address of the page that shows the effect.
+    """Return the address of the page that shows the effect of an undone or redone action.
 
-    For example, a new ranking can be necessary after a screening decision was undone.
+    Jobs that become necessary are added. For example, records are ranked again after a screening decision was undone.
     """
     table = schema.event
     with visit.workspace.store.write() as connection:

@@ -73,7 +73,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show the beginning of an uploaded file, and a search for the record to which it belongs."""
+    """Show the beginning of an uploaded file, with a form to search for the record to which the file belongs."""
     number, words = int(visit.path["file"]), visit.query.get("words", "").strip()[:500]
     table = schema.full_text
     with visit.workspace.store.read() as connection:

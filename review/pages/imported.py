@@ -49,8 +49,8 @@ def find_import(connection: Connection, number: int, kinds: Kinds) -> dict[str, 
     dict
         - ``id``, ``at``: number and time of the import
         - ``arguments``: answers in the form
-        - ``found``: result of reading
-        - ``added``: result of adding; empty if nothing was added
+        - ``found``: result of the job that read the files
+        - ``added``: result of the job that added the content; empty if nothing was added
         - ``last``: row of the latest job of the import
         - ``is_added``: whether the content of the files is in the review
         - ``is_removed``: whether the content was added and then removed

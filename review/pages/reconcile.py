@@ -90,7 +90,7 @@ def _chosen(visit: Visit, name: str) -> Selection:
 
 
 def _query(chosen: Selection) -> str:
-    """Return the query string for a list of records and its filters."""
+    """Return the query string of an address that shows the selected list of records with its filters."""
     fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
     return urlencode({name: value for name, value in fields.items() if value})
 

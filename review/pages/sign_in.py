@@ -107,7 +107,7 @@ def address_of(request: Request) -> str:
 def sign_out(visit: Visit) -> Response:
     """End the session from which the request comes.
 
-    If the person asked for this, all other sessions of the person are ended, too.
+    If the person chose to sign out everywhere, all other sessions of the person are ended, too.
     """
     workspace = visit.workspace
     cookie = visit.request.app.state.cookie

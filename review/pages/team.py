@@ -163,7 +163,7 @@ def switch(visit: Visit) -> Response:
 def password(visit: Visit) -> Response:
     """Set the person's own password, and end all other sessions of the person.
 
-    If the page is not served to a team, the person has a PIN instead of a password.
+    If the review is only for people at this computer, and not for a team, a PIN is set instead of a password.
     """
     new = visit.text("password")
     if not _is_alone(visit):

@@ -563,7 +563,8 @@ def _settled(found: State, head: int, stage: str, label: str, row: Event, votes:
 def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
     """Return the final code of a label on which all coders agree.
 
-    The final code contains every sentence that at least one coder marked in the text that the pages show.
+    The final code contains each sentence that at least one coder marked. Sentences that coders marked in a different
+    text, such as the abstract of a duplicate, are left out.
 
     Parameters
     ----------
