@@ -448,7 +448,7 @@ class FullTextTable:
     def summaries(self) -> Iterator[FullTextSummary]:
         """Yield a summary of each full text, without reading the texts.
 
-        The ids are as in the file: ids of merged duplicates are not replaced.
+        The record ids are those in the file, even if they are ids of merged duplicates.
         """
         for group in range(self._file.metadata.num_row_groups):
             with _reading(self._name):

@@ -289,14 +289,14 @@ class TagSettings(Strict):
     threads
         Number of threads that encode texts; 0 for one thread per core.
     sign
-        How evidence of absence is recognised in tables and exports. ``words``: by the words of a sentence.
-        ``accurate``: also by the vector of the sentence from the encoder ``accurate``. ``accurate`` finds more evidence
-        of absence, but also marks more sentences wrongly.
+        Method that recognises evidence of absence in tables and exports. ``words`` uses the words of a sentence.
+        ``accurate`` also uses the vector of the sentence from the encoder ``accurate``. It finds more evidence of
+        absence than ``words``, but also marks more sentences wrongly.
     chunk_records
         Number of records per chunk. Smaller chunks need less memory, and less work is lost if a run is interrupted.
     score_all
-        Whether to score the labels of records that are clearly irrelevant. If false, these records take half the time,
-        and have neither a probability nor evidence for any label.
+        Whether to score the labels of clearly irrelevant records. If false, tagging such a record takes half the time.
+        The record then has neither a probability nor evidence for any label.
     """
 
     evidence_sentences: int = Field(default=2, ge=1, le=LARGEST)
@@ -327,17 +327,18 @@ class EvaluateSettings(Strict):
     gold
         Coding matrix (CSV or XLSX) with one row per paper and one column per label; see `gold_table.load_matrix`.
     second_coder
-        File, or folder of files, with a second person's codes of some of the coded records. Empty if there are no such
+        File with a second person's codes of some coded records, or a folder of such files. ``""`` if there are no such
         codes.
     baseline_query
-        Word or phrase on which two baselines are based. One scores a text by its cosine similarity to the phrase. The
-        other scores a full text by the frequency of the phrase. Empty to omit these baselines.
+        Word or phrase for two baselines. The first baseline scores a text by its cosine similarity to the phrase. The
+        second baseline scores a full text by the frequency of the phrase. If the phrase is empty, both baselines are
+        left out.
     bootstrap
         Number of bootstrap resamples for each interval.
     permutations
         Number of permutations for each p-value.
     min_positives
-        Minimum number of papers that must have a label. If fewer papers have the label, its metrics are not computed.
+        Minimum number of papers with a label. If fewer papers have the label, its metrics are not computed.
     """
 
     gold: ProjectPath = ProjectPath("data/annotated/table2.csv")

@@ -123,8 +123,8 @@ class TableRow:
     def tick(self, column: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Value:
         """Return the value of the yes/no cell in a column; see `read_tick`.
 
-        The value is ``1`` for yes, ``0`` for no, and ``None`` if the cell is empty or says that the label was not
-        judged.
+        The value is ``1`` for yes and ``0`` for no. It is ``None`` if the cell is empty, or states that the label was
+        not judged.
 
         Raises
         ------
