@@ -45,7 +45,7 @@ def pack_tuned(arrays: Arrays) -> bytes:
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Return the changes of fine-tuning that `pack_tuned` stored as bytes.
+    """Return the arrays by which fine-tuning changed an encoder, from the bytes that `pack_tuned` returned.
 
     Parameters
     ----------

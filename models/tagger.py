@@ -142,7 +142,7 @@ def units_of(documents: Sequence[Document]) -> Units:
 
 @dataclass(frozen=True)
 class Heads:
-    """A head that scores the relevance of whole texts, and linear heads that score sentence parts for each label.
+    """One head that scores the relevance of whole texts, and linear heads that score sentence parts for each label.
 
     The label score of a part is the sum of three numbers: a score computed from the features of the part, a score
     computed from its words, and the intercept of the label. Without coded records, the weights for features are
@@ -155,7 +155,7 @@ class Heads:
     weights : ndarray, shape (n_labels, size + 1)
         Weights for the features of a part (`features.Definitions.features`); labels in codebook order.
     words : Words
-        Vocabulary.
+        Vocabulary to which ``word_weights`` refers.
     word_weights : ndarray, shape (n_labels, n_terms)
         Weights for the words of a part.
     intercept : ndarray, shape (n_labels,)
@@ -277,11 +277,11 @@ class ScoredLong:
     abstract
         Output for the title and abstract.
     whole
-        Output for the full text. Its ``unit_scores`` are the unit scores of the abstract.
+        Output for the full text, except that ``unit_scores`` contains the unit scores of the abstract.
     windows : tuple of ndarray
         Unit scores of each window after the abstract; see `Scored`. Empty if the sentences were not scored.
     window_scores : ndarray, shape (1 + n_windows, n_labels)
-        Pooled label scores. The first row is the abstract, and each other row is a window.
+        Pooled label scores. The first row belongs to the abstract, and each other row to one window.
     """
 
     abstract: Scored
