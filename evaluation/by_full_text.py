@@ -40,7 +40,7 @@ _OF_REVIEW = frozenset(("referred", "yes_right", "no_right"))
 
 
 class Counts(NamedTuple):
-    """Measures of a full text, by which the naive methods score papers.
+    """Counts in a full text, by which the naive methods score the paper.
 
     Attributes
     ----------

@@ -82,7 +82,10 @@ class CodedSet:
         return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
 
     def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
-        """Count the coded records of each kind of text, such as synopses; by default, all coded records are counted."""
+        """Return the number of coded records for each kind of text, such as synopses.
+
+        ``record_ids`` restricts the records to count. By default, all coded records are counted.
+        """
         chosen = [row for row in self.records if record_ids is None or row.record.record_id in record_ids]
         return dict(Counter(self.described(row.set_name)[1] for row in chosen))
 

@@ -111,8 +111,8 @@ def coders_of(
     Raises
     ------
     MechtagError
-        If an identifier of a paper belongs to two records; if a coder coded a label of a record twice with different
-        values; or if a coder has the name that is reserved for the model.
+        If two records share an identifier of a paper. If a coder gave two different codes to one label of one record.
+        If a coder has the name that is reserved for the model.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})
@@ -187,12 +187,12 @@ CONTRADICTED = "the model confidently contradicts"
 
 
 def confident_errors(code: Array, probability: Array) -> Array:
-    """Return how confident the model is that each code is wrong; 0 for codes that are not doubted.
+    """Return the probability of the opposite code for each code that the model doubts; 0 for all other codes.
 
-    The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125). A code ``0`` is
-    doubted if its probability of yes is at least the mean probability of yes of the items coded ``1``. A code ``1`` is
-    doubted if its probability of no is at least the mean probability of no of the items coded ``0``. A model that is
-    generally under- or overconfident therefore does not doubt more codes.
+    The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125). The model doubts a
+    code ``0`` if the item's probability of yes is at least the mean of this probability over the items coded ``1``. It
+    doubts a code ``1`` if the item's probability of no is at least the mean of this probability over the items coded
+    ``0``. A model that is generally under- or overconfident therefore does not doubt more codes.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def confident_errors(code: Array, probability: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        Shape (items,): probability of the opposite code if the code is doubted, otherwise 0.
+        Shape (items,).
     """
     yes, no = (code == 1) & ~np.isnan(probability), (code == 0) & ~np.isnan(probability)
     doubt = np.zeros(len(code))
@@ -282,7 +282,7 @@ _NO_FIGURE = Estimate(None, None, None, None, 0)
 
 
 def cells_of(first: Array, second: Array) -> Array:
-    """Return for each item the cell of two coders' contingency table to which the item belongs.
+    """Assign each item to a cell of the contingency table of two coders.
 
     Parameters
     ----------
@@ -350,9 +350,10 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
 
 
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of any number of coders, for each label and over all labels except relevance.
+    """Compute the agreement of any number of coders on each label, and on all labels together.
 
-    A label with fewer than ``least`` items coded yes gets a note instead of metrics.
+    Relevance has its own metrics, and is not included in the metrics of all labels together. If fewer than ``least``
+    items were coded yes for a label, the label gets a note instead of metrics.
 
     Parameters
     ----------

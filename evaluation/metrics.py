@@ -1,8 +1,8 @@
 """Compute metrics of agreement between a system and people, for many resamples at once.
 
 The functions take the judgements and a stack of resamples. For each resample, they return one value per metric, or one
-value per metric and label. The value of a metric in the sample is the value for a single resample in which each paper
-counts once.
+value per metric and label. To compute a metric without resampling, pass a single resample in which each paper counts
+once.
 
 Items that were not judged (NaN) are excluded and never count as no. An undefined metric, such as the precision of a
 label that was never suggested, is NaN. `UNDEFINED` contains the reasons why metrics are undefined.

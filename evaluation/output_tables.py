@@ -46,11 +46,12 @@ def write_outputs(
     gold: GoldStandard,
     systems: Mapping[str, Sequence[Prediction]],
 ) -> None:
-    """Write the tables and plot points that go with ``metrics.json``.
+    """Write the tables and the points of the plots that belong to ``metrics.json``.
 
-    Of ``systems``, only ``transfer`` and ``leave_one_out`` are used; see `results.Results.protocols`. The table
-    ``predictions_vs_<name of the gold table>.csv`` is about ``transfer`` or, if this is missing, about
-    ``leave_one_out``. The file ``plots/learning_curve.csv`` is about the coded records.
+    Only the systems ``transfer`` and ``leave_one_out`` are used; see `results.Results.protocols`. The table
+    ``predictions_vs_<name of the gold table>.csv`` contains the predictions of ``transfer``. If this system is missing,
+    the table contains the predictions of ``leave_one_out``. The file ``plots/learning_curve.csv`` contains the learning
+    curve, which is measured on the coded records.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]

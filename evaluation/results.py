@@ -668,7 +668,7 @@ class FullTextCoverage(Block):
     both
         Number of papers with both a full text and an abstract.
     by_paper
-        The papers with a full text, keyed by the key of the paper.
+        Data on each paper with a full text. The dict key is the key of the paper in the gold standard.
     without
         Keys of the papers that have a record, but no full text.
     years_with
@@ -865,7 +865,7 @@ class Resampling(Block):
     permutations
         Number of permutations for each p-value.
     min_positives
-        Minimum number of papers that must have a label for the metrics of the label to be computed.
+        Minimum number of papers with a label. If fewer papers have the label, its metrics are not computed.
     """
 
     bootstrap: int

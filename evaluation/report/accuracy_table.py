@@ -84,7 +84,10 @@ class Section:
 
 
 def cell(figure: Figure, decimals: int = 2) -> str:
-    """Format a metric for a cell of a table; its interval and its p-value, if any, are on lines below."""
+    """Format a metric for a cell of a table.
+
+    The value is on the first line. The interval and the p-value, if any, are on the lines below.
+    """
     lines = [number(figure.value, decimals), interval(figure, decimals)]
     if figure.p_value is not None:
         lines.append(p_value(figure.p_value))

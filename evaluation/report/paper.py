@@ -245,7 +245,7 @@ def _coverage(coverage: Coverage) -> str:
 
 
 def _paired_differences(found: ByFullText | None) -> str:
-    """Return a text that lists how much the most important metrics differ between full text and abstract.
+    """Return a text that lists the differences between full texts and abstracts in the most important metrics.
 
     If no paper has both texts, the result is ``""``.
     """

@@ -100,7 +100,7 @@ def naive_method(name: str) -> tuple[str, str]:
 
 
 def variation(name: str) -> str:
-    """Return a description of the change that a variation makes to a paper's text."""
+    """Return a description of the text variation ``name``, such as the removal of headings."""
     return VARIATIONS.get(name, words_of(name))
 
 
