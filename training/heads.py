@@ -1,4 +1,4 @@
-"""Fit the classifiers of labels and relevance (heads) on encoded texts, and calibrate their out-of-fold scores."""
+"""Fit heads (the classifiers of relevance and labels) to encoded texts, and calibrate their out-of-fold scores."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Result of `fit`: encoder, heads and calibration, with the out-of-fold scores to which the calibration was fitted.
+    """Result of `fit`: encoder, heads, calibration, and the out-of-fold scores from which the calibration was computed.
 
     Attributes
     ----------
@@ -447,6 +447,6 @@ def score_texts(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
 
 
 def score_wholes(corpus: Corpus, heads: Heads, rows: Mask) -> Array:
-    """Return the relevance scores of the selected documents of a corpus, shape (n_rows,)."""
+    """Return the relevance score of each document that the mask ``rows`` selects, shape (n_selected,)."""
     texts = [text for text, wanted in zip(corpus.whole_texts, rows, strict=True) if wanted]
     return heads.score_wholes(corpus.wholes[rows], texts)

@@ -164,11 +164,12 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
 
 
 def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: Settings) -> list[Leak]:
-    """Compare ``papers`` with the papers in ``against``, and return the papers that may be in both.
+    """Return the papers in ``papers`` that may also be in ``against``.
 
     Each pair of papers is compared in four ways: by identifiers (record id, DOI, PubMed id), by the rules for
-    duplicates, by study, and by wording (see `likeness`). Two papers are from the same study if their fields
-    ``retrain.group_field`` have the same value. Uncertain duplicates also count.
+    duplicates, by study, and by the wording of their texts (see `likeness`). Two papers are from the same study if they
+    have the same value in the field that the setting ``retrain.group_field`` names. Uncertain duplicates are returned,
+    too.
 
     Parameters
     ----------
@@ -178,8 +179,8 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Returns
     -------
     list of Leak
-        At most one for each record in ``papers``, in the order of ``papers``. It contains the first reason found, or
-        the first certain reason if there is one.
+        At most one leak for each record in ``papers``, in the order of ``papers``. If there are several reasons, the
+        leak contains the first certain reason. If no reason is certain, it contains the first reason.
     """
     if against.is_sketch and papers.vectors:
         papers = replace(papers, vectors=[own @ _rotation(own.shape[1]) for own in papers.vectors])
@@ -263,9 +264,9 @@ def _likenesses(first: Vectors, second: Vectors) -> Vectors:
 def likeness(first: Vectors, second: Vectors) -> float:
     """Return how similar the sentences of two texts are, from 0 to 1, to detect paraphrases.
 
-    Each sentence of one text is paired with the nearest sentence of the other text, and the mean cosine of these pairs
-    is computed. The likeness is the higher of the two means for the two directions. The title counts as a sentence. If
-    either text has fewer than three sentences, the likeness is 0.
+    Each sentence of the first text is paired with the nearest sentence of the second text, and the mean cosine of the
+    pairs is computed. The same is done with the texts exchanged. The likeness is the higher of the two means. The title
+    counts as a sentence. If either text has fewer than three sentences, the likeness is 0.
 
     Parameters
     ----------

@@ -4,8 +4,9 @@ A long text is scored in windows. A window is about as long as an abstract. The 
 its highest score by chance.
 
 There are no coded full texts, so this module makes up long texts. A made-up text consists of the abstract of a coded
-record, followed by windows of sentences from other papers. These sentences do not have the label to be scored. If only
-a whole paper was coded, and it was coded "no" for the label, all its sentences count as sentences without the label.
+record, followed by windows of sentences from other papers. Only sentences without the label to be scored are used. Some
+papers were coded only as a whole. If such a paper was coded ``no`` for the label, all its sentences count as sentences
+without the label.
 """
 
 from __future__ import annotations
@@ -217,12 +218,12 @@ def fit_windows(
 ) -> WindowCalibration:
     """Calibrate the scores of long texts, which are scored in several windows.
 
-    The calibration adds to the log odds a correction that grows with the number of windows. Decision bounds are fitted
-    for texts of 2, 4, 8, ... windows. The slope and intercept of abstracts are not changed.
+    A correction that grows with the number of windows is added to the log odds. Decision bounds are fitted for texts of
+    2, 4, 8, ... windows. The slope and intercept that were fitted to abstracts are not changed.
 
-    Labels with too few positives or negatives share one correction, which is fitted on all labels together. If all
-    labels together have too few positives or negatives, the result is that of `fixed_windows`. The same holds if no
-    windows could be filled with sentences.
+    A label with enough positives and negatives has its own correction. All other labels share one correction, which is
+    fitted to all labels together. If even all labels together have too few positives or negatives, the function returns
+    the result of `fixed_windows`. It also does so if no windows could be filled with sentences.
 
     Parameters
     ----------

@@ -57,13 +57,14 @@ def fit_units(
     Parameters
     ----------
     features : ndarray or csr_matrix, shape (n_units, n_features)
-        Features of the individually coded units; there may be none.
+        Features of the individually coded units. ``n_units`` may be 0.
     targets : ndarray, shape (n_units,)
         Codes of these units, 1 or 0.
     regularisation
         Parameter ``C`` of scikit-learn's logistic regression.
     prior : ndarray, shape (n_features,), optional
-        Weights towards which the fitted weights are regularised (the mean of their Gaussian prior); by default, zeros.
+        Mean of the Gaussian prior of the weights: the fitted weights are regularised towards these weights. By default,
+        zeros.
 
     Returns
     -------

@@ -26,9 +26,9 @@ from mechtag.training.finetuning.top_layers import States
 class TuningCorpus:
     """A corpus prepared for fine-tuning.
 
-    A text is a part of a title, sentence or exemplar, as in `Corpus`. An item is what one code applies to: a text that
-    was coded individually, or all texts of a paper that was coded as a whole. An item is stored as an array of the rows
-    of its texts.
+    A text is a part of a title, sentence or exemplar, as in `Corpus`. An item is a text that was coded individually, or
+    a paper that was coded as a whole. An item is stored as an array of text numbers: the number of the text, or the
+    numbers of all texts of the paper.
 
     Attributes
     ----------
@@ -37,11 +37,11 @@ class TuningCorpus:
     unit_targets : Tensor, shape (n_texts, 1 + n_labels)
         Codes of each text, with relevance in the first column; see `Corpus`.
     document : ndarray, shape (n_texts,)
-        Row of the document of each text; see `Corpus`.
+        Number of the document to which each text belongs. It is the row of the document in ``whole_targets``.
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
         Codes of whole papers, with relevance in the first column; see `Corpus.whole_targets`.
     papers : list of ndarray
-        One item per paper, with the rows of all its texts.
+        One array per paper, with the numbers of all its texts.
     """
 
     states: list[Tensor]
@@ -89,8 +89,8 @@ def cut_batches(
 ) -> Iterator[list[Index]]:
     """Yield batches of items (see `TuningCorpus`) with at most ``budget`` tokens each, without changing the order.
 
-    If a single item has more tokens than ``budget``, only a random selection of its texts is used. The selection
-    contains at least one text, even if this text has more tokens than ``budget``.
+    If a single item has more tokens than ``budget``, some of its texts are drawn at random. At least one text is drawn,
+    even if this text alone has more tokens than ``budget``.
 
     Parameters
     ----------

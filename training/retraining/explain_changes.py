@@ -217,7 +217,7 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
 
 
 def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
-    """Return the decision of a tagger on a label for given probabilities, by the rules of `Calibration.decide`.
+    """Return a tagger's decision on a label, computed from two probabilities by the rules of `Calibration.decide`.
 
     Parameters
     ----------
