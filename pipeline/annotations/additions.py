@@ -109,7 +109,7 @@ def match_codings(
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return a key that identifies a record by its content, because deduplication may change the record id."""
+    """Return the fields that identify a record even if deduplication changes its record id."""
     return record.source_file, record.source_index, record.title, record.abstract
 
 

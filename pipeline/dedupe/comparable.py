@@ -173,7 +173,8 @@ def _volume(value: str) -> str | None:
 def _journal(value: str) -> tuple[str, ...]:
     """Return the significant words of a journal's name.
 
-    Words such as 'of' and 'the', subtitles, places, and names of meetings that Embase appends are left out.
+    Words such as 'of' and 'the', subtitles and places are left out. Embase appends the names of meetings; these are
+    left out, too.
     """
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()

@@ -41,7 +41,7 @@ _ABSTRACT = 400
 class FieldAgreement(NamedTuple):
     """Agreement of two records in each field: ``True``, ``False``, or ``None`` if unknown.
 
-    There are two exceptions. ``title`` is the kind of agreement that `compare_titles` returns. ``years`` is the
+    Two attributes have other values. ``title`` is the kind of agreement that `compare_titles` returns. ``years`` is the
     difference between the years; ``None`` if unknown.
     """
 
@@ -213,7 +213,8 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 def _issues(left: str | None, right: str | None) -> bool | None:
     """Return whether two journal issues agree; ``None`` if this cannot be decided.
 
-    The result is ``None`` if an issue is missing. It is also ``None`` if the issues differ, but are not both numbers.
+    The result is ``None`` if an issue is missing. It is also ``None`` if the issues differ, and at least one of them is
+    not a number.
     """
     if left is None or right is None or left == right:
         return agree(left, right)
@@ -301,7 +302,7 @@ def other_works(left: ComparableFields, right: ComparableFields) -> bool:
 def _other_kinds(left: ComparableFields, right: ComparableFields) -> bool:
     """Return whether the publication types of two records differ.
 
-    An unknown type counts as different from preprint, thesis and data set, but not from any other type.
+    If one of the types is unknown, they differ only if the other type is preprint, thesis or data set.
     """
     return (left.kind != right.kind and None not in (left.kind, right.kind)) or other_works(left, right)
 

@@ -38,12 +38,14 @@ class MergedRecord(NamedTuple):
 
 
 class MergedRecords:
-    """The records that were merged into the records of a table, possibly in several runs of deduplication.
+    """The records that were removed as duplicates, and the records of a table into which they were merged.
+
+    The duplicates may have been removed in several runs of deduplication.
 
     Parameters
     ----------
     merged
-        All merged records. Some may have been merged into records that were themselves merged later.
+        All removed records. Some may have been merged into records that were later removed themselves.
     known
         Ids of the records in the table.
     """

@@ -68,11 +68,11 @@ class _Block(NamedTuple):
 def read_marked_text(
     text: str, codebook: Codebook, *, file: str = "", label: str = "", coder: str = "", record_id: str = ""
 ) -> Configurations:
-    """Read the passages that are followed by a marker, such as ``(C)``; other pieces of the text are rejected.
+    """Read the passages that are followed by a marker, such as ``(C)``.
 
-    Two markers in a row give the same passage two roles, and so does a marker such as ``(C/O)``. These pieces are
-    rejected, each with a reason: text after the last marker of a paragraph, a passage whose marker cannot be read, and
-    a paragraph whose label is not known.
+    A passage has two roles if two markers in a row follow it, or if a marker such as ``(C/O)`` names two roles. The
+    following pieces of text are rejected, each with a reason: text after the last marker of a paragraph, a passage
+    whose marker cannot be read, and a paragraph whose label is not known.
 
     Parameters
     ----------
@@ -202,8 +202,8 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
             words += [(token, [])] if token != "and" else []
         elif words and kind == "number":
             raise _Unreadable(
-                "the marker has a number, which can mean the passage or the configuration; leave the number out, and "
-                "write each configuration as a separate paragraph"
+                "the marker has a number, and it is not clear whether the number refers to the passage or to the "
+                "configuration; remove the number, and write each configuration as a separate paragraph"
             )
         elif kind not in ("between", "space"):
             raise _Unreadable(_unclear(codebook))
@@ -307,7 +307,7 @@ def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
 
 
 def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
-    """Return whether text in brackets is probably a marker, although it does not clearly name a role.
+    """Return whether text in brackets is probably meant as a marker, even if its role is not clear.
 
     The result is ``True`` for (M), (C?), (O: fewer falls) and (X+). It is ``False`` for (vitamin C), (C-reactive
     protein) and (Table 2).

@@ -246,7 +246,7 @@ def decided_paper(
         Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
         both, only the decision based on the full text is returned.
     read_signs
-        Function that returns the sign (such as absent) of each sentence of evidence.
+        Function that returns the sign of each sentence of evidence, such as ``absent``.
     """
     texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
     codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]
@@ -301,8 +301,8 @@ def from_codings(
 ) -> CodedPapers:
     """Return codings as coded papers, in the order of the records.
 
-    The passages that coders marked or quoted are looked up in the abstract and the full text. A paper without a record
-    comes last; its title is its key.
+    The passages that coders marked or quoted are looked up in the abstract and the full text. Papers without a record
+    come last. The title of such a paper is its key.
 
     Parameters
     ----------

@@ -211,9 +211,10 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
 
 
 def one_coder(coded: CodedPapers, program: str) -> str:
-    """Return the name of the only coder of the papers, for a program whose files can contain only one coder.
+    """Return the name of the only coder of the papers.
 
-    ``program`` is the name of the program in the message.
+    ``program`` is the name of a program whose files can contain the codes of only one coder. The error message names
+    this program.
 
     Raises
     ------

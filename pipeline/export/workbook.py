@@ -120,7 +120,7 @@ class DerivedSheets:
         return arranged.footnotes if arranged else ()
 
     def sheets(self) -> Iterator[TableSheet]:
-        """Yield the sheets with evidence, matrix, roles and codebook; call this after all papers were added."""
+        """Yield the sheets with evidence, matrix, roles and codebook. Call `add` for all papers first."""
         columns = (*_EVIDENCE, *([_SIGN] if self._signed else []))
         widths = (24, 24, 28, 13, 20, 11, 90, 8, 24, 8, *[9] * self._signed)
         yield TableSheet("Evidence", columns, self._evidence_rows(), widths)

@@ -69,7 +69,7 @@ class SeedCount(NamedTuple):
 
 
 class Chased(NamedTuple):
-    """A new paper, and the steps by which citation searching found it."""
+    """A new paper that citation searching found, and the steps that led to the paper."""
 
     record: Record
     steps: tuple[Step, ...]

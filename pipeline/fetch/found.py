@@ -89,7 +89,8 @@ def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service)
     Parameters
     ----------
     form
-        Format of search exports with the same fields. It defines how the fields become a record.
+        Format of search exports with the same field names. It determines which field becomes which attribute of the
+        record.
     fields
         Pairs of field name and value.
     """

@@ -64,9 +64,10 @@ class Wanted(NamedTuple):
     limit: int | None = None
 
     def lacks(self, record: Record) -> bool:
-        """Return whether a record lacks an abstract or a DOI that the user wants to fetch.
+        """Return whether an abstract or a DOI must be fetched for a record.
 
-        If ``replace_shorter`` is set, an abstract that may have been cut off counts as missing.
+        Only what the user wants to fetch counts. If ``replace_shorter`` is set, an abstract that may have been cut off
+        counts as missing.
         """
         abstract = not record.abstract or (self.replace_shorter and may_be_cut(record.abstract))
         return ("abstract" in self.what and abstract) or ("identifiers" in self.what and not record.doi)

@@ -56,7 +56,7 @@ class Fetched(NamedTuple):
 
 
 def provenance(record_id: str, field: str, found: Found, likeness: float | None, value: str = "") -> Fetched:
-    """Return the row of ``fetched.csv`` for a field whose value a service returned.
+    """Return the row of ``fetched.csv`` that states from where a value in a record was fetched.
 
     Parameters
     ----------

@@ -282,8 +282,8 @@ class Transport:
     def _may_retry(self, request: Request, body: bytes, again: Callable[[Answer], bool]) -> bool:
         """Return whether a request may be sent again after an answer that could not be used.
 
-        If the user chose the service (`Service.own`), the answer is stored for `unusable`, and ``again`` decides. For
-        all other services, the result is ``True``.
+        If the user chose the service (`Service.own`), the result of ``again`` is returned, and the answer is stored;
+        `unusable` returns the stored answers. For all other services, the result is ``True``.
         """
         if not request.service.own:
             return True
@@ -476,10 +476,10 @@ class Transport:
         return body
 
     def _message(self, request: Request, body: bytes) -> str:
-        """Return the error message in an answer, preceded by a colon; ``""`` if there is none.
+        """Return the error message in an answer, preceded by a colon; ``""`` if there is no message.
 
-        If the user did not choose the service (`Service.own`), the result is ``""``. The message of such a service is
-        about a request that mechtag wrote, and that the user cannot change.
+        The result is also ``""`` if mechtag, and not the user, chose the service (see `Service.own`). The user cannot
+        change the request to which the message refers.
         """
         said = self._printable(message_in(body)) if request.service.own else ""
         return f": {said[:_LONGEST_MESSAGE]}{'...' if len(said) > _LONGEST_MESSAGE else ''}" if said else ""

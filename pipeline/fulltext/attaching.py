@@ -116,7 +116,7 @@ class Assigned(NamedTuple):
     Attributes
     ----------
     duplicate
-        Id of a duplicate that was merged into the record, if the person named the duplicate; otherwise ``""``.
+        Id of the duplicate that the person named, if this duplicate was merged into the record; otherwise ``""``.
     """
 
     record: Record
@@ -184,12 +184,12 @@ def _record_named(row: TableRow, finder: Finder, records: Mapping[str, Record], 
 
 
 def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
-    """Return the names of those files in ``files`` that a row of the user's table names.
+    """Return the names of the files in ``files`` to which a row of the user's table refers.
 
     Raises
     ------
     MechtagError
-        If the row contains a file name without a folder, and files in several folders have this name.
+        If the row contains only a file name, and several files in different folders have this name.
     """
     value = row.cells[_FILE]
     exact = [file.name for file in files if value in (file.name, printable_name(str(file.path)))]

@@ -71,7 +71,7 @@ _PAGE_NUMBERS = ("#", "# of #", "page #", "page # of #")
 def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page without running heads and page numbers.
 
-    Lines that have the same height on most pages, such as watermarks, are removed too.
+    Lines that recur at the same position on most pages, such as watermarks, are removed, too.
     """
     fewest = max(2, min(3, len(pages) // 2))
     heads, marks = Counter[str](), Counter[tuple[str, int]]()
@@ -209,7 +209,7 @@ def _same_row(row: Line, line: Line) -> bool:
 
 
 def with_ligatures(rows: list[Line]) -> list[Line]:
-    """Return rows in which 'Th' is restored; some fonts encode the ligature of T and h as a wrong character."""
+    """Return the lines with 'Th' restored; some fonts encode the ligature of T and h as a wrong character."""
     found = Counter(sign for row in rows for sign in _LIGATURE.findall(row.text))
     signs = [sign for sign, count in found.items() if count >= _FEWEST_LIGATURES]
     if not signs:

@@ -40,7 +40,7 @@ class RecordedPaths:
         self._count: Mapping[str, int] = _counts(files)
 
     def find(self, file: Path) -> tuple[str, str] | None:
-        """Find the record whose fields contain the path of a file.
+        """Find the record with a field that contains the path of a file.
 
         A path in a record matches a file if both end in the same folder and file name. A path without folders matches
         only if exactly one of the files has this name. If several paths match, the path that shares the most folders

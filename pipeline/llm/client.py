@@ -92,8 +92,8 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise MechtagError(
-            f"--endpoint: the address of {host} contains a user name, a query or a fragment; write only the address, "
-            f"and put the key into the environment variable {KEY_VARIABLE}"
+            f"--endpoint: the address of {host} contains a user name, a query or a fragment; remove this part. "
+            f"If the endpoint needs an API key, set the environment variable {KEY_VARIABLE} to the key"
         )
     path = parts.path.rstrip("/").removesuffix(_PATH).rstrip("/")
     endpoint = Endpoint(f"{parts.scheme}://{parts.netloc}{path}", host)

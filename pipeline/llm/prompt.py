@@ -1,4 +1,4 @@
-"""Write the messages that ask a language model about one label of one paper, and the schema of its answer."""
+"""Write the messages that ask a language model about one label of one paper, and the schema of the model's answer."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ class Flow:
         The following totals are not in the user's file: ``identified``, ``databases``, ``registers``,
         ``other_methods.identified``, ``total.studies`` and ``total.reports``.
     reasons
-        Numbers of excluded reports for ``reports``, ``other_methods.reports`` and ``reports_together``. Each value maps
-        reasons to numbers.
+        Numbers of excluded reports for each reason. The keys are ``reports``, ``other_methods.reports`` and
+        ``reports_together``. Each value is a dict from reasons to numbers.
     without_abstract
         Number of screened records without an abstract, or ``None`` if not known.
     other_methods
@@ -80,8 +80,8 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     """Return the number of records from each source, keyed by ``databases.NAME`` or ``registers.NAME``.
 
-    Each file that the user did not assign to a source counts as a database. Raises `MechtagError` if the user stated a
-    count for a file that mechtag counted, or named an unknown file.
+    A file that the user did not assign to a source counts as a database. Raises `MechtagError` if the user stated a
+    count for a file that mechtag has already counted, or if the user named an unknown file.
     """
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
@@ -94,8 +94,8 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     for file, count in files.items():
         if f"databases.{file}" in named:
             raise MechtagError(
-                f"databases.{file}: summary.json already counts this file; delete this line from the counts file, or "
-                f"replace the line by 'NAME OF DATABASE: {file}' if you want to name the database"
+                f"databases.{file}: summary.json already counts this file; delete this line from the counts file. "
+                f"If you want to name the database, write 'NAME OF DATABASE: {file}' instead of this line"
             )
         named[f"databases.{file}"] = count
     return named

@@ -312,12 +312,12 @@ def header_of(line: str, delimiters: str = DELIMITERS) -> Table | None:
 
 
 def require_titles(source: Source, names: Sequence[str]) -> None:
-    """Raise an error if a table has no column of titles.
+    """Check that a table has a column of titles.
 
     Raises
     ------
     MechtagError
-        If no column is known to contain titles. The message lists the columns that were found.
+        If no column name is known as the name of a column of titles. The message lists the columns that were found.
     """
     if not any(attribute == "title" for attribute, _ in attributes(names).values()):
         raise MechtagError(
@@ -411,10 +411,11 @@ def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) 
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:
-    """Return the index of the header of a table, which search histories and titles may precede.
+    """Return the index of the header row of a table.
 
-    If the first non-empty row is certainly a header (see `is_header`), it is the header. Otherwise, a later row is the
-    header if it has a column of titles and more known column names.
+    If the first non-empty row is certainly a header (see `is_header`), it is the header. Otherwise, it may be a title
+    or a search history. A later row is then the header if it names a column of titles and contains more known column
+    names.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):

@@ -61,7 +61,7 @@ class Target(Row):
 
 
 class Course(Row):
-    """State of a review in progress that must be stored in addition to its decisions.
+    """State of an ongoing review that cannot be computed from its decisions and is therefore stored.
 
     Attributes
     ----------

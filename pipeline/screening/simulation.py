@@ -58,7 +58,7 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     if read.ndim != 1 or not np.isin(read, (0, 1)).all() or not 0 < read.sum() < len(read):
         raise MechtagError(
             f"labels: found {len(read)} values ({int(np.sum(read == 1))} ones, {int(np.sum(read == 0))} zeros); pass "
-            "1 for each relevant and 0 for each other record, in reading order, with at least one of each"
+            "1 for each relevant record and 0 for each irrelevant record, in reading order, with at least one of each"
         )
     return read.astype(np.int64)
 
@@ -93,11 +93,12 @@ def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> floa
 
 
 def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> float:
-    """Return the extra relevant records found (ERF) when the proportion ``share`` of the records has been read.
+    """Return the extra relevant records found (ERF), as a proportion of all relevant records.
 
-    ERF is the number of relevant records found, minus the number found in a random order, as a proportion of all
-    relevant records. As in ASReview insights, the number found in a random order is assumed to grow linearly, from 0 at
-    the first record to all relevant records at the last record. It is rounded to a whole number.
+    ERF is the number of relevant records found, minus the number found in a random order. Both numbers are counted when
+    the proportion ``share`` of all records has been read. The number found in a random order is assumed to grow
+    linearly, from 0 at the first record to all relevant records at the last record. It is rounded to a whole number, as
+    in ASReview insights.
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))
@@ -194,14 +195,15 @@ def reading_order(
     batch: int = 1,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Order:
-    """Return the order in which a reviewer reads the records if a ranker is fitted again after each batch.
+    """Return the order in which a reviewer would read the records if the ranker were fitted again after each batch.
 
     Parameters
     ----------
     labels : ndarray, shape (n_records,)
         Label of each record: 1 for relevant, 0 for irrelevant.
     priors
-        Indices of the records that are known beforehand, at least one of each label.
+        Indices of the records that are known beforehand. At least one of them is relevant, and at least one is
+        irrelevant.
     batch
         Number of records read between two rankings.
     on_progress
@@ -300,7 +302,7 @@ def stop_by_sample(
 
 
 def stop_by_rank(labels: Labels, *, recall: float, confidence: float) -> Stopped:
-    """Replay the rule `stopping.judge_ranked`, applied after each record in the order of ranked reading.
+    """Replay a ranked screening, and apply the stopping rule `stopping.judge_ranked` after each record.
 
     Parameters
     ----------

@@ -130,7 +130,7 @@ def _log_choose(of: NDArray[np.int64], chosen: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class StoppingVerdict:
-    """The result of a stopping rule after the records read so far.
+    """The result of applying a stopping rule to the records read so far.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class StoppingVerdict:
         Lower bound on recall: the number of relevant records found, divided by the largest possible number of relevant
         records. ``None`` if the largest possible number is 0.
     still_to_read
-        Number of records to read until ``stop`` is true, if none of them is relevant.
+        Number of further records after which ``stop`` becomes true, if none of these records is relevant.
     """
 
     stop: bool

@@ -165,7 +165,7 @@ class ChunkStore:
             ) from None
         except (ValueError, AttributeError, RecursionError) as error:
             raise MechtagError(
-                f"{place}: the file is not readable: {error}; delete {self.folder} to start the run again"
+                f"{place}: the file is not readable: {error}; delete the folder {self.folder}, and start the run again"
             ) from None
 
     def begin(self, manifest: RunManifest) -> None:
@@ -196,7 +196,7 @@ class ChunkStore:
         Parameters
         ----------
         unlike
-            Number of records that may be relevant but are unlike the training texts.
+            Number of records that may be relevant, but whose texts are unlike the training texts.
         full_texts
             How each full text was tagged, keyed by record id; ``None`` if only abstracts were tagged.
         """

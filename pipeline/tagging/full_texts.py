@@ -53,15 +53,15 @@ class Divided(NamedTuple):
     sentences
         Sentences of the scored sections; their offsets refer to the full text.
     windows
-        Range of the numbers of the sentences in each window.
+        For each window, the range of the numbers of its sentences.
     opening
-        Sentences that replace the abstract if the record has no abstract. They are the abstract in the full text. If
-        there is none, they are the first sentences of the introduction. If there is no introduction, they are the first
-        scored sentences.
+        Sentences that replace the abstract if the record has no abstract. By default, they are the abstract in the full
+        text. If the full text has no abstract, they are the first sentences of the introduction. If it has no
+        introduction either, they are the first scored sentences.
     judged
         Words that describe ``opening`` in notes, such as 'abstract in the full text'.
     recognised
-        Whether any section was recognised by its heading.
+        Whether the heading of any section was recognised.
     """
 
     full_text: FullText

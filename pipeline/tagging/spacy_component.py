@@ -150,7 +150,7 @@ def _title(doc: Doc) -> str:
 
 
 def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences in the content of a document, without keywords and notices at its ends.
+    """Yield the sentences of a document, without the keywords and notices at the beginning and end of its text.
 
     The sentences are those that the spaCy pipeline found. If the pipeline found no sentences, `split` finds them.
     """

@@ -63,7 +63,7 @@ class SignsByVectors:
         self._encoder = encoder
 
     def __call__(self, sentences: Sequence[str]) -> list[Sign]:
-        """Return, for each sentence, whether it states that something is ``present`` or ``absent``."""
+        """Return ``absent`` for each sentence that states that something is absent, and ``present`` for all others."""
         if not sentences:
             return []
         weights, intercept = _weights()

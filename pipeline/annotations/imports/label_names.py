@@ -62,8 +62,8 @@ class MapFile(Strict):
     ----------
     labels
         Meaning of each name in the files. ``KEY`` means the label with this key. ``not KEY`` means that the label does
-        not apply. ``KEY:ROLE`` means a passage with this role in an explanation of the label. If the meaning is
-        ``None`` (``null`` in the file), the name is ignored.
+        not apply. ``KEY:ROLE`` means a passage that has this role of evidence for the label. If the meaning is ``None``
+        (``null`` in the file), the name is ignored.
     coders
         Name under which to record each coder, keyed by the coder's name in the files.
     papers
@@ -107,7 +107,7 @@ def _meant(name: str, codebook: Codebook) -> Meaning | None:
 
 
 def _divided(name: str) -> Iterator[tuple[str, str]]:
-    """Yield each label and role into which a name such as ``LABEL: ROLE`` or ``LABEL (ROLE)`` can be divided."""
+    """Yield each pair of label and role that a name may contain, such as ``LABEL: ROLE`` or ``LABEL (ROLE)``."""
     name = name.strip()
     if ":" in name:
         first, _, rest = name.partition(":")

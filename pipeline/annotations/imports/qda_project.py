@@ -35,9 +35,10 @@ class QdaCoding(NamedTuple):
     path
         Names of the codes from the root of the tree to the code.
     sets
-        Names of the sets that contain the code.
+        Names of the sets of codes to which the code belongs.
     quote
-        Text of the passage. If there is no passage, text of a note on the coding, or ``""``.
+        Text of the passage. If the whole source was coded, the text of a note on the coding, or ``""`` if there is no
+        note.
     """
 
     path: tuple[str, ...]

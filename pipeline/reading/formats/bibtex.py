@@ -154,9 +154,9 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
-    """Report the lines of texts between entries as unread, except comments that programs write.
+    """Report the lines of texts between entries as unread. Comments that programs write are not reported.
 
-    Each piece is a pair: the number of the first line of a text, and the text.
+    Each piece is a tuple: the number of the first line of a text, and the text.
     """
     for start, text in pieces:
         for number, line in enumerate(text.split("\n"), start=start):

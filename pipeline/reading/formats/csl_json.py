@@ -53,10 +53,10 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per JSON object in a list, as `read_items` does.
+    """Yield one entry per JSON object in a list; see `read_items`.
 
-    After the last entry, a note on unread fields is added to ``source.notes`` if abstracts, authors or years were not
-    found.
+    After the last entry, a note that lists the unread fields may be added to ``source.notes``. It is added if no entry
+    has an abstract, if no entry has authors, or if no entry has a year.
     """
     names: dict[str, None] = {}
     for entry in read_items(source):

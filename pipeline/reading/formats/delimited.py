@@ -49,7 +49,7 @@ def header(source: Source) -> Header:
 def has_titles(source: Source) -> bool:
     """Return whether a table has a column of titles.
 
-    In a table with several columns, at least one other column name must be known, too.
+    If the table has several columns, the name of at least one other column must also be known.
     """
     names = header(source).names
     known = attributes(names)

@@ -52,7 +52,7 @@ def at(item: Any, *path: str) -> Any:
 def text(item: Any, *path: str) -> str:
     """Return the text at a path of names in nested JSON objects, or ``""`` if there is no such text.
 
-    If the value is a list, its texts are joined by semicolons.
+    If the value at the path is a list, the texts in the list are joined by semicolons.
     """
     value = at(item, *path)
     if isinstance(value, list):

@@ -37,8 +37,8 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record.
 
-    A record starts at a PubMed id (tag PMID), or where the tag OWN recurs. It also starts if the tag of another
-    identifier follows an empty line.
+    A record starts at the tag PMID, or at a tag OWN if the record above already has this tag. After an empty line, a
+    record also starts at the tag PMC, PMCR or OWN.
     """
     return numbered(_drafts(source), ("TI",))
 

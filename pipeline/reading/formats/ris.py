@@ -161,7 +161,7 @@ def _titled(draft: Draft) -> bool:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map the tags of a RIS record to attributes of `records.Record`.
 
-    If several tags contain the same attribute, the most specific tag is used.
+    If several tags contain a value for the same attribute, the most specific tag is used.
     """
     fields = [(LONG_TAGS.get(tag, tag), value) for tag, value in fields]
     values = by_tag(fields)

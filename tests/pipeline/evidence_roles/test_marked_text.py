@@ -107,8 +107,8 @@ _UNCLEAR = "the marker does not clearly name one of these roles: Context, Resour
             (marker, _UNCLEAR)
             for marker in ("(M-, Ressource)", "(C: policy)", "(Smith, Resource)", "(C→O)", "(C or O)")
         ),
-        ("(C1)", "the marker has a number, which can mean the passage or the configuration"),
-        ("(Outcome 2)", "the marker has a number, which can mean the passage or the configuration"),
+        ("(C1)", "the marker has a number, and it is not clear whether the number refers to"),
+        ("(Outcome 2)", "the marker has a number, and it is not clear whether the number refers to"),
         ("(C/O+)", "the marker has a sign for only some of its roles; write one marker for each role"),
         ("(M: Res + Rea)", "the marker has a sign for only some of its roles"),
         (
