@@ -92,8 +92,8 @@ class Project:
         """Return the folder of the model to use for tagging.
 
         If the project uses the shipped codebook and has no model of its own, this is the model that comes with mechtag.
-        Otherwise, it is the project's own model, whose folder may not exist yet. A clone of the repository does not
-        contain the model that comes with mechtag, so its own model is always used.
+        Otherwise, it is the project's own model, whose folder may not exist yet. In a clone of the repository, the
+        model that comes with mechtag is missing, so the project's own model is always used.
         """
         shipped = SHIPPED / "model"
         if self.is_shipped:

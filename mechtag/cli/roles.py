@@ -25,7 +25,7 @@ def from_text(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Table of configurations to write (CSV).")],
     label: Annotated[
-        str, typer.Option("--label", help="Key of the label of those paragraphs whose heading does not name a label.")
+        str, typer.Option("--label", help="Key of the label to use for each paragraph whose heading names no label.")
     ] = "",
     coder: Annotated[str, typer.Option("--coder", help="Name of the person who marked the passages.")] = "",
     record: Annotated[str, typer.Option("--record", help="Identifier of the record that the text is about.")] = "",

@@ -98,8 +98,8 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     path = Path(project.settings.train.records)
     if not is_table(path):
         raise MechtagError(
-            f"{project.settings.train.records}: the settings name these coded records for training, so the codes of "
-            "the review are not added automatically; export the codes, and add them with 'mechtag retrain'"
+            f"{project.settings.train.records}: train.records is not a table of codings, so the codes of the "
+            "review are not added automatically; export the codes, and add them with 'mechtag retrain'"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
@@ -313,9 +313,9 @@ def _find_changes(
 
 
 def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:
-    """Return predictions of the model in use for its training papers, and for the other papers in ``judged``.
+    """Return the old model's predictions for its own training papers, and for the other papers in ``judged``.
 
-    The predictions for its training papers are out of fold.
+    The predictions for the training papers are out of fold.
     """
     from mechtag.core.parquet import read_predictions
     from mechtag.pipeline.tagging.predict import predict

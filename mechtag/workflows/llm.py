@@ -306,7 +306,7 @@ def _characters(papers: Papers) -> int:
 
 
 def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
-    """Return a function that asks the user to confirm that texts are sent to another machine.
+    """Return a function that asks the user whether texts may be sent to another machine.
 
     The function asks only once, and raises an error if the user refuses. If the endpoint is on this machine, the
     function does nothing.

@@ -101,7 +101,7 @@ def tag(
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
         raise MechtagError(
-            "--workers works only with --engine ray. Without it, tagging already uses all cores of this machine; omit "
+            "--workers works only with --engine ray. The local engine already uses all cores of this machine; omit "
             "--workers"
         )
     from mechtag.pipeline.tagging.prefetch import directly, prefetch

@@ -1,4 +1,4 @@
-"""Train a model, run the baselines, and measure learning curve and invariance."""
+"""Train a model, run the baselines, and measure the learning curve and the effect of variations of the texts."""
 
 from __future__ import annotations
 
