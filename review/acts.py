@@ -923,7 +923,7 @@ class Acts:
 
     @_once
     def read_mention(self, connection: Connection, stamp: Stamp, mention: int) -> list[Draft]:
-        """Remove a comment or note from the person's list of comments and notes that mention the person.
+        """Remove a comment or note from the list of comments and notes in which the person is mentioned.
 
         Parameters
         ----------
@@ -1421,14 +1421,14 @@ class Acts:
             (numbers of sentences) and ``date``. It may also have ``signs`` (dict of signs, keyed by the number of the
             sentence) and ``roles`` (pairs of sentence number and role).
         more
-            Further content of the events: ``group`` (name shared by all codes of an import) and ``by`` (account number
-            of the person who imports the codes).
+            Fields to add to each code event: ``group`` (name shared by all codes of an import) and ``by`` (account
+            number of the person who imports the codes).
 
         Raises
         ------
         Refused
-            If an adjudicator has settled the record; if the person has already judged one of the labels; or if a code
-            has the stage ``full-text`` and the record has no full text.
+            If an adjudicator has settled the record. If the person has already judged one of the labels. If a code has
+            the stage ``full-text``, but the record has no full text.
         """
         self._require_record(connection, record)
         drafts = list[Draft]()
@@ -1440,7 +1440,9 @@ class Acts:
             self._check(connection, stamp, record, stage)
             if self._code_of(connection, stamp.coder, record, stage, label) is not None:
                 raise Refused(
-                    "this person has already judged this label of the record in this review; this answer is kept", 409
+                    "this person has already judged this label of the record in this review; the answer in this review "
+                    "is kept, and the imported answer is not added",
+                    409,
                 )
             text = self._require_text(connection, record, stage) if stage in BASES else None
             named = {} if text is None else _named(text)
@@ -1473,7 +1475,7 @@ class Acts:
     def reverse_merge(
         self, connection: Connection, stamp: Stamp, plan: Callable[[Connection], list[Draft]]
     ) -> list[Draft]:
-        """Undo the import of a copy of this review, or add the actions in the copy again.
+        """Undo an import of a copy of this review, or repeat an import that was undone.
 
         All events are written as one action.
 
@@ -1750,7 +1752,8 @@ class Acts:
         if numbers and not 0 <= numbers[0] <= numbers[-1] < len(text.sentences):
             what = "full text" if text.sha256 else "abstract"
             raise Refused(
-                f"the {what} has only {len(text.sentences)} sentences; load the page again and choose one of them"
+                f"the {what} has only {len(text.sentences)} sentences; load the page again and choose one of these "
+                "sentences"
             )
         return numbers
 
@@ -1781,10 +1784,10 @@ class Acts:
     def _check(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, labels: Collection[str] = ()
     ) -> None:
-        """Check that a person may code a record now, and that the page on which the person coded it is not outdated.
+        """Check that a person may code a record now, and that the person's page is up to date.
 
-        Nobody may code a record that an adjudicator has settled. Labels that were added to the codebook after the
-        record was settled are an exception.
+        Nobody may code a record that an adjudicator has settled. Labels that were added to the codebook later are an
+        exception.
 
         Raises
         ------

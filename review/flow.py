@@ -79,7 +79,7 @@ class Entry:
     Attributes
     ----------
     value
-        A number; or numbers keyed by name if the field has the kind ``counts``, see `Field`.
+        A number. If the field has the kind ``counts`` (see `Field`), several numbers, keyed by name.
     coder
         Number of the person's account.
     at

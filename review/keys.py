@@ -220,7 +220,9 @@ def _key(action: str, typed: str) -> str:
     if leads and single:
         return f"g+{name}"
     if name == "g":
-        raise MechtagError("G begins the keys that lead to other pages; choose a different key")
+        raise MechtagError(
+            "G is the first key of the shortcuts to other pages, such as G then S; choose a different key"
+        )
     if leads or not (single or with_shift or name == "space"):
         raise MechtagError(
             f"'{typed.strip()[:20]}' cannot be used as a key; type one letter, digit or sign (not +)"

@@ -65,16 +65,16 @@ def _duration(seconds: int) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """All limits on tries and requests.
+    """Limits on how often people may try to sign in, open invitation links and send forms.
 
     Attributes
     ----------
     account
-        Limit on tries to sign in, per account.
+        Limit on attempts to sign in, per account.
     address
-        Limit on tries to sign in, per network address.
+        Limit on attempts to sign in, per network address.
     invitation
-        Limit on tries to open an invitation link, per network address.
+        Limit on attempts to open an invitation link, per network address.
     decisions
         Limit on forms that are sent, per session.
     """

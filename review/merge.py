@@ -384,7 +384,7 @@ def _places(
 
 
 class _Records:
-    """Finds the records of a copy of the review in the review itself, and compares their texts."""
+    """Finds the record of this review for each record in a copy of the review, and compares the texts of the two."""
 
     def __init__(self, ours: Connection, theirs: Connection, codebook: Codebook) -> None:
         record = schema.record
@@ -459,14 +459,16 @@ class _Records:
 
 
 def _fault(rows: Sequence[Any], acts: Mapping[int, Sequence[Any]], records: _Records, people: People) -> str:
-    """Return the reason why an action of a copy cannot be added to the review; ``""`` if it can be added.
+    """Return the reason why an action in a copy of the review cannot be added to this review.
+
+    If the action can be added, the result is ``""``.
 
     Parameters
     ----------
     rows
         Events of the action.
     acts
-        Events of all actions of the copy, keyed by the number of the action.
+        Events of all actions in the copy, keyed by the number of the action.
     """
     for row in rows:
         reversed_rows = acts.get(row.undoes, ())

@@ -1,7 +1,4 @@
-"""Collect the passages to which people gave roles of evidence.
-
-These passages are used on the page of configurations and in exports.
-"""
+"""Collect the passages to which people gave roles of evidence, for the page of configurations and for exports."""
 
 from __future__ import annotations
 

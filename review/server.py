@@ -137,8 +137,8 @@ def serve(
     Raises
     ------
     MechtagError
-        If `Team.check` refuses the settings of ``team``, if the page would be served to a team before the project is
-        created, if ``root`` is a file, if the port is taken, or if the database lacks events of the log.
+        If `Team.check` refuses the settings in ``team``. If the page would be served to a team before the project is
+        created. If ``root`` is a file, or if the port is taken. If events of the log are missing from the database.
     """
     if team is not None:
         team.check()

@@ -227,8 +227,8 @@ def note_adjudicator(
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether a person can still judge a record at a stage.
 
-    Such a person must not see the codes of others. A coder of a running calibration exercise can judge each record of
-    the exercise once, even if enough others have judged the record.
+    If so, the codes of others must be hidden from this person. In a running calibration exercise, each coder of the
+    exercise can judge each of its records once, even if enough others have judged the record.
     """
     head, _ = family_of(connection, record)
     need = schema.need
@@ -345,13 +345,13 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the codes that people gave for a record and its joined records.
+    """Return the codes that people gave to a record and to the records joined to it.
 
-    A person's codes for a record are returned only if the person has finished this record. Codes of withdrawn people
-    are left out. If sentences were marked in a text other than the text of the record, these sentences are left out.
+    The codes that a person gave to one of these records are returned only if the person has finished it. Codes of
+    withdrawn people are left out. Marked sentences are returned only if they belong to the text of ``record``.
 
-    On the page, each person is shown as a letter (A, B and so on), in the order of people's names. A person who judged
-    several joined records has a letter for each of them.
+    The page shows letters (A, B and so on) instead of the names of people. The letters follow the order of the names. A
+    person who judged several joined records has a letter for each of them.
     """
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)

@@ -80,9 +80,9 @@ def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
     Parameters
     ----------
     terms
-        Array of shape (2, records). The first row contains, for each record, the number of labels that at least two
-        people judged. The second row contains the sum, over these labels, of the proportion of pairs of people who
-        agree.
+        Array of shape (2, records). The first row contains the number of labels that at least two people judged in each
+        record. For each of these labels, the proportion of pairs of people who agree is computed. The second row
+        contains the sum of these proportions.
     drawn
         Array of shape (resamples, records): number of times that each record was drawn.
     """

@@ -103,10 +103,10 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the codes of all records that coders have finished, as rows of table ``current``.
+    """Return the rows of table ``current`` with the codes that coders gave independently to records they have finished.
 
-    Only codes based on abstracts are returned. Codes of withdrawn people are left out, and so are codes that were given
-    while codes of others were visible.
+    Codes based on full texts are left out. Codes of withdrawn people are left out, too, and so are codes that were
+    given while the codes of others were visible.
     """
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(

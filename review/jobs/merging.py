@@ -126,10 +126,10 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
 
 
 def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
-    """Return the name of each person in a copy of the review, and the matching account in the review itself.
+    """Match the people in a copy of a review with the accounts of the review itself.
 
-    Names and accounts are both keyed by the number of the person in the copy. If no account matches, the account is
-    ``None``.
+    Return two dicts, both keyed by the number of the person in the copy. The first dict contains the names. The second
+    dict contains the numbers of the matching accounts, or ``None`` if no account matches.
 
     People who joined the review before the copy was made are recognised by the event with which they joined. All others
     are recognised by their names.

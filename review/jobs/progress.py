@@ -106,7 +106,10 @@ class Progress:
 
 
 class JobReporter(Reporter):
-    """Shows the progress of a workflow as the progress of a job; notes of the workflow are ignored."""
+    """Reports the progress of a workflow as the progress of the job that runs the workflow.
+
+    Notes of the workflow are ignored.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -110,15 +110,16 @@ class Ranking:
     def _judge(
         self, connection: Connection, workspace: Workspace, plan: Plan, relevance: str, known: Mapping[str, Any]
     ) -> tuple[list[int] | None, dict[str, Any]]:
-        """Return the records of the random sample (``None`` before it is drawn) and the result of the stopping rule.
+        """Return the random sample of records, and the result of the stopping rule.
 
-        Only final decisions count, in the order in which they became final. Duplicates that were joined to other
-        records are left out. If a decision is no longer final although it was final when the sample was drawn,
-        screening must not stop. It may stop only after a new decision on this record is final.
+        The sample is a list of record numbers, or ``None`` before it is drawn. The stopping rule uses only final
+        decisions, in the order in which they became final. Duplicates that were joined to other records are left out.
 
-        The sample usually stays the same, because each new sample would be another chance to stop too early. After
-        records were imported, a new sample is drawn from all unread records once relevant records have become rare
-        again.
+        A decision that was final when the sample was drawn may be reopened later. Screening must not stop until there
+        is a new final decision on the record.
+
+        The sample usually stays the same, because each new sample would be another chance to stop too early. If records
+        were imported, a new sample is drawn from all unread records once relevant records have become rare again.
 
         Parameters
         ----------
@@ -269,10 +270,10 @@ def ask_after_decisions(connection: Connection, coder: int, records: Iterable[in
 
 
 def ask_if_due(connection: Connection, coder: int) -> None:
-    """Add a job that ranks the records, if there are enough new decisions since the last ranking.
+    """Add a job that ranks the records, if enough decisions were made since the last ranking.
 
-    `Plan.rerank_after` decisions are enough. While the random sample is being screened, one decision is enough, because
-    the stopping rule must be applied after each decision.
+    `Plan.rerank_after` is the number of decisions needed. While the random sample is being screened, one decision is
+    enough, because the stopping rule must be applied after each decision.
     """
     table, event = schema.ranking, schema.event
     strategy = connection.execute(

@@ -215,6 +215,9 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
 
 
 def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up the counts of several imports, which are results of `mechtag.pipeline.reading.ingest.Reading.summary`."""
+    """Combine the summaries of several imports: add up their counts, and join their lists.
+
+    The summaries are results of `mechtag.pipeline.reading.ingest.Reading.summary`.
+    """
     numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
     return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}

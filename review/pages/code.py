@@ -99,7 +99,7 @@ class Card:
     def configurations(self) -> dict[int, list[tuple[str, int]]]:
         """Return the marked sentences of each configuration, keyed by the number of the configuration.
 
-        Each sentence is a tuple of its role and its number.
+        Each sentence is a tuple of a role and the number of the sentence.
         """
         found: dict[int, list[tuple[str, int]]] = {}
         for sentence, own in self.roles.items():
@@ -146,9 +146,9 @@ class Line:
 
 
 def basis_of(person: int) -> str:
-    """Return the key under which table ``fact`` stores what a person coded last.
+    """Return the key in table ``fact`` under which the page stores what kind of text a person coded last.
 
-    The stored value is ``code`` for an abstract, and ``full-text`` for a full text.
+    The value under this key is ``code`` for an abstract, and ``full-text`` for a full text.
     """
     return f"basis of {person}"
 

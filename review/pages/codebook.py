@@ -58,10 +58,10 @@ def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
 
 
 def change(visit: Visit) -> Response:
-    """Handle the form for changing the codebook, depending on the button that sent the form.
+    """Handle the form for changing the codebook; the pressed button determines the action.
 
-    The buttons move a label, add a label, check the changes, or save the changes. Before changes are saved, the page
-    asks for each reworded entry whether its meaning has changed.
+    The actions are: move a label, add a label, check the changes, save the changes. If entries were reworded, the
+    changes are saved only after the person has answered, for each of these entries, whether its meaning has changed.
     """
     action = visit.text("action")
     entries = _typed(visit)

@@ -111,7 +111,7 @@ def detach(visit: Visit) -> Response:
 
 
 def ask_to_delete(visit: Visit) -> Response:
-    """Ask whether to delete a file that is not attached."""
+    """Ask whether to delete an uploaded full text that is not attached to a record."""
     with visit.workspace.store.read() as connection:
         file = full_texts.find_file(connection, int(visit.path["file"]))
     if file.attached:

@@ -1,6 +1,6 @@
 """Provide what the pages *Import codes* and *Import a project* have in common.
 
-Both pages first read the uploaded files. Then somebody chooses a person of the review for each person in the files.
+Both pages first read the uploaded files. Then somebody assigns each person in the files to a person of the review.
 After that, the content of the files is added to the review.
 """
 

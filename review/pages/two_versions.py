@@ -24,8 +24,8 @@ def two_versions(
     wanted
         Changes in the form, in words.
     based_on
-        Number of the event that last changed the saved codes. If the person sends the form again, the form contains
-        this number, which shows that the person has seen the saved codes.
+        Number of the event that last changed the saved codes. The page sends this number with the form, to show that
+        the person has seen the saved codes.
     back
         Address of the page that shows the record.
     """

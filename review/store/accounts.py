@@ -176,7 +176,10 @@ def open_invitations(connection: Connection) -> list[Any]:
 
 
 def revoke_invitation(connection: Connection, token_sha256: str) -> None:
-    """Delete an invitation or a password reset that has not been used, given the hash of its token."""
+    """Delete an invitation or a password reset that nobody has used.
+
+    ``token_sha256`` is the hash of the token in its link.
+    """
     table = schema.invitation
     connection.execute(delete(table).where(table.c.token_sha256 == token_sha256, table.c.used_by.is_(None)))
 

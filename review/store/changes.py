@@ -87,16 +87,16 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
 
 
 def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
-    """Return at most `PAGE` of the suggestions that a training changed, with the titles of the records.
+    """Return at most `PAGE` suggestions that changed when a model was trained, with the titles of their records.
 
-    Suggestions for records that somebody can still judge are left out for everybody.
+    If somebody can still judge a record, nobody is shown its suggestions, so they are left out.
 
     Parameters
     ----------
     job
         Number of the job that trained the model.
     after
-        Only changes with a higher number than ``after`` are returned.
+        Number of a change. Only changes with higher numbers are returned.
     """
     # Suggestions are hidden from everybody, because it is not recorded who sees them here before judging.
     table, record = schema.change, schema.record

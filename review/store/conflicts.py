@@ -72,10 +72,10 @@ def count_selected(connection: Connection, chosen: Selection) -> int:
 def select_page(
     connection: Connection, chosen: Selection, *, start: int = 0, limit: int = PAGE
 ) -> list[tuple[int, str]]:
-    """Return some consecutive records of a list of the page *Reconcile*, each as a tuple of its number and stage.
+    """Return some consecutive records of a list on the page *Reconcile*, each as a tuple of record number and stage.
 
-    The records that have waited longest come first, with two exceptions. In the list ``settled``, the records that were
-    settled last come first. In the list `DOUBTED`, the records with the most doubtful codes come first.
+    In most lists, the records that have waited longest come first. In the list ``settled``, the records that were
+    settled most recently come first. In the list `DOUBTED`, the records with the most doubtful codes come first.
 
     Parameters
     ----------

@@ -152,7 +152,10 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return the draft of an event; an event that undoes or redoes an action gets the record of this action."""
+    """Return the draft of an event, and fill in the record if the event undoes or redoes an action.
+
+    The record is the record of that action.
+    """
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -347,7 +350,7 @@ def any_stale(connection: Connection) -> bool:
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Compute the rows of some records, and of their joined records, in the derived tables again.
+    """Update the derived tables for some records and for the records joined to them.
 
     Parameters
     ----------

@@ -48,9 +48,10 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return the number of records at a stage that nobody can code before a calibration exercise at screening ends.
+    """Return how many records at a stage are held back by a calibration exercise at the stage ``screen``.
 
-    The result is ``0`` for the stage ``screen``.
+    While the exercise is running, nobody can code its records at a different stage. For the stage ``screen`` itself,
+    the result is ``0``.
     """
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:

@@ -112,13 +112,14 @@ def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
 
 
 def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int]]]:
-    """Return the roles of evidence of the given sentences, as stored in a row of table ``current``.
+    """Return the roles of evidence of some sentences from a row of table ``current``.
 
     Returns
     -------
     dict
-        One dict for each sentence that has a role, keyed by number of the sentence. The dict of a sentence is keyed by
-        role. Its values are the numbers of the configurations to which the sentence belongs in this role.
+        One dict per sentence, keyed by the number of the sentence. Sentences without a role are left out. The dict of a
+        sentence is keyed by role. Its values list the numbers of the configurations in which the sentence has this
+        role.
     """
     roles = json.loads(row.roles)
     return {number: roles[str(number)] for number in sentences if str(number) in roles}

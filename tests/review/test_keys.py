@@ -152,7 +152,7 @@ def test_one_key_can_be_changed_and_turned_off(tmp_path: Path) -> None:
         ("doi", "w", "W already means “Highlight words"),
         ("yes", "u", "U already means “Undo”"),
         ("go_code", "s", "G then S already means “Go to Screen”"),
-        ("include", "g", "G begins the keys that lead to other pages"),
+        ("include", "g", "G is the first key of the shortcuts to other pages"),
         ("include", "ctrl+x", "cannot be used as a key"),
         ("include", "Enter", "cannot be used as a key"),
         ("include", "F1", "cannot be used as a key"),
