@@ -496,9 +496,11 @@ class Acts:
             raise Refused("the sentence does not have this role, so it cannot be linked; give it the role first")
         used = {number for own in roles.values() for numbers in own.values() for number in numbers}
         if not 1 <= configuration <= max(used, default=0) + 1:
-            raise Refused(f"there is no configuration {configuration}; load the page again")
+            raise Refused(f"label '{label}' has no configuration {configuration} in this record; load the page again")
         if not on and configuration not in roles[sentence][role]:
-            raise Refused(f"the sentence is not in configuration {configuration}; load the page again")
+            raise Refused(
+                f"the sentence is not in configuration {configuration} of label '{label}'; load the page again"
+            )
         given = {"sentence": sentence, "role": role, "configuration": configuration, "on": on, **_named(text)}
         return [Draft("link", record, stage, label, given)]
 

@@ -158,10 +158,10 @@ def _not_written(folder: Path, error: Exception) -> str:
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
-    """Yield the events after event number ``after`` as they are written to the log, at most 1,000 events.
+    """Yield at most 1,000 events that follow event number ``after``, in the format of the log.
 
-    In the log, records are named by record id. The field ``sight`` contains the whole row of table ``sight`` instead of
-    its number.
+    The log contains record ids instead of record numbers. The field ``sight`` contains the row of table ``sight``
+    instead of the number of the row.
     """
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()
@@ -261,7 +261,8 @@ def lines_of(path: Path) -> Iterator[bytes]:
             number += 1
             if len(line) > LONGEST_LINE:
                 raise MechtagError(
-                    f"{path}: line {number} is longer than any that mechtag writes; restore this file from a backup"
+                    f"{path}: line {number} is longer than any line that mechtag writes; restore this file "
+                    "from a backup"
                 )
             yield line
 

@@ -146,7 +146,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
         groups = [str(group) for group in content["groups"]]
         ends = np.cumsum(arrays["lengths"])
         if not len(records) == len(groups) == len(ends) or ends[-1:].sum() != len(arrays["signs"]):
-            raise ValueError("the numbers of papers and of their sentence vectors do not match")
+            raise ValueError("the number of sentence vectors does not match the number of papers")
         signs = np.unpackbits(arrays["signs"], axis=1, count=int(content["size"])).astype(np.float32) * 2 - 1
     except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise MechtagError(

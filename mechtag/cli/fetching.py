@@ -171,8 +171,8 @@ def chase(
             "--rounds",
             min=1,
             max=2,
-            help="Number of rounds: the first follows the citations of the included papers; the second also follows "
-            "those of the papers that the first found.",
+            help="Number of rounds. The first round follows the citations of the included papers. The second round "
+            "follows the citations of the papers found in the first round.",
         ),
     ] = 1,
     dry_run: DryRun = False,

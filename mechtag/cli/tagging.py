@@ -225,7 +225,7 @@ def export(
         Path | None,
         typer.Option(
             "--roles",
-            help="Table of configurations; its passages are added to the export (--to xlsx or qdpx).",
+            help="Table of configurations. Its passages are added to the export, which must be xlsx or qdpx.",
             show_default=False,
         ),
     ] = None,

@@ -141,8 +141,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         check_outputs([output.with_suffix(".xml")], read)
     if request.coder and found.what == "decisions":
         raise MechtagError(
-            "--coder chooses the codes of one person, but only decisions of a model are exported; omit --coder, or "
-            "name a table of codings with --codings"
+            "--coder selects the codes of one person, but this export contains only decisions of a model; omit "
+            "--coder, or name a table of codings with --codings"
         )
     if to in _OF_PEOPLE and found.what == "decisions":
         raise MechtagError(

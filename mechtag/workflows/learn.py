@@ -244,8 +244,8 @@ def learn(
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
     """Return the coded records, with the codes in ``codings`` instead of their own codes.
 
-    If ``codings`` contains no code for a label of a record, the label counts as not judged. If ``codings`` contains no
-    code for the relevance of a record, the record is left out. The codes of sentences are not changed.
+    A record is left out if ``codings`` contains no code for its relevance. A label without a code in ``codings`` counts
+    as not judged. The codes of sentences are not changed.
 
     Parameters
     ----------

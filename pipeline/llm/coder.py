@@ -168,7 +168,9 @@ class Coder:
             for label in labels:
                 try:
                     if not passages:
-                        raise _Unusable("the paper has no text to read", final=True)
+                        raise _Unusable(
+                            "the paper has no text to read; add an abstract or attach a full text", final=True
+                        )
                     self._one(record, passages, label, found)
                 except _Unusable as fault:
                     wrote = " ".join(fault.completion.content.split())[:_SHOWN] if fault.completion else ""

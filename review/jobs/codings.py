@@ -352,8 +352,8 @@ def refuse_removal(connection: Connection, job: int) -> None:
     ).scalar_one()
     if later:
         raise Refused(
-            f"the codes cannot be removed, because {later} of their records {'has' if later == 1 else 'have'} been "
-            "settled or sent back since the import; undo these decisions first",
+            f"the codes cannot be removed, because {later} of the records with these codes "
+            f"{'has' if later == 1 else 'have'} been settled or sent back since the import; undo these decisions first",
             409,
         )
 

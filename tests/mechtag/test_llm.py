@@ -637,7 +637,7 @@ def test_papers_without_text_are_rejected_and_counted(
     own = check_counts(project)
     assert (own.answered, own.rejected) == (6, 3)
     assert {row["reason"] for row in lines(project.root / "out/codings_llm_rejected.jsonl")} == {
-        "the paper has no text to read"
+        "the paper has no text to read; add an abstract or attach a full text"
     }
 
 

@@ -237,7 +237,7 @@ def test_an_import_on_which_a_settled_record_rests_stays(review: Workspace) -> N
     review.acts.settle(Stamp(OWNER), 2, "screen", "edible", 1)
     answer = browser.post(address, act="undo")
     assert answer.status_code == 409
-    assert "1 of their records has been settled or sent back since" in texts(answer.text)
+    assert "1 of the records with these codes has been settled or sent back since" in texts(answer.text)
     assert len(codes(review)) == 6
 
 

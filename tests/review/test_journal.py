@@ -177,7 +177,7 @@ def test_a_log_is_read_event_by_event(review: Workspace, monkeypatch: pytest.Mon
     monkeypatch.undo()
     monkeypatch.setattr("mechtag.review.journal.LONGEST_LINE", 5000)
     path.write_bytes(path.read_bytes() + b'{"a": "' + b"a" * 5000 + b'"}')
-    with pytest.raises(MechtagError, match="is longer than any that mechtag writes"):
+    with pytest.raises(MechtagError, match="is longer than any line that mechtag writes"):
         list(read_log(path.parent))
 
 

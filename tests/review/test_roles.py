@@ -122,8 +122,8 @@ def test_each_change_is_one_event_that_undo_takes_back(review: Workspace) -> Non
         ("role", (1, "apple", 9, "context"), "the abstract has only 3 sentences"),
         ("role", (1, "plum", 0, "context"), "the codebook has no label 'plum'"),
         ("link", (1, "apple", 0, "outcome", 1), "the sentence does not have this role"),
-        ("link", (1, "apple", 0, "context", 2), "there is no configuration 2"),
-        ("link", (1, "apple", 0, "context", 0), "there is no configuration 0"),
+        ("link", (1, "apple", 0, "context", 2), "label 'apple' has no configuration 2"),
+        ("link", (1, "apple", 0, "context", 0), "label 'apple' has no configuration 0"),
     ],
 )
 def test_impossible_roles_and_links_are_refused(

@@ -85,7 +85,9 @@ def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> di
     Raises `MechtagError` if the tree has too many levels.
     """
     if len(above) > _DEEPEST:
-        raise MechtagError(f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export fewer levels")
+        raise MechtagError(
+            f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export a codebook with fewer levels"
+        )
     found: dict[int, Node] = {}
     branches = node.get("Attributes")
     for attribute in objects(branches.get("AttributesList") if isinstance(branches, dict) else None):
