@@ -214,7 +214,9 @@ class Codebook(Strict):
 
 
 def used_by_models(codebook: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a codebook without what models ignore: the roles of evidence, and the rules for evidence of absence.
+    """Return a copy of a codebook without the roles of evidence and the rules for evidence of absence.
+
+    Models do not use these.
 
     Parameters
     ----------

@@ -107,8 +107,8 @@ class DedupeSettings(Strict):
         Lowest similarity (proportion of matching letters) at which two titles are compared word by word. This
         comparison decides whether the titles differ only in spelling.
     window
-        Number of neighbours on each side with which a record is compared. The neighbours are records with the same key,
-        such as the DOI or the title, in sorted order.
+        Largest distance at which two records are compared. Records with the same key (such as the DOI or the title) are
+        listed in sorted order. Each record is compared with this number of records before it and after it in the list.
     """
 
     # A paper may appear online in the year before it is printed.

@@ -191,9 +191,9 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     Raises
     ------
     MechtagError
-        If the file is missing, empty or damaged; if the header is missing, or two columns have the same name; if a row
-        has too many or too few cells; if quotation marks do not match; or if not exactly one visible sheet of a
-        workbook contains a table.
+        If the file is missing, empty or damaged. If the header is missing, or two columns have the same name. If a row
+        has too many or too few cells. If quotation marks do not match. If a workbook has no visible sheet with a table,
+        or more than one.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():
