@@ -78,7 +78,7 @@ class CodedSet:
         return np.array([[record.code(label) for label in labels] for record in self.records], dtype=float)
 
     def described(self, name: str) -> tuple[str, str]:
-        """Return the title and kind of text of a set of records."""
+        """Return the title of a set of records, and the kind of its texts."""
         return self.about.get(name, (_ADDED_TITLE if name == ADDED else name, "unknown"))
 
     def texts(self, record_ids: Collection[str] | None = None) -> dict[str, int]:
@@ -301,10 +301,10 @@ def coded_agreement(
 
 
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
-    """List the gold standard codes that are confidently contradicted by a model that was not trained on them.
+    """List the codes of the gold standard that the model confidently contradicts, so that people can check them.
 
-    People should check these codes. Papers without a record are omitted. Labels that fewer than ``least`` papers have
-    are also omitted, because the model cannot have learned them.
+    The model was not trained on the gold standard. Papers without a record are omitted. Labels that fewer than
+    ``least`` papers have are also omitted, because the model cannot have learned them.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]

@@ -26,13 +26,13 @@ def invariance_section(
     resamples: int,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Compare the decisions for papers with varied texts with the decisions for the same papers with original texts.
+    """Measure how the decisions on papers change when the texts of the papers are varied.
 
     Parameters
     ----------
     predictions
-        Predictions, keyed by variation. The key ``AS_IT_IS`` stands for the original texts; its predictions must
-        include the papers of all other variations.
+        Predictions, keyed by variation. The key ``AS_IT_IS`` stands for the original texts. The predictions with this
+        key must include the papers of all variations.
 
     Returns
     -------
@@ -41,18 +41,18 @@ def invariance_section(
 
         - ``papers``: number of papers whose text the variation changes.
         - ``cells``: number of papers times number of labels. A cell is the decision on one label of one paper.
-        - ``changed_cells``, ``changed``: number and proportion of cells whose decision differs.
+        - ``changed_cells``, ``changed``: number and proportion of cells whose decision changes.
         - ``mean_change``: mean change of the probability.
-        - ``relevance_changed``: number of papers whose decision on relevance differs.
+        - ``relevance_changed``: number of papers whose decision on relevance changes.
         - ``relevance_reversed``: number of papers whose decision on relevance changes from yes to no, or from no to
-          yes.
+        yes.
 
         If a variation changes no paper, the counts are 0, and the metrics have no value.
 
     Raises
     ------
     MechtagError
-        If predictions for the original papers are missing; if predictions of a variation lack a paper or a label; or if
+        If predictions for the original texts are missing; if predictions of a variation lack a paper or a label; or if
         the name of a variation is unknown.
     """
     wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]

@@ -230,7 +230,10 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Convert estimates of metrics to the format of the metrics file, and add the reason for each missing metric."""
+    """Convert estimates of metrics to the format of the metrics file.
+
+    The reason is added for each metric without a value.
+    """
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

@@ -47,7 +47,8 @@ class Draws:
     weights
         Number of times that each paper was drawn, shape (resamples, papers). Each row sums to the number of papers.
     orders
-        Index of the paper whose codes each paper receives in a permutation, shape (permutations, papers).
+        Permutations of the papers, shape (permutations, papers). In each row, the number in column ``i`` is the index
+        of the paper whose codes are assigned to paper ``i``.
     papers
         Number of papers in the sample. If the columns of ``weights`` are sentences, there are fewer papers than
         columns.

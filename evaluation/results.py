@@ -416,7 +416,7 @@ class SetRelevance(Block):
 
 
 class SetMechanisms(Block):
-    """Metrics of the labels in a set, over only the relevant records."""
+    """Metrics of the labels in one set of coded records, computed over the relevant papers of the set."""
 
     papers: int
     across_auc: _Across
@@ -920,7 +920,7 @@ class TrainingCheck(Block):
     def used(self) -> list[TrainingPaper]:
         """Return the gold papers that may have been used in training.
 
-        Papers that people found to be different from the training papers are left out.
+        Papers are left out if people decided that they differ from the training papers.
         """
         return [paper for paper in self.papers if paper.different is None]
 

@@ -191,8 +191,8 @@ class EvidenceRanking:
     paper, label : ndarray of int, shape (pairs,)
         Index of the paper, and index of the label, of each entry.
     precision_at_1, average_precision : ndarray, shape (pairs,)
-        Precision at rank 1, and average precision. If several sentences tie for rank 1, the precision is the proportion
-        of these sentences that have the label.
+        Precision at rank 1, and average precision. If several sentences tie for rank 1, the precision at rank 1 is the
+        proportion of these sentences that have the label.
     chance : ndarray, shape (pairs,)
         Proportion of the paper's sentences that have the label. If the sentences are in random order, this is the
         expected precision at rank 1, and approximately the expected average precision.

@@ -108,7 +108,7 @@ def draw_charts(
 
 
 def chart_files(folder: Path, results: Results) -> dict[str, str]:
-    """Return the charts of the report as SVG, one per panel, keyed by file name without extension."""
+    """Return the charts of the report as SVG, keyed by file name without extension."""
     names = {label: words_of(label) for system in results.protocols.values() for label in system.labels}
     protocols = {name: PROTOCOL_NAMES[name] for name in results.protocols}
     return {
