@@ -389,7 +389,7 @@ class TransformerEncoder:
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return the hidden states that are the input of the model's top layers.
+        """Return the hidden states that enter the top layers of the model.
 
         There is one hidden state per token of each text, in half precision.
 

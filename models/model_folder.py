@@ -114,7 +114,7 @@ class ModelConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Model:
-    """A tagger, its configuration, and the runtime of its encoder.
+    """A model: the tagger, the content of ``config.json``, and the runtime of the encoder.
 
     Attributes
     ----------

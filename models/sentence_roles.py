@@ -97,7 +97,7 @@ class PartRoles:
 def read_roles(texts: Sequence[str]) -> PartRoles:
     """Return the roles of sentence parts; see `PartRoles`.
 
-    Printed headings are ignored, so that the scores of a paper do not depend on whether its journal prints headings.
+    The roles do not depend on the headings in an abstract, because only some journals print headings.
     """
     # Using headings did not improve accuracy on the coded records.
     odds = role_model().log_odds(texts)

@@ -388,7 +388,7 @@ class Tagger:
         return found
 
     def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
-        """Yield the unit scores of each window of a full text, and the pooled score of each label."""
+        """Yield a tuple for each window of a full text: the scores of its units, and the pooled score of each label."""
         if documents:
             units = units_of(documents)
             scores = self._unit_scores(units, np.ones(len(documents), dtype=bool))

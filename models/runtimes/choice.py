@@ -173,7 +173,7 @@ class Runtimes:
             return self.encoder("fp32")
 
     def choose(self, tagger: MakeTagger, texts: Sequence[str]) -> Choice:
-        """Choose the fastest of the runtimes that agree with torch on documents made from ``texts``.
+        """Choose the fastest of the runtimes whose results on ``texts`` agree with those of torch.
 
         The choice is cached for this model, machine and number of threads.
 
