@@ -124,9 +124,9 @@ def definitions_calibration(n_labels: int) -> Calibration:
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
     """Return masks of the records on which the precision of decisions on relevance is measured.
 
-    There is one mask for each set with enough hard records. Hard records are irrelevant, but easily mistaken for
-    relevant records. The mask selects the relevant and the hard records of the set. If no set has enough hard records,
-    there is only one mask, which selects all records.
+    Hard records are irrelevant, but easily mistaken for relevant records. For each set with enough hard records, one
+    mask selects the relevant and the hard records of the set. If no set has enough hard records, a single mask selects
+    all records.
     """
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
@@ -137,10 +137,11 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 
 
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
-    """Return the bounds between which probabilities need review, for a given precision of all other decisions.
+    """Return the two probabilities between which decisions need review.
 
-    A bound is accepted if the lower confidence limit of the precision of decisions beyond the bound reaches
-    ``precision``. The limit is one-sided, with confidence ``CERTAINTY`` (Clopper and Pearson 1934).
+    The bounds are chosen so that all other decisions reach the given precision. A bound is accepted if the lower
+    confidence limit of the precision of the decisions beyond the bound reaches ``precision``. The limit is one-sided,
+    with confidence ``CERTAINTY`` (Clopper and Pearson 1934).
 
     Returns
     -------
@@ -164,12 +165,12 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 
 
 def safe_no(chances: Array, share: float) -> float:
-    """Return the highest bound for "no" that loses at most the proportion ``share`` of the positives.
+    """Return the highest bound for "no" at which at most the proportion ``share`` of the positives is lost.
 
-    A positive is lost if its probability is below the bound, because the decision is then "no". With confidence
-    ``CERTAINTY``, at most ``share`` of all positives are lost. The confidence is computed by the method of Clopper and
-    Pearson, as in `refer_band`. If ``share`` is 5%, for example, the bound may lose 1 of 100 observed positives, or 6
-    of 220. If there are too few positives for this confidence, the bound loses none of the observed positives.
+    A positive is lost if its probability is below the bound, because the decision is then "no". The proportion of all
+    positives that is lost does not exceed ``share`` with confidence ``CERTAINTY``, by the method of Clopper and Pearson
+    (see `refer_band`). If ``share`` is 5%, for example, the bound may lose 1 of 100 observed positives, or 6 of 220. If
+    there are too few positives for this confidence, none of the observed positives is lost.
 
     Parameters
     ----------

@@ -395,7 +395,7 @@ class LabelExamples:
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
-        """Return the papers judged for the label, each with the features of its parts.
+        """Return the papers that were judged for the label, with their codes and the features of their parts.
 
         Parameters
         ----------

@@ -101,9 +101,9 @@ _MANY = 5
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
     """Raise `MechtagError` if labels were coded "yes" but never "no".
 
-    This suggests that coders recorded only ticks. The codes of records and of sentences both count. If each label that
-    was never coded "no" was coded "yes" in fewer than five records, and another label was coded "no", the codes are
-    accepted.
+    This suggests that coders recorded only ticks. The codes of records and of sentences both count. The codes are
+    accepted if two conditions are met: at least one label was coded "no", and every label without a "no" was coded
+    "yes" in fewer than five records.
     """
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
     codes = np.concatenate([corpus.document_targets, units])[:, 1:]

@@ -71,8 +71,12 @@ def learning_curve(
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
     """Draw the training papers for each point of the learning curve, stratified by relevance and fold.
 
-    At least one paper is drawn from each stratum. The result contains masks of the drawn papers, keyed by the
-    proportion of papers (one of `SHARES`).
+    At least one paper is drawn from each stratum.
+
+    Returns
+    -------
+    dict
+        Masks of the drawn papers, keyed by the proportion of all papers that is drawn. The proportions are `SHARES`.
     """
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]

@@ -275,7 +275,9 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Return the most likely change of log odds per doubling of the number of windows.
+    """Estimate the correction for long texts: the change of log odds for each doubling of the number of windows.
+
+    The correction is fitted by maximum likelihood.
 
     Parameters
     ----------

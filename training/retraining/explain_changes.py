@@ -45,12 +45,12 @@ class Change:
     Attributes
     ----------
     probabilities
-        Four probabilities. The first is computed by the old model. Then the sentence scores, the calibration and the
-        probability of relevance are replaced, one after another, by those of the new model. The other three
-        probabilities are computed after these replacements. The last probability is thus that of the new model.
+        Four probabilities: that of the old model, followed by one after each of three steps. Step 1 replaces the
+        sentence scores of the old model by those of the new model, step 2 the calibration, and step 3 the probability
+        of relevance. The last probability is therefore that of the new model.
     cause
-        Step that moved the probability most in the direction of the change, one of `STEPS`. If the decision would not
-        have changed with the old bounds, the cause is `BOUNDS`.
+        Step that moved the probability most in the direction of the change, one of `STEPS`. If the decision would be
+        unchanged with the old bounds, the cause is `BOUNDS`.
     why
         Sentence that explains the change.
     """

@@ -110,7 +110,7 @@ def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        The keys are ``model_id``, and the keys of the note that are described at `keep`.
+        ``model_id``, and the items of the argument ``note`` of `keep`.
 
     Raises
     ------
