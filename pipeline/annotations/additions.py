@@ -138,13 +138,13 @@ def extend_additions(
 
     Returns
     -------
-    additions
-        The earlier and the new codings, without codings of records in ``refused``. For the other records in
-        ``set_aside``, the earlier codings are kept and the new codings are left out.
-    set_aside
+    additions : Additions
+        The earlier and the new codings. All codings of records in ``refused`` are left out. For a
+        record with contradictory codes, only the new codings are left out.
+    set_aside : list of SetAside
         Records in ``refused``, and records with contradictory codes on relevance. Codes are contradictory if coders
         disagree on relevance, or if one coder coded a record as not relevant, but assigned a label to it.
-    counts
+    counts : Counter
         Number of new codings by outcome: ``new``, ``corrected``, ``known`` or ``set_aside``.
     """
     stamp = f"{codebook.name}@{codebook.sha256[:12]}"

@@ -106,8 +106,8 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 
     At least one column must identify the record: ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``. The
     columns ``coder``, ``label``, ``value`` and ``basis`` are required. ``value`` is 1, 0, or empty for not judged; see
-    `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. If a
-    row has a role of evidence, it is combined with the other rows about the same label; `read_role_codings` returns it
+    `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. A row
+    with a role of evidence is combined with the other rows about the same label; `read_role_codings` returns it
     separately.
 
     Parameters
@@ -116,12 +116,12 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
         Keys of relevance and of the labels in the codebook.
     finders
         Finders of records, which are tried in the given order. If the record of a coding is found, the coding receives
-        the id of the record. If it is not found and the coding has neither record id nor key, the first other
-        identifier in the row becomes the key.
+        the id of the record. Otherwise, a coding without record id and key receives the first identifier in its row
+        (such as the DOI) as its key.
     to_train
-        Whether a model is to learn from the codings. A coding by a language model then becomes a coding of the person
-        who confirmed it (``confirmed_by``). If nobody confirmed it, it is left out if its value is empty, and is an
-        error otherwise.
+        Whether a model is to learn from the codings. If so, a coding by a language model becomes a coding of the person
+        who confirmed it (``confirmed_by``). If nobody confirmed it, a coding without a value is left out, and any other
+        coding is an error.
 
     Raises
     ------

@@ -31,7 +31,7 @@ from mechtag.pipeline.annotations.record_finder import (
 
 @dataclass(frozen=True)
 class Matrix:
-    """A table with one row per paper and one column per code, as printed in reviews.
+    """A table with one row per paper and one column per label, in the layout of the tables in published reviews.
 
     Attributes
     ----------

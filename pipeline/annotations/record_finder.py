@@ -90,7 +90,8 @@ class Finder:
     settings
         Limits on how much the titles and years of one paper may differ. By default, the limits of `DedupeSettings`.
     given
-        Record ids that the user assigned to papers. The keys are names, DOIs, PubMed ids or titles of papers.
+        Record ids that the user assigned to papers. They are keyed by an identifier of the paper: its name in the
+        user's table, DOI, PubMed id or title.
     """
 
     def __init__(

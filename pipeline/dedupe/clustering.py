@@ -164,7 +164,7 @@ class Clusters:
         return frozenset(self._apart.get(cluster, ()))
 
     def known(self, cluster: int) -> int | None:
-        """Return the position of the member that an earlier run kept; ``None`` if the cluster has no such member."""
+        """Return the position of the record that an earlier run kept for a cluster, or ``None``."""
         return self._known.get(cluster)
 
     def _join(self, left: int, right: int, comparison: Comparison) -> None:

@@ -75,17 +75,18 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Append the papers of an earlier run to the records.
+    """Return the given records, followed by the papers of an earlier run.
 
-    A paper is not appended if its kept record was read again. The new copy of this record then represents the paper. It
-    lacks the fields that the earlier run filled in from other records; `merge` and `_as_before` fill them in later.
+    If the kept record of a paper was read again, the paper is not appended, and the new copy of the record represents
+    it. The new copy lacks the fields that the earlier run filled in from other records; `merge` and `_as_before` fill
+    them in later.
 
     Returns
     -------
-    records
-        The records, followed by the appended papers.
-    owners
-        Mapping from the index of a record to the index in ``existing`` of the paper that the record represents.
+    records : list of Record
+        The given records, followed by the appended papers.
+    owners : dict
+        Positions in ``existing``, keyed by the position in ``records`` of the record that represents the paper.
     """
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
@@ -109,8 +110,15 @@ def _resolve(
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
     """Find the positions of the records to which people's decisions refer.
 
-    Return two things: the decisions, each with the positions of both records; and the places (file and row) of ignored
-    decisions. A decision is ignored if one of its records is not in ``records``.
+    A decision is ignored if one of its records is not in ``records``.
+
+    Returns
+    -------
+    found : list of tuple
+        For each decision: position of the first record in ``order``, position of the second record, whether the records
+        describe the same paper, and place (file and row) of the decision.
+    ignored : tuple of str
+        Places of the ignored decisions.
     """
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}

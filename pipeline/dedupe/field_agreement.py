@@ -97,7 +97,7 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
         - ``near``: the titles are similar, but words differ;
         - ``cut``: one title is cut off within a word;
         - ``shorter``: one title lacks the subtitle;
-        - ``led``: one title starts with a running title or the number of an abstract;
+        - ``led``: one title has an addition at its start: a running title, or the number of an abstract;
         - ``""``: the titles do not agree.
     """
     if left.compact == right.compact:

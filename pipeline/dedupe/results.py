@@ -45,7 +45,7 @@ class Decision:
 
 
 def refer(record: Record) -> Reference:
-    """Return the source file, number and title by which ``groups.csv`` and ``uncertain.csv`` identify a record."""
+    """Return the details by which ``groups.csv`` and ``uncertain.csv`` identify a record: file, number and title."""
     return Reference(record.source_file.strip(), str(record.source_index), normalise_title(record.title))
 
 

@@ -153,8 +153,8 @@ def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
     """Read the decisions that people entered in ``groups.csv`` or ``uncertain.csv``.
 
     In ``uncertain.csv``, rows without a decision are ignored. In ``groups.csv``, each decision compares the record in
-    its row with the kept record of the group. ``different`` removes the record from the group. Records without a
-    decision stay in the group.
+    the row with the record that was kept for the group. ``different`` removes the record from the group. Records
+    without a decision stay in the group.
 
     Raises
     ------

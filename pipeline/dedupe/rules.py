@@ -42,8 +42,8 @@ class Comparison(NamedTuple):
     Attributes
     ----------
     same
-        Whether the records describe the same paper. If the evidence is insufficient, the value is ``None``, and the
-        records are not merged.
+        ``True`` if the records describe the same paper, ``False`` if not. ``None`` if the evidence is insufficient; the
+        records are then not merged.
     confidence
         Number from 0 to 1. It is higher if more fields agree, but it is not a probability.
     reason

@@ -293,9 +293,9 @@ def _exact(name: str, names: dict[str, set[str]]) -> str | None:
 
 
 def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
-    """Return the keys of the roles whose names begin with a word.
+    """Return the keys of the roles that have a name beginning with ``word``.
 
-    If 'mechanism' also begins with the word, ``None`` is added, which means resource and reasoning together.
+    ``None`` is added if 'mechanism' also begins with ``word``. It stands for the roles resource and reasoning together.
     """
     folded = fold_name(word)
     found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]

@@ -72,7 +72,7 @@ class LabelMatrix:
     keys, names
         Keys and names of the labels, in codebook order.
     totals
-        For each label, number of papers that were answered yes.
+        Number of papers with the answer "yes" for each label.
     footnotes
         Sentences that explain the cells and name the coders.
     """
@@ -363,7 +363,7 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield phrases for a footnote that states who gave the sign ``absent`` to passages."""
+    """Yield phrases for a footnote that names everyone who gave passages the sign ``absent``: people, and mechtag."""
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:

@@ -59,7 +59,7 @@ _DATE = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])")
 def code_variable(name: str, coder: str, basis: Basis) -> str:
     """Return the name of the variable that contains a coder's answer for a label.
 
-    Answers need variables, because a coding in a QDA program can express only a yes.
+    Answers are stored in variables, because a coding in a QDA program can express "yes", but not "no".
 
     Parameters
     ----------
@@ -364,9 +364,12 @@ def _element(tag: str, *children: Any, **attributes: str) -> Any:
 
 
 def _set_of(role: EvidenceRole, codebook: Codebook, used: Set[tuple[str, str]]) -> Any:
-    """Return a REFI-QDA set of all codes that stand for a role; there is one such code per label.
+    """Return the REFI-QDA set for a role of evidence. It contains one code for each label that occurs with the role.
 
-    ``used`` contains each pair of a label and a role for which there are passages. Other labels are left out.
+    Parameters
+    ----------
+    used
+        Pairs of a label key and a role key for which there are passages.
     """
     labels = [key for key in codebook.keys if (key, role.key) in used]
     description = _element("Description")

@@ -177,7 +177,7 @@ def _abstract_note(abstract: str) -> str:
 
 
 def _pages(prediction: Prediction | None) -> str:
-    """Return the different page labels of the evidence; the pages of the strongest evidence come first.
+    """Return the page labels of the evidence without repetitions, in order of the strength of the evidence.
 
     If there is no prediction, or if the decision is ``no``, the result is ``""``.
     """

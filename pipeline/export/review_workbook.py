@@ -266,7 +266,7 @@ def _sheet(book: Any, name: str, folder: Path) -> Any:
 
 
 def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return an empty cell with the given style; the cell is written several times, each time with a new value."""
+    """Return a cell with the given style and without a value."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 

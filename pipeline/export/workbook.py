@@ -97,10 +97,10 @@ class DerivedSheets:
             self._sorter.add([number if place is None else place, self._quotations, number, row, sign])
 
     def _evidence(self, paper: CodedPaper) -> Iterator[tuple[list[Any], str]]:
-        """Yield a row for each quotation of a paper, and the sign (such as absent) of the quotation.
+        """Yield a tuple for each quotation of a paper: the row of the quotation, and its sign (such as ``absent``).
 
-        The rows are ordered by label and coder. They do not contain the citation of the paper, which is not known until
-        all papers were added.
+        A quotation without a sign has the sign ``""``. Rows do not contain the citation of the paper, because it is
+        known only after all papers were added.
         """
         for code in paper.codes:
             for quote in code.quotes:

@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A record, a paper that a service found, and the verdict on whether the record describes this paper."""
+    """A record, a paper that a service found, and whether the record describes this paper."""
 
     record: Record
     found: Found

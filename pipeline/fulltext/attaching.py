@@ -266,7 +266,7 @@ class Attached:
 
     @property
     def uncertain(self) -> tuple[Row, ...]:
-        """Return the files in ``unmatched`` for which a possible record was found; a person has to confirm it."""
+        """Return the unmatched files for which a possible record was found. A person has to confirm the record."""
         return tuple(row for row in self.unmatched if row.match.record or row.match.candidates)
 
 
@@ -301,8 +301,8 @@ class Matcher:
     def find(self, file: FileFound, read: ReadFile) -> Match:
         """Find the record to which a file belongs.
 
-        The records that a person assigned to files are used first, then the file paths in the records. If neither names
-        the file, its content is searched for identifiers and titles.
+        First, the record that a person assigned to the file is used. If there is none, a record that contains the path
+        of the file is used. If there is none either, the content of the file is searched for identifiers and titles.
 
         Parameters
         ----------
@@ -338,8 +338,8 @@ def attach(
     """Read files, choose one file for each record, write the full texts, and return the outcome for each file.
 
     If several files belong to one record, a file that contains the title of the record is preferred. Among these files,
-    JATS is preferred to TEI, TEI to PDF, and PDF to other formats. Among files of the same format, the longest text is
-    preferred. Only a few full texts are in memory at the same time.
+    JATS is preferred to TEI, TEI to PDF, and PDF to other formats. Among files of the same format, the file with the
+    longest text is preferred. Only a few full texts are in memory at the same time.
 
     Parameters
     ----------

@@ -32,12 +32,12 @@ class Block(NamedTuple):
     heading
         Level of the heading, from 1; ``0`` for a paragraph.
     kind
-        Kind of the section that contains the block. If the format does not state the kind, the value is ``None``, and
-        the heading above the block decides.
+        Kind of the section that contains the block. ``None`` if the format does not state the kind; the kind then
+        follows from the heading above the block.
     page
         Number of the page on which the block starts, from 1; ``None`` if the format has no pages.
     breaks
-        Offset in ``text`` at which each further page begins, and number of the page.
+        One pair for each further page: the offset in ``text`` at which the page begins, and the number of the page.
     """
 
     text: str

@@ -24,7 +24,7 @@ class Line(NamedTuple):
     height
         Height of the font.
     fonts
-        Names of the fonts of a few letters, in the order of the letters.
+        Names of the fonts of a sample of the letters, in reading order.
     """
 
     text: str
@@ -106,7 +106,10 @@ def without_line_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def _numbered(lines: Sequence[Line]) -> set[int]:
-    """Return the indices of the lines that begin with a line number; empty if too few lines do."""
+    """Return the indices of the lines that begin with a line number.
+
+    If only a few lines begin with a number that fits, the result is empty.
+    """
     numbers = {place: int(found[1]) for place, line in enumerate(lines) if (found := _LINE_NUMBER.match(line.text))}
     steps = Counter(number - place for place, number in numbers.items())
     # A running head, or a line in two parts, moves the numbers of all lines below it.

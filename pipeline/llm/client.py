@@ -439,9 +439,10 @@ def find_mode(
 
 
 def _paying(budget: Budget, request: Request) -> Callable[[Answer], bool]:
-    """Return a callback for `Transport.ask` that adds the cost of an unusable answer to the budget.
+    """Return a callback for `Transport.ask`, which calls it for each unusable answer to the request.
 
-    The callback returns whether the budget allows the request to be sent again.
+    The callback adds the cost of the answer to the budget. It returns whether the budget allows sending the request
+    again.
     """
 
     def again(answer: Answer) -> bool:

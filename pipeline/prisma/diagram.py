@@ -108,7 +108,10 @@ class _Layout:
         self.bottom = self._place()
 
     def _column(self, panel: Panel, side: bool) -> float:
-        """Return the x coordinate of the left edge of a panel's main boxes or, if ``side`` is true, its side boxes."""
+        """Return the x coordinate of the left edge of a panel's boxes.
+
+        If ``side`` is true, the side boxes are meant, otherwise the main boxes.
+        """
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")

@@ -140,10 +140,14 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the user's counts of other methods, reports and studies, and the reasons for excluding reports.
+    """Return the counts that the user entered, and the reasons for excluding reports.
 
-    The counts are keyed by path, such as ``reports.assessed``. The reasons are keyed by block, such as ``reports``;
-    each value maps reasons to numbers of excluded reports.
+    Returns
+    -------
+    counts : dict
+        Counts of records, reports and studies, keyed by path, such as ``reports.assessed``.
+    reasons : dict
+        Numbers of excluded reports, keyed by block (such as ``reports``), and then by reason.
     """
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
@@ -239,7 +243,7 @@ def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str,
 
 
 def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
-    """Combine the counts from mechtag and from the user, and derive each count that follows from other counts.
+    """Combine the counts of mechtag with the counts of the user, and compute missing counts from the known counts.
 
     The user's databases and registers are added to the sources in ``found``. The user's numbers of removed records are
     added to the numbers in ``found``.
@@ -247,14 +251,14 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
     Parameters
     ----------
     found
-        Counts from mechtag, or ``None``.
+        Counts of mechtag, or ``None``.
     elsewhere
-        Counts from the user.
+        Counts of the user.
 
     Raises
     ------
     MechtagError
-        If the counts contradict one another. Also if the user names a file that is not in ``found``.
+        If the counts contradict one another, or if the user names a file that is not in ``found``.
     """
     counts = _given(found, elsewhere)
     more, reasons = _flatten(elsewhere)

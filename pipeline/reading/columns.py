@@ -255,7 +255,7 @@ def _folded(column: str) -> str:
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
     """Return the record attribute and the rank of each known column, keyed by column name.
 
-    If several columns contain the same attribute, the column with the lowest rank is preferred.
+    If several columns contain the same attribute of a record, the column with the lowest rank is used.
     """
     columns = list(columns)
     tagged = "TI" in columns
@@ -265,9 +265,9 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
 def is_header(row: Sequence[str]) -> bool:
     """Return whether a row is certainly the header of a table.
 
-    Empty cells are ignored. One cell must be a column name for titles. In a row with fewer than four cells, all cells
-    must be known column names. In a longer row, half of the cells are enough. If every cell of a longer row looks like
-    a column name, two known column names are enough.
+    Empty cells are ignored. One cell must be a column name for titles. If the row has fewer than four cells, all of
+    them must be known column names. In a longer row, half of the cells must be known column names. Two known names are
+    enough if every cell of the longer row could be a column name.
     """
     cells = [cell for cell in row if cell.strip()]
     known = attributes(cells)
@@ -384,8 +384,8 @@ def is_search(line: str, continued: bool) -> bool:
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
     """Yield notes for the user on the unread rows above the header of a table.
 
-    One note counts the rows that look like rows of the table, because many of their cells are filled. Another note
-    counts the other rows and quotes the first of them. Search queries and other routine rows are ignored.
+    A row with many filled cells is probably a row of data, and one note counts these rows. Another note counts the
+    other rows and quotes the first of them. Search queries and other routine rows are ignored.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ def _entry(number: int, line: int, text: str) -> Entry:
 def as_json(element: Element, depth: int = 1) -> Any:
     """Convert an XML element to its text, or to a mapping as described in `read_records`.
 
-    The result is a mapping if the element has attributes or contains only elements.
+    If the element has attributes or contains only elements, the result is a mapping.
 
     Raises
     ------

@@ -58,7 +58,7 @@ class Outside:
         self._count, self._first = 0, ""
 
     def add(self, number: int, line: str) -> None:
-        """Report a line, unless it is a line that databases routinely write outside of records.
+        """Report a line that is outside all records, unless databases routinely write such lines.
 
         ``number`` is the number of the line in the file.
         """

@@ -145,9 +145,9 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     ``title``; see `record_finder.Finder`. The decision is in a column ``decision``, ``value``, ``relevant``,
     ``included`` or ``label``, or in a column whose name is ``relevance_key``.
 
-    A decision is ``1``, ``yes`` or ``included`` for relevant, and ``0``, ``no`` or ``excluded`` for irrelevant (see
-    `tables.read_tick`). An empty cell means not judged. In a table of codings, which has the columns ``label`` and
-    ``value``, only the rows on relevance are read.
+    ``1``, ``yes`` and ``included`` mean that the record is relevant. ``0``, ``no`` and ``excluded`` mean that it is
+    irrelevant (see `tables.read_tick`). If the cell is empty, the record was not judged. In a table of codings, which
+    has the columns ``label`` and ``value``, only the rows on relevance are read.
 
     Raises
     ------

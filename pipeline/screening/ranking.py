@@ -253,7 +253,7 @@ def judge_course(
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
     """Return the indices of judged records in the order in which they were read.
 
-    Records that an earlier ranking stored in ``course`` come first. Newly judged records follow in the order of
+    Records whose reading order is stored in ``course`` come first. The other judged records follow in the order of
     ``judgements``.
     """
     if judgements is None:

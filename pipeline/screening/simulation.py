@@ -270,17 +270,18 @@ def stop_by_sample(
     confidence: float,
     bound: Bound = bound_of_any_look,
 ) -> Stopped:
-    """Replay the rule `stopping.judge_sample`.
+    """Replay a review that uses the rule `stopping.judge_sample`.
 
-    Records are first read in ranked order. Then a random sample is read until the rule allows stopping.
+    Records are first read in ranked order, until `sample_due` requires a random sample. The remaining records are then
+    read in random order, until the rule allows stopping.
 
     Parameters
     ----------
     labels
         Label of each record in the order of ranked reading: 1 for relevant, 0 for irrelevant.
     bound
-        Function that returns an upper bound on the number of relevant records among the records from which the sample
-        is drawn.
+        Function that computes the upper bound that the rule uses: the largest plausible number of relevant records
+        among the remaining records.
     """
     due = sample_due(labels, len(labels))
     if due is None:

@@ -213,9 +213,9 @@ def judge_ranked(
     total
         Number of records of the review.
     found_before
-        Number of relevant records found before new records were added to the review. If new records were added,
-        ``labels`` and ``total`` must not include the records read before. Those records are not a sample of the records
-        that are unread now.
+        If new records were added to the review, number of relevant records found before that. The records read before
+        that must not be included in ``labels`` and ``total``, because they are not a sample of the records that are
+        unread now.
 
     Raises
     ------

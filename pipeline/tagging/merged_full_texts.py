@@ -49,10 +49,10 @@ class MergedFullTexts(NamedTuple):
 
 
 def merged_full_texts(table: FullTextTable, records: RecordTable, merged: Sequence[MergedRecord]) -> MergedFullTexts:
-    """Find the record to which each full text in a table belongs.
+    """Assign the full texts of merged records in a table to the records that deduplication kept.
 
     If a kept record has no full text of its own, a full text of a record that was merged into it is used. If there are
-    several, the choice is made as in `mechtag.pipeline.fulltext.attaching.attach`.
+    several such texts, one is chosen by the rules of `mechtag.pipeline.fulltext.attaching.attach`.
     """
     texts = list(table.summaries())
     known = {row["record_id"] for row in records.rows(["record_id"])}

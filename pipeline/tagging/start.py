@@ -155,7 +155,7 @@ class Request:
 
 
 def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> None:
-    """Raise `MechtagError` if a new run would overwrite one of its input files, or a person's decisions.
+    """Raise `MechtagError` if a new run would overwrite one of its input files, or decisions that a person entered.
 
     If the folder contains an unfinished run, nothing is checked, because the check was made when that run was started.
     """
@@ -179,11 +179,11 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     Raises
     ------
     MechtagError
-        If the sources cannot be read; if the output is a URI, but the sources are not one table of records; if
-        sentences are passed without a table or belong to different records; if a different run is writing to the output
-        folder; if there is an unfinished run and ``resume`` is false; if ``resume`` is true, but a source, the model,
-        the codebook or a setting has changed; or if the run is stopped with Ctrl-C or the disk is full. In the last two
-        cases, finished chunks are kept.
+        If the sources cannot be read. If the output is a URI, but the source is not a table of records. If sentences
+        are passed without a table, or belong to different records. If a different run is writing to the output folder.
+        If the folder contains an unfinished run, and ``resume`` is false. If ``resume`` is true, but a source, the
+        model, the codebook or a setting has changed. If the run is stopped with Ctrl-C, or the disk is full; finished
+        chunks are then kept.
     """
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):

@@ -185,7 +185,7 @@ def _reads_as_heading(phrase: str) -> bool:
 def _follows(match: re.Match[str], label: str) -> bool:
     """Return whether words in capitals are a heading, judging by the text that follows them.
 
-    They are not a heading if they belong to a text that is all in capitals.
+    The result is ``False`` if the following text is also in capitals.
     """
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (

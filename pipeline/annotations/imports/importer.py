@@ -211,10 +211,10 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return the tables or sheets of a file that contain codings, each with its format.
+        """Return each table or sheet of a file that contains codings, paired with its format.
 
-        A note is added for each table or sheet without codings. If there are no codings in the file, this is an error
-        unless ``spare`` is true.
+        Each table or sheet without codings is reported in a note. If none of them contains codings, an error is raised.
+        No error is raised if ``spare`` is true, which means that the file is in a folder or an archive.
         """
         found, faults = [], []
         try:
@@ -263,7 +263,7 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _by_llm(self, item: Item) -> str:
-        """Return the reason for refusing an entry that a language model coded; ``""`` for any other entry."""
+        """Return the reason for refusing an entry if a language model coded it; otherwise, return ``""``."""
         names = [*(code.coder or self.asked.coder for code in item.codes), *item.finished]
         llm = next((name for own in names for name in (own, self.coders.get(own, own)) if is_llm(name)), "")
         return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""

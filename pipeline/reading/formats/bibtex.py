@@ -168,16 +168,18 @@ _Pieces = list[tuple[int, str]]
 
 
 def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Find entries without a start (``@type{key,``) in the text after ``entry``.
+    """Find entries that lack their start (``@type{key,``) in the text after ``entry``.
 
-    Each field ``title`` belongs to a new entry. If ``entry`` has no title, the first field ``title`` belongs to
+    Each field ``title`` begins a new entry. However, if ``entry`` has no title, the first field ``title`` belongs to
     ``entry``.
 
     Returns
     -------
-    rest, found
-        The texts that are not part of an entry, and the texts of the entries. Both are lists of pairs: the number of
-        the first line, and the text.
+    rest : list of tuple
+        The pieces of text that do not belong to the entries found. Each item contains the number of the first line, and
+        the piece of text.
+    found : list of tuple
+        The entries that lack their start. Each item contains the number of the first line, and the text of the entry.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []

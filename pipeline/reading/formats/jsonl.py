@@ -71,8 +71,8 @@ def _list(value: Any) -> list[Any]:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map the fields of a JSON object to attributes of a record.
 
-    If there is no abstract, the field ``synopsis`` is used instead. A synopsis may replace an abstract that may not be
-    shared.
+    If there is no abstract, the field ``synopsis`` is used instead. Some data sets contain a synopsis because the
+    abstract must not be shared.
     """
     item = dict(fields)
     if not item.keys() <= _NAMES:

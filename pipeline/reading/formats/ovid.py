@@ -44,7 +44,7 @@ _KEYWORDS = (
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a record number, followed by a field name and an indented value."""
+    """Return whether a file contains the layout of Ovid: a record number, then a field name, then an indented value."""
     return bool(_START.search(source.head))
 
 

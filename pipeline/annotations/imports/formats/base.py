@@ -66,7 +66,10 @@ class Content:
     notes: list[str] = field(default_factory=list)
 
     def note_unread(self, read: Collection[str]) -> None:
-        """Add a note that lists the ignored columns: they are not in ``read``, and do not describe papers."""
+        """Add a note that lists the ignored columns.
+
+        A column is ignored if it is not in ``read``, and if its name is not that of a field of a record.
+        """
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]
         if unread:
@@ -155,7 +158,7 @@ class Code(NamedTuple):
     Attributes
     ----------
     label
-        Label as written by the tool; ``None`` for the decision on relevance.
+        Label as written in the source; ``None`` for the decision on relevance.
     value
         ``1`` if the label is ticked, ``0`` if it is explicitly unticked, ``None`` if it is not judged.
     coder
@@ -163,7 +166,8 @@ class Code(NamedTuple):
     basis
         Text that the coder read; ``None`` if the source does not record it.
     details
-        Fields that only mechtag's own codings have (`mechtag.core.records.LATER_FIELDS`), such as the marked sentences.
+        Other fields of `mechtag.core.records.Coding`, such as the marked sentences. Only mechtag's own tables of
+        codings have them.
     role
         Key of the role of evidence if ``label`` also names a role, as in ``Trust: Context``. Only the importer sets it.
     """
@@ -180,7 +184,7 @@ class Code(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One entry in a file of codings, such as a row, an answered task or a coded reference, with its codes.
+    """One entry of a file of codings: for example a table row, an answered task, or a reference and its codes.
 
     Attributes
     ----------
@@ -248,20 +252,20 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    The following names are tried in this order. The first name with a known meaning (``asked.labels``) is returned:
+    The following names are tried in this order. The first name that is in ``asked.labels`` is returned:
 
     1. the path of the code, such as ``Mechanisms / Trust``;
     2. the name of the code, such as ``Trust``. If a branch above the code is named after a role of evidence, the role
        is added, as in ``Trust: Context``;
     3. ``LABEL: ROLE``, if the code is named after a role and a branch above the code is named after a label;
-    4. the path of a branch above the code that the user mapped to null. The code is then ignored.
+    4. the path of a branch above the code, if the user chose to ignore this branch. The code is then ignored, too.
 
     Parameters
     ----------
     path
         Names of the codes from the root of the tree to the code.
     otherwise
-        Name to return if no name has a known meaning. By default, the path.
+        Name to return if none of these names is in ``asked.labels``. By default, the path.
     """
     paths = [" / ".join(path[:end]) for end in range(len(path), 0, -1)]
     if not asked.labels.find(paths[0]):

@@ -64,9 +64,9 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return the filled-in cells of the columns that only mechtag's format has (`LATER_FIELDS`), and an error message.
+    """Return the contents of the cells in the columns `LATER_FIELDS`, keyed by column name, and an error message.
 
-    If all these cells are valid, the message is ``""``. Otherwise, no cells are returned.
+    Empty cells are left out. If all cells are valid, the message is ``""``. Otherwise, the dict is empty.
     """
     # The role is part of the label here.
     own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}

@@ -1,8 +1,8 @@
-"""Read a matrix (CSV or XLSX) with one row per paper and one column per code; extraction forms have this layout too.
+"""Read a matrix (CSV or XLSX), which has one row per paper and one column per code. Extraction forms have this layout.
 
 A column contains either ticks for the label in its header, or names of labels that were chosen from a list. A column
-for a role of evidence, such as ``Trust: Context``, contains ticks or passages. If a column or row is named "total", it
-is not read.
+for a role of evidence, such as ``Trust: Context``, contains ticks or passages. Columns and rows named "total" are not
+read.
 """
 
 from __future__ import annotations

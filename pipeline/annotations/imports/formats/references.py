@@ -60,9 +60,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _signs(text: str) -> dict[str, tuple[Sign | None, ...]]:
-    """Convert a list of one sign per passage, such as ``absent, -``, to a dict with the key ``signs``.
+    """Convert a text with one sign per passage, such as ``absent, -``, to a dict.
 
-    If no passage has a sign, the dict is empty.
+    The dict contains the signs under the key ``signs``. If no passage has a sign, the dict is empty.
     """
     signs = tuple(next((sign for sign in SIGNS if sign == part.strip()), None) for part in text.split(","))
     return {"signs": signs} if any(signs) else {}

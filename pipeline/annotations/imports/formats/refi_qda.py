@@ -131,9 +131,10 @@ def _signs(
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
-    """Return the label name and the value of a coding; the value is ``1`` (yes), or ``None`` if the label needs review.
+    """Return the label name and the value of a coding.
 
-    If the code is in a set that is named after a role of evidence, the label name includes this role.
+    The value is ``1`` (yes), or ``None`` if the label needs review. If the code is in a set that is named after a role
+    of evidence, the label name includes the role, as in ``Trust: Context``.
     """
     name = coding.path[-1].removesuffix(REFERRED)
     if name != coding.path[-1] and asked.labels.find(name):
