@@ -131,7 +131,7 @@ SET_NAMES = {
 
 
 def key_set_of(account: int) -> str:
-    """Return the name under which table ``fact`` stores a person's keyboard shortcuts (`Choice`)."""
+    """Return the key in table ``fact`` under which a person's keyboard shortcuts are stored."""
     return f"keys of {account}"
 
 
@@ -184,8 +184,9 @@ class Choice:
         Parameters
         ----------
         typed
-            The key as a person types it, such as ``x``, ``Shift X`` or ``Space``. An empty text turns the key off. Keys
-            that lead to pages begin with ``G``; for these, only the second letter is needed.
+            The key as a person types it, such as ``x``, ``Shift X`` or ``Space``. An empty text turns the shortcut off.
+            A shortcut that opens a page consists of ``G`` and a second key. For such a shortcut, the second key is
+            enough.
 
         Raises
         ------

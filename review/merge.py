@@ -446,8 +446,12 @@ class _Records:
     def sentences(self, number: int, stage: str) -> int | None:
         """Return the number of sentences of a record's abstract or, at stage ``full-text``, of its full text.
 
-        If the record has a different text in the review, the result is ``None``. The argument ``number`` is the record
-        number in the copy.
+        If the record has a different text in the review, the result is ``None``.
+
+        Parameters
+        ----------
+        number
+            Number of the record in the imported copy of the review.
         """
         here = self.here(number)
         assert here is not None

@@ -134,6 +134,9 @@ def _passages(
 def _config_id(row: Any, entry: Entry, number: int) -> str:
     """Return an identifier that is unique among all configurations of the review, even after records are joined.
 
-    ``number`` counts the configurations of one coder for one record, stage and label.
+    Parameters
+    ----------
+    number
+        Number of the configuration among those that the coder made for the same record, stage and label.
     """
     return f"{entry.record_id} / {BASES[row.stage]} / {row.label} / {row.name} / {number}"

@@ -265,17 +265,17 @@ def hidden_from(
 ) -> ColumnElement[bool]:
     """Return an SQL condition that holds if judgements of others must be hidden from an owner or adjudicator.
 
-    Judgements on a record must be hidden while this person can still judge the paper of the record, and while the paper
-    is in a running calibration exercise.
+    Judgements on a record must be hidden if this person can still judge the paper of the record. They must also be
+    hidden if the paper is in a running calibration exercise.
 
     Parameters
     ----------
     coder
         Account number of the owner or adjudicator.
     record
-        Column of the numbers of the records, some of which may be joined records.
+        Column of the numbers of the records. Some of these records may be joined to other records.
     stage
-        Column of the stages. In rows where the stage is NULL, the condition holds if judgements at any stage must be
+        Column of the stages. If the stage is NULL in a row, the condition holds if judgements at any stage must be
         hidden.
     """
     need = schema.need

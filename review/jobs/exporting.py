@@ -302,9 +302,14 @@ def _write_events(workspace: Workspace, path: Path, viewer: int | None) -> None:
 
 
 def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, str]]:
-    """Return the record ids and stages for which a person must not see the codes of others; see `hidden_places`.
+    """Return pairs of a record id and a stage for which a person must not see the codes of others.
 
-    ``viewer`` is the account number of the person. If ``viewer`` is ``None``, the result is empty.
+    See `hidden_places`.
+
+    Parameters
+    ----------
+    viewer
+        Account number of the person. If ``None``, the result is empty.
     """
     if viewer is None:
         return set()
@@ -359,8 +364,12 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
 def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Iterator[list[Any]]]:
     """Return the header and the rows of the table of decisions, with one row per paper.
 
-    ``viewer`` is the account number of a person who can still judge some records. Decisions and notes of others on
-    these records are left out. If ``viewer`` is ``None``, nothing is left out.
+    Parameters
+    ----------
+    viewer
+        Account number of the person who receives the table. Decisions and notes of others are left out for records that
+        this person can still judge, and for records in a running calibration exercise. If ``None``, nothing is left
+        out.
     """
     from mechtag.pipeline.export.review_rows import excel_cell
 

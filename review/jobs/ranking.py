@@ -213,7 +213,7 @@ def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> Non
 def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
     """Return the screening decision on each record: ``1`` for include, ``0`` for exclude, NaN if there is no decision.
 
-    If a record has no final decision, the decision on which all its coders so far agree is returned.
+    If a record has no final decision, but all its coders so far agree, their decision is returned.
     """
     import numpy as np
 

@@ -380,10 +380,10 @@ def skip(visit: Visit) -> Response:
 
 
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
-    """Save the content of a form, and show the record again.
+    """Save the actions of a submitted form, and show the record again.
 
-    If the form is outdated, the page shows the saved codes and the content of the form. The person then chooses between
-    them.
+    If the form is outdated, nothing is saved. The page then shows the saved codes and the content of the form, and the
+    person chooses between them.
 
     Parameters
     ----------
@@ -566,7 +566,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     label
         Key of the label to select. If it is empty, the first label without an answer is selected.
     new
-        Whether the next record is one that the person must still code for labels added to the codebook.
+        If true, the next record is one for which the person must still code labels that were added to the codebook.
     """
     workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:

@@ -89,7 +89,9 @@ def choices(connection: Connection) -> list[tuple[str, str]]:
 def chosen_people(
     visit: Visit, connection: Connection, fields: Mapping[str, str], *, missing: str, twice: str
 ) -> dict[str, int | None]:
-    """Return the account number that was chosen for each person in the files; ``None`` for a person outside the review.
+    """Return the account number that was chosen for each person named in the imported files.
+
+    The value is ``None`` for a person who is not a member of the review.
 
     Parameters
     ----------

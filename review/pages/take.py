@@ -111,10 +111,10 @@ def take(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
-    """Return the list that the person works on, and the numbers of the ticked records.
+    """Return what the person chose on a list of unsettled records, and the numbers of the ticked records.
 
-    The list is filtered by the person whose codes become final. A list for coding is also filtered by the label to
-    settle.
+    The choice consists of the list, the person whose codes become the final codes, and the label to settle. Lists for
+    screening have no label.
 
     Raises
     ------

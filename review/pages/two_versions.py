@@ -1,4 +1,4 @@
-"""Let a person choose between codes that were saved in a different window and codes sent from this window."""
+"""Let a person choose between the codes that were saved from another window and the codes in this window."""
 
 from __future__ import annotations
 

@@ -290,12 +290,12 @@ _FAMILY_ROWS = (
 
 
 def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return the numbers of all records of some papers, keyed by the record that represents the paper.
+    """Return the numbers of all records of each paper, keyed by the number of the paper's main record.
 
     Parameters
     ----------
     records
-        Any records of the papers.
+        Numbers of records. The result contains the papers of these records.
     """
     rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}

@@ -66,8 +66,8 @@ def undecided() -> Select[Any]:
 def count_papers(connection: Connection) -> tuple[int, int]:
     """Return the number of papers, and the number of duplicates.
 
-    Joined records count as one paper; all of them except one are duplicates. Records that imports merged with another
-    record are also duplicates.
+    Joined records count as one paper; all of them except one are duplicates. A record that was merged into another
+    record during an import is also a duplicate.
     """
 
     def count(table: Table, *where: Any) -> int:

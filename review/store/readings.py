@@ -84,13 +84,11 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 
 
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
-    """Return the numbers of the sentences that a person marked in the text that is shown.
+    """Return the numbers of the sentences that a person marked in the given text.
 
-    The result is empty if the person marked sentences in a different full text. This can be the full text of a
-    duplicate that was later separated from the record.
-
-    Codes written by early versions of mechtag do not name the full text. For these codes, all marked sentences are
-    returned.
+    If the person marked sentences in a different full text, the result is empty. This happens, for example, if the
+    marked text belongs to a duplicate that was later separated from the record. Codes written by early versions of
+    mechtag do not name the full text; all their marked sentences are returned.
 
     Parameters
     ----------

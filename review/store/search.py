@@ -22,7 +22,7 @@ _FTS = table("record_fts")
 
 @dataclass(frozen=True)
 class Query:
-    """Search terms and filters; an empty text means that this filter is not used.
+    """Search terms and filters. A filter with an empty text is not used.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class Query:
     decision
         Final decision at screening: ``include`` or ``exclude``.
     mine
-        Decision at screening of the person who searches: ``include``, ``exclude``, ``refer`` or ``none`` (not decided
+        Screening decision of the person who searches: ``include``, ``exclude``, ``refer`` or ``none`` (not decided
         yet).
     label
         Key of a label. Only records whose final code for this label is yes match; see `final_labels`.

@@ -324,11 +324,17 @@ def _text_of(found: State, row: Event) -> str:
 
 
 def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int, str] | None:
-    """Choose the full text of a paper, and return the record to which the file is attached and its SHA-256.
+    """Choose the full text of a paper.
 
-    Several records of the paper may have a file. The file by which the paper was first coded is chosen, so that codes
-    keep their text when records are joined. If the paper has not been coded by a file, the file of the record ``head``,
-    which represents the paper, is chosen. If ``head`` has no file, the file that was attached first is chosen.
+    If the paper was coded by one of its full texts, the full text that was coded first is chosen. Codes therefore keep
+    their text when records are joined. Otherwise, the full text of the paper's main record ``head`` is chosen. If
+    ``head`` has no full text, the full text that was attached first is chosen.
+
+    Returns
+    -------
+    tuple of int and str, or None
+        Number of the record to which the full text is attached, and SHA-256 of the full text. ``None`` if there is no
+        full text.
     """
 
     def rank(record: int) -> tuple[int, bool, int]:
@@ -340,7 +346,7 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
 
 
 def _coded(before: Code | None, row: Event, text: str) -> Code:
-    """Return a coder's code after an event that changes the answer, the marked sentences, or their signs or roles.
+    """Return a coder's code after an event that changes its answer, marked sentences, signs or roles.
 
     Parameters
     ----------
