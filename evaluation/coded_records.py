@@ -123,7 +123,7 @@ def by_sentence(records: Sequence[CodedRecord], labels: Sequence[str]) -> tuple[
 
 
 def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the metrics of the labels on the coded records: of whole records, of sentences, and of evidence."""
+    """Compute the metrics of the labels on the coded records, for whole records, for sentences and for evidence."""
     records = coded.records
     documents = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     section = {
@@ -269,18 +269,18 @@ def coded_agreement(
     Returns
     -------
     dict
-        Result of `coders.agreement_section` for the records that several people coded. If no record was coded by
-        several people, the result is for all records. It has these additions:
+        Result of `coders.agreement_section`. If several people coded the same records, only these records are compared.
+        Otherwise, all records are compared. The dict has these additions:
 
-        - ``pairs`` has one more entry if two people coded sentences: their agreement on sentences.
-        - ``adjudicate`` lists the codes to resolve in all coded records.
+        - ``pairs`` also contains the agreement of two people on sentences, if two people coded sentences.
+        - ``adjudicate`` lists the codes in all coded records that people should resolve.
         - ``texts`` contains the number of compared records of each kind of text.
 
     Raises
     ------
     MechtagError
-        If a record of the second coder is not among the coded records, or is divided into a different number of
-        sentences.
+        If a record that the second coder coded is not among the coded records. Also if the record has a different
+        number of sentences there.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
@@ -356,7 +356,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     place = f"second coder: record '{second.key}'"
     if not same_key:
         raise MechtagError(
-            f"{place} is not among the coded records; correct the key, or add a coded record with this key"
+            f"second coder: no coded record has the key '{second.key}'; correct this key, or add a coded record with "
+            "this key"
         )
     if not found:
         counts = ", ".join(str(len(row.sentences)) for row in same_key)
@@ -375,7 +376,8 @@ def _sentence_pair(
 ) -> dict[str, Any]:
     """Compute the agreement of two coders on the labels of sentences.
 
-    A label has no metrics if fewer than ``least`` sentences were coded yes.
+    If at least one of the coders coded a sentence with a label, the sentence counts for the label. A label gets metrics
+    only if at least ``least`` sentences count.
     """
     # The bootstrap draws whole records, because codes of sentences in the same record are not independent.
     cells = np.zeros((4, len(records), len(labels)))

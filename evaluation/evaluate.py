@@ -158,7 +158,7 @@ def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Pat
             f"{folder}: these out-of-fold predictions belong to model {', '.join(sorted(others))}, but the gold papers "
             f"were tagged by model {', '.join(sorted(made_by))}. Tag the gold papers again with model "
             f"{', '.join(sorted(others))}, or pass the out-of-fold predictions of model {', '.join(sorted(made_by))} "
-            "(--out-of-fold)"
+            "with --out-of-fold"
         )
 
 

@@ -215,7 +215,7 @@ class Acts:
         refer: bool = False,
         reason: str | None = None,
     ) -> list[Draft]:
-        """Record a person's screening decision on a record.
+        """Save a person's screening decision on a record.
 
         Parameters
         ----------
@@ -1762,7 +1762,9 @@ class Acts:
     @staticmethod
     def _check_reason(connection: Connection, reason: str | None) -> None:
         if reason and reason not in read_plan(connection).exclusion_reasons:
-            raise Refused(f"the reason '{reason}' is not in the list of this review; choose a reason from the list")
+            raise Refused(
+                f"'{reason}' is not one of the reasons for exclusion in this review; choose a reason from the list"
+            )
 
     @staticmethod
     def _sight(connection: Connection, stamp: Stamp, record: int, stage: str) -> Any:

@@ -55,7 +55,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--curve",
-            help="Folder of predictions written by 'curve', to compute the learning curve.",
+            help="Folder with the predictions that 'mechtag curve' wrote; the learning curve is computed from them.",
             show_default=False,
         ),
     ] = None,

@@ -47,7 +47,7 @@ def _listed(option: str, value: str, allowed: Sequence[str]) -> tuple[str, ...]:
     if wrong := [word for word in words if word not in allowed]:
         raise typer.BadParameter(f"{option}: {wrong[0]!r} is not known; choose from {', '.join(allowed)}")
     if not words:
-        raise typer.BadParameter(f"{option}: the list is empty; choose from {', '.join(allowed)}")
+        raise typer.BadParameter(f"{option}: the list is empty; enter one or more of: {', '.join(allowed)}")
     return words
 
 
@@ -145,7 +145,9 @@ def chase(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", help="RIS file to write; tables and the cache of answers are written next to it."
+            "-o",
+            "--output",
+            help="RIS file to write. The tables and the cache of answers are written to the same folder.",
         ),
     ],
     email: Email = "",

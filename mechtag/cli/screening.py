@@ -42,14 +42,16 @@ def rank(
     recall: Annotated[
         float | None,
         typer.Option(
-            "--recall", help=f"Proportion of the relevant records to find. {_DEFAULT} 0.95.", show_default=False
+            "--recall",
+            help=f"Proportion of all relevant records that you want to find. {_DEFAULT} 0.95.",
+            show_default=False,
         ),
     ] = None,
     confidence: Annotated[
         float | None,
         typer.Option(
             "--confidence",
-            help="Confidence, required before you may stop, that the proportion in --recall has been found. "
+            help="How confident mechtag must be, before you may stop, that the proportion in --recall has been found. "
             f"{_DEFAULT} 0.95.",
             show_default=False,
         ),
@@ -109,10 +111,15 @@ def simulate(
         ),
     ] = 5,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
-    recall: Annotated[float, typer.Option("--recall", help="Proportion of the relevant records to find.")] = 0.95,
+    recall: Annotated[
+        float, typer.Option("--recall", help="Proportion of all relevant records to find before reading stops.")
+    ] = 0.95,
     confidence: Annotated[
         float,
-        typer.Option("--confidence", help="Confidence that this proportion has been found when reading stops."),
+        typer.Option(
+            "--confidence",
+            help="How confident mechtag must be, before reading stops, that the proportion in --recall has been found.",
+        ),
     ] = 0.95,
     project: ProjectFolder = None,
 ) -> None:

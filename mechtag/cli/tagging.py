@@ -30,7 +30,8 @@ def tag(
         list[str],
         typer.Argument(
             metavar="SRC...",
-            help="Search exports, or folders or zip files of them; or one parquet table of records (path or URI).",
+            help="Search exports, folders or zip files that contain search exports, or one parquet table of records "
+            "(path or URI).",
             show_default=False,
         ),
     ],
@@ -41,7 +42,8 @@ def tag(
     sentence_table: Annotated[
         Path | None,
         typer.Option(
-            "--sentences", help="Table of sentences written by 'sentences'; allowed only if SRC is one parquet table."
+            "--sentences",
+            help="Table of sentences that 'mechtag sentences' wrote; allowed only if SRC is one parquet table.",
         ),
     ] = None,
     full_texts: Annotated[
@@ -232,7 +234,9 @@ def export(
     cells: Annotated[
         CellContent,
         typer.Option(
-            "--cells", help="Content of the cells of a matrix; 'value' writes 1, 0, ? or nothing, for other programs."
+            "--cells",
+            help="Content of the cells of a matrix; 'value' writes 1, 0, '?' or an empty cell, so that other "
+            "programs can read the matrix.",
         ),
     ] = CellContent.tick,
     note: Annotated[str, typer.Option("--note", help="Sentence to add below a matrix.")] = "",

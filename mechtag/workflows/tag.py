@@ -131,8 +131,8 @@ def tag(
         chosen = loaded.choice.runtime
         if difference := encoder_difference(loaded.config.encoder, settings.encoder, model):
             reporter.note(
-                f"note: {difference}. Tagging uses the encoder of the model; to use the one in the settings, train "
-                "again with 'mechtag train'"
+                f"note: {difference}. Tagging uses the encoder of the model; to use the encoder in the settings, "
+                "train again with 'mechtag train'"
             )
         if tagging.runtime != "torch":
             reporter.note(f"runtime {loaded.choice.reason}")

@@ -348,7 +348,7 @@ def from_codings(
     papers = tuple(paper for paper in coded if paper is not None)
     if not papers:
         where = (basis or "").replace("-", " ")
-        raise MechtagError(f"--basis: no codings are based on the {where}; omit the option, or name the other basis")
+        raise MechtagError(f"--basis: no codings are based on the {where}; omit the option, or choose the other text")
     return CodedPapers(codebook, papers)
 
 
@@ -381,7 +381,7 @@ def _located(text: str, record: Record, full_text: str) -> Quote:
 
 
 def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
-    """Return a passage that has a role as a quote.
+    """Convert a passage that has a role of evidence to a quote.
 
     The quote has offsets if the abstract or the full text contains the passage.
     """

@@ -96,7 +96,8 @@ class Pause(NamedTuple):
     Attributes
     ----------
     until
-        Time, in seconds since 1970, until which the service asked to wait; ``None`` if the service named no time.
+        Time until which the service asked mechtag to wait, in seconds since 1970. ``None`` if the service stated no
+        time.
     """
 
     reason: str
@@ -504,7 +505,7 @@ def _host(url: str) -> str:
 
 def _refuse_insecure(url: str) -> None:
     if not (url.startswith("https://") or (url.startswith("http://") and is_this_machine(_host(url)))):
-        raise _Refused("no request was sent, because the address does not begin with https")
+        raise _Refused("no request was sent, because the address of the request does not begin with https")
 
 
 def _redirected(place: str, location: str) -> str:

@@ -51,13 +51,14 @@ def refuse_bomb(path: Path, size: int, packed: int) -> None:
     """Raise an error if the size of an unpacked file is suspiciously large, compared with its ``packed`` size."""
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
-            f"{path}: the file unpacks to more than {_LARGEST >> 30} GB or {_HIGHEST_RATIO} times its size, far more "
-            "than is usual for search exports; if the file is genuine, unpack it and pass the unpacked files instead"
+            f"{path}: the file unpacks to more than {_LARGEST >> 30} GB, or to more than {_HIGHEST_RATIO} times its "
+            "size. This is far more than is usual for search exports. If the file is genuine, unpack it and pass the "
+            "unpacked files instead"
         )
 
 
 def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
-    """Return a stream of an unpacked file that raises an error as soon as the file becomes too large.
+    """Return a stream that unpacks a file, and that raises an error as soon as the unpacked data are too large.
 
     The bytes are counted while they are read, because the size that the archive states may be false.
     """

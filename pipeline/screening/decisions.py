@@ -168,7 +168,9 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
             continue
         name = name_of(row)
         if not name:
-            raise MechtagError(f"{row.place}: the record is not identified; fill in one of {', '.join(IDENTIFIERS)}")
+            raise MechtagError(
+                f"{row.place}: the record is not identified; fill in one of these columns: {', '.join(IDENTIFIERS)}"
+            )
         papers.setdefault(name, cited_in(row))
         value = row.tick(value_column, _WORDS)
         if name in values and None not in (value, values[name]) and value != values[name]:

@@ -97,8 +97,14 @@ def encrypted() -> bytes:
             zipped({f"{number}.ris": b"" for number in range(1001)}),
             "the archive contains 1001 files, but at most 1000 are allowed",
         ),
-        (zipped({"a.csv": b"title\n" + bytes(20_000_000)}), "unpacks to more than 8 GB or 200 times its size"),
-        (gzip.compress(b"title\n" + b"0" * 20_000_000, mtime=0), "unpacks to more than 8 GB or 200 times its size"),
+        (
+            zipped({"a.csv": b"title\n" + bytes(20_000_000)}),
+            "unpacks to more than 8 GB, or to more than 200 times its size",
+        ),
+        (
+            gzip.compress(b"title\n" + b"0" * 20_000_000, mtime=0),
+            "unpacks to more than 8 GB, or to more than 200 times its size",
+        ),
         (
             zipped({"a.csv": b"title\n" + b"0" * 20_000_000, "b": os.urandom(200_000)}),
             "a.csv: not read: the file unpacks to more",

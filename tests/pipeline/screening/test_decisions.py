@@ -96,7 +96,10 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
         ("record_id,verdict\ntext:1,1\n", "line 2: no column contains the decision"),
         ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not allowed here"),
         ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not allowed here; allowed are yes"),
-        ("record_id,decision\n,1\n", "line 2: the record is not identified; fill in one of record_id, key"),
+        (
+            "record_id,decision\n,1\n",
+            "line 2: the record is not identified; fill in one of these columns: record_id, key",
+        ),
         (
             "record_id,decision\ntext:1,1\ntext:2,0\ntext:1,0\n",
             "line 4: the decision on 'text:1' is 0 here, but 1 at .*line 2",
