@@ -159,7 +159,7 @@ class Person:
     id
         Number of the person's account.
     csrf
-        Token that every form of this session must contain. It protects against cross-site request forgery.
+        Token that every form in the person's session must contain. It protects against cross-site request forgery.
     """
 
     id: int

@@ -87,7 +87,10 @@ def folder_of(workspace: Workspace, batch: int) -> Path:
 
 
 def clean_name(name: str) -> str:
-    """Return a safe file name: without folders, special characters and reserved names, and of limited length."""
+    """Return a safe file name of limited length.
+
+    Folders are removed from the name. Special characters are replaced, and reserved names are changed.
+    """
     last = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     shown = "".join(char if char.isprintable() else " " for char in last)
     shown = " ".join(_UNSAFE.sub("_", shown).split()).strip(". ")

@@ -45,7 +45,7 @@ _CHUNK = 1000
 
 
 def text_of_facts(facts: Mapping[str, Any]) -> str:
-    """Convert the values of table ``fact`` to the JSON text of the file `FACTS`; the keys are those of the table."""
+    """Return the JSON text of the file `FACTS`; ``facts`` contains the values of table ``fact``, keyed by name."""
     return json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 

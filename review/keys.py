@@ -164,7 +164,7 @@ class Choice:
         return cls(stored or "default")
 
     def dump(self) -> dict[str, Any]:
-        """Return the person's shortcuts as table ``fact`` stores them."""
+        """Return the person's shortcuts as a dict that can be stored in table ``fact``."""
         return {"set": self.key_set, "own": dict(self.own)}
 
     def names(self, action: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def group_of(job: int) -> str:
 
 
 def count_added(connection: Connection, job: int) -> tuple[int, int]:
-    """Return the number of actions that an import added, and the number of people who took these actions.
+    """Return how many actions the import of a copy of the review added, and how many people took these actions.
 
     Actions that were undone after the import are counted, too.
 
@@ -108,7 +108,7 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 
 
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
-    """Refuse to undo or redo an import if people have since worked on its records in a way that relies on it.
+    """Refuse to undo or redo an import if later work on the imported records relies on the import.
 
     Independent judgements of other people do not rely on an import. These kinds of work do:
 

@@ -27,15 +27,16 @@ _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def extract_log(path: Path, folder: Path) -> None:
-    """Unpack the log of a review from the zip of its project to a new folder.
+    """Unpack the log of a review from a zip file to a new folder; the zip file contains the project of the review.
 
     Other files in the zip are not unpacked.
 
     Raises
     ------
     MechtagError
-        If the file is not a zip of one review with its log, or if the zip is damaged or encrypted. Also raised if the
-        zip contains links, duplicate names, paths outside the project, or more data than a project can have.
+        If the file is not a zip, or if it does not contain the log of exactly one review. Also if the zip is damaged or
+        encrypted, or if it contains links, duplicate names, paths outside the project, or more data than a project can
+        have.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -247,10 +247,11 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 
 
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
-    """Return pairs of a record and a stage for which codes of others are still hidden from an owner or adjudicator.
+    """Return the places where the codes of others are still hidden from an owner or adjudicator.
 
-    Codes are hidden while this person can still judge the record, and while the record is in a running calibration
-    exercise. Records that were joined to such a record are included.
+    A place is a pair of record number and stage. The codes of a record are hidden while this person can still judge the
+    record, and while the record is in a running calibration exercise. If a record is hidden, all records that were
+    joined to it are included, too.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))

@@ -53,7 +53,7 @@ class Words:
         return bool(self.speaking_for or self.speaking_against or self.own)
 
     def mark(self, text: str) -> Markup:
-        """Return a text as HTML with the words highlighted.
+        """Convert a text to HTML, and highlight the words that were chosen for the person.
 
         If several words match at one place, the longest word is highlighted.
         """

@@ -166,7 +166,10 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
 
 
 def _stage(row: Coding, workspace: Workspace) -> str | None:
-    """Return the stage of a code; ``None`` for a screening decision on the basis of the full text."""
+    """Return the stage to which a code belongs.
+
+    If the code is a screening decision that is based on the full text, no stage fits, and the result is ``None``.
+    """
     if row.label == workspace.codebook.relevance.key:
         return "screen" if row.basis == "abstract" else None
     return next(stage for stage, basis in BASES.items() if basis == row.basis)

@@ -272,7 +272,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _delete_old(folder: Path, newest: Path) -> None:
-    """Delete the earlier files of an export; ``newest`` is its latest file."""
+    """Delete all files of an export except ``newest``, the latest file."""
     stem = newest.name.rpartition("-")[0]
     for path in folder.glob(f"{stem}-*{newest.suffix}"):
         if path != newest:
@@ -350,8 +350,9 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the final codes as rows of table ``final``, keyed first by record number and stage, then by label.
+    """Return all final codes as rows of table ``final``.
 
+    The result is a dict, keyed by the pair of record number and stage. Its values are dicts of rows, keyed by label.
     Codes of a running calibration exercise are left out, because nobody may see them before the exercise ends.
     """
     found: dict[tuple[int, str], dict[str, Any]] = {}

@@ -241,7 +241,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
-    """Return the record number and the stage of each record that was settled when a job was first started.
+    """Return the record number and stage of each record that was already settled when a job started for the first time.
 
     The first start of the job saves the result in ``file``. If the job is started again, the result is read from this
     file.
@@ -260,7 +260,10 @@ def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
 
 
 def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
-    """Return the record number, the stage and the title for each pair of record number and stage, sorted."""
+    """Return a sorted list with one item for each place, which is a pair of record number and stage.
+
+    Each item contains the record number, the stage and the title of the record.
+    """
     entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
     return [(record, stage, entries[record].title) for record, stage in sorted(places)]
 

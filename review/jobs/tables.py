@@ -123,7 +123,7 @@ def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Reco
 
 
 def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: Any) -> list[Record]:
-    """Return the records of the review with all fields that were read from the search exports.
+    """Return the records of the review; each record has all fields that were read from the search exports.
 
     Parameters
     ----------

@@ -228,7 +228,7 @@ def _marked(left: str, right: str) -> tuple[Markup, Markup]:
 
 
 def _heads(connection: Connection, words: str) -> list[int]:
-    """Return the numbers of the records that represent groups of duplicates, with the least certain groups first.
+    """Return the numbers of the records that represent groups of duplicates; the least certain groups come first.
 
     If ``words`` is not empty, only records whose titles contain all these words are returned.
     """

@@ -74,7 +74,7 @@ def learn(visit: Visit) -> Response:
 
 
 def changes(visit: Visit) -> Response:
-    """Show which suggestions the last training changed, each with the reason."""
+    """Show the suggestions that changed in the last training, each with the reason for the change."""
     after = whole_number(visit.query.get("after", ""))
     with visit.workspace.store.read() as connection:
         last = last_job(connection, KIND, done=True)

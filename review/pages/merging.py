@@ -90,7 +90,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add a job that adds the actions in an uploaded zip to the review, undoes the import, or redoes the import."""
+    """Add a job that imports the actions in a copy of the review, or that undoes or redoes such an import."""
     number = int(visit.path["job"])
     try:
         with visit.workspace.store.write() as connection:

@@ -245,7 +245,7 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Return the code of the coder whom the adjudicator chose, as a final code.
+    """Convert the code of the coder whom the adjudicator chose to a final code.
 
     Raises
     ------

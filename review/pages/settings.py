@@ -23,7 +23,7 @@ _FIXED_AT_START = frozenset(("rule", "recall", "confidence"))
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting of the plan as the page shows it.
+    """A setting of the review's plan, with the texts and limits that the page shows.
 
     Attributes
     ----------

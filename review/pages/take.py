@@ -60,7 +60,7 @@ def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str])
 
 
 def preview(visit: Visit) -> Response:
-    """Show the chosen records with the codes of all coders, before the codes of one person become final."""
+    """Show a preview before the codes of one person become final: the chosen records with the codes of all coders."""
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     with visit.workspace.store.write() as connection:
@@ -136,10 +136,10 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
 
 
 def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
-    """Return the rows of the preview: the given records, with the codes of all coders for one label.
+    """Return the rows of the preview, one per record, with the codes of all coders for one label.
 
-    If the list is filtered by label, the codes are those for this label; otherwise, they are those for relevance.
-    Records that are no longer in the list are left out.
+    This is the label by which the list of records is filtered. If the list is not filtered by label, the label is
+    relevance. Records in ``records`` that are no longer in the list are left out.
     """
     stage, _ = LISTS[chosen.name]
     label = chosen.label or visit.workspace.codebook.relevance.key

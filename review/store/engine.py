@@ -85,7 +85,7 @@ class Store:
             yield connection
 
     def catch_up(self) -> None:
-        """Update the derived tables, in short transactions, for all records whose update was postponed."""
+        """Update the derived tables for all records whose update was postponed; each transaction is short."""
         more = True
         while more:
             with self.write() as connection:

@@ -393,7 +393,11 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Return the roles of evidence after an event that changes a role of a sentence or links it to a configuration."""
+    """Apply an event to the roles of evidence of a coder's sentences, and return the new roles.
+
+    Such an event adds or removes a role of a sentence. Or it adds or removes a link between a sentence with a role and
+    a configuration.
+    """
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
     if row.kind == "link":
