@@ -356,12 +356,14 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Add the identifier on a line of a file to ``seen``.
+    """Add ``name``, the identifier on a line of a file, to ``seen``.
+
+    ``seen`` maps each identifier to the file and the number of the line that contains it.
 
     Raises
     ------
     MechtagError
-        If an earlier line has the same identifier.
+        If ``seen`` already contains the identifier.
     """
     if name in seen:
         earlier, number = seen[name]

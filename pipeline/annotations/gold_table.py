@@ -172,7 +172,7 @@ class GoldStandard:
     Attributes
     ----------
     records
-        Record of each paper, keyed by the key of the paper. Papers without a record are omitted.
+        Records of the papers, keyed by paper key. Papers without a record are omitted.
     notes
         Notes on the matrix; ``None`` if there are none.
     """

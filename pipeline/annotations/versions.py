@@ -74,8 +74,8 @@ class Additions:
     records
         Records of ``codings`` that are not in ``train.records``, in the order in which they were added.
     definitions
-        Label definitions under which the codings were made; see `mechtag.core.codebook.Codebook.definitions`. The keys
-        are the codings' values of ``codebook_version``. The key ``BASE`` is for ``train.records``.
+        Label definitions under which the codings were made (see `mechtag.core.codebook.Codebook.definitions`), keyed by
+        the ``codebook_version`` of the codings. The key ``BASE`` contains the definitions for ``train.records``.
     """
 
     codings: tuple[Coding, ...] = ()

@@ -279,6 +279,6 @@ def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the lowest confidence among the comparisons that link a group, and the reasons of all comparisons."""
+    """Return the lowest confidence of the comparisons that link the records of a group, and all reasons as one text."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

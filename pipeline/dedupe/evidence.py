@@ -47,7 +47,7 @@ def distinctive(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def everybody(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two records have the same list of authors, which must have at least two authors."""
+    """Return whether two records have at least two authors each, and the same authors in the same order."""
     return len(left.authors) > 1 and left.authors == right.authors
 
 

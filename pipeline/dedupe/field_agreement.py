@@ -74,7 +74,7 @@ class FieldAgreement(NamedTuple):
     def placed(self) -> bool:
         """Return whether two records have the same volume and the same first page.
 
-        Their journals must agree or be unknown, and so must their issues.
+        If both journals are known, they must agree. If both issues are known, they must agree, too.
         """
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 

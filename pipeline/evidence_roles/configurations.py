@@ -92,10 +92,15 @@ class Configurations(NamedTuple):
 def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
     """Read a table of passages with roles; invalid rows are rejected, each with a reason.
 
-    The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected in these cases: its
-    label or role is not in the codebook; a cell has an invalid value; the row repeats an earlier row; its configuration
-    has a different label or coder; a different passage of its configuration has the same ``order``. If a passage has
-    several roles, all its rows may have the same ``order``.
+    The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected in these cases:
+
+    - The label or the role is not in the codebook.
+    - A cell has an invalid value.
+    - The row repeats an earlier row.
+    - An earlier row of the same configuration has a different label or coder.
+    - An earlier row of the same configuration has the same ``order``, but a different passage.
+
+    If a passage has several roles, all its rows may have the same ``order``.
 
     Raises
     ------

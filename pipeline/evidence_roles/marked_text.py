@@ -270,7 +270,7 @@ def _named(
 
 
 def _joined(signs: list[Sign]) -> Sign | None:
-    """Combine the signs of one role in a marker; different signs, such as ``+/-``, become ``unclear``."""
+    """Return the common sign of a role in a marker: ``unclear`` if its signs differ, ``None`` if it has no sign."""
     return None if not signs else signs[0] if len(set(signs)) == 1 else "unclear"
 
 

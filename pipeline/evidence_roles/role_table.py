@@ -84,7 +84,7 @@ class RoleTable:
     roles
         Names of the roles, in the order of the codebook.
     groups
-        Pairs of the name of a label and the rows of this label. Labels without passages are omitted.
+        One pair for each label: the name of the label, and its rows. Labels without passages are omitted.
     """
 
     roles: tuple[str, ...]

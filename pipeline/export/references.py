@@ -183,7 +183,7 @@ def _ruby(text: str) -> str:
 
 
 def write_asreview(path: Path, coded: CodedPapers) -> None:
-    """Write papers as CSV or RIS, with decisions, tags and notes in ASReview's columns.
+    """Write papers with their decisions, tags and notes to a CSV or RIS file that ASReview can read.
 
     The extension of the file name determines the format.
 

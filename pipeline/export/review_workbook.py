@@ -506,7 +506,7 @@ def _explanation(
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
     """Return the definition of a label, its lower bound and its upper bound; unknown values are ``None``.
 
-    Below the lower bound, the decision is no. From the upper bound on, the decision is yes.
+    Below the lower bound, the decision is ``no``. At the upper bound and above, the decision is ``yes``.
     """
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)

@@ -55,9 +55,10 @@ def by_identifier(record: Record, found: Found) -> Verdict:
 
 
 def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
-    """Compare a record with the papers that a search for its title found, and return each paper with a verdict.
+    """Return the papers that a record may describe, each with a verdict.
 
-    At most one paper has a verdict without doubt. Papers with clearly different titles are left out.
+    ``founds`` are the papers that a search for the title of the record found. Papers with clearly different titles are
+    left out. At most one of the verdicts has no doubt.
     """
     # A service may list one paper twice.
     papers: dict[str, Found] = {}

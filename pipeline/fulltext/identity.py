@@ -321,8 +321,8 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
     """Return the record that has the most details in common with ``words``.
 
-    The details are the family name of the first author and, if ``years`` is true, the year. If no record has a detail
-    in common, or if several records have equally many, the result is ``None``.
+    The details are the family name of the first author and, if ``years`` is true, the year. If ``words`` contains no
+    detail of any record, or if several records share the highest number of details, the result is ``None``.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:

@@ -135,9 +135,9 @@ def text_height(lines: Iterable[Line]) -> float:
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page; each drop cap is joined to the line that it begins.
 
-    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. A
-    drop cap can also be a word, such as 'A' in 'A new team'. A space follows it if the document contains 'new'
-    elsewhere, but not 'anew'.
+    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. If
+    the drop cap is a word, such as 'A' in 'A new team', a space is added after it. It counts as a word if the document
+    contains 'new' elsewhere, but not 'anew'.
     """
     every = [line for lines in pages for line in lines]
     if not every:

@@ -77,9 +77,12 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
     Raises
     ------
     MechtagError
-        If the address is not the address of a web server. Also if the address contains a user name, a query or a
-        fragment. If the endpoint is on another machine, also if that machine is not ``send_text_to``, or if the
-        connection is not encrypted.
+        In these cases:
+
+        - The address is not the address of a web server.
+        - The address contains a user name, a query or a fragment.
+        - The endpoint is on another machine, and this machine is not ``send_text_to``.
+        - The endpoint is on another machine, and the connection is not encrypted.
     """
     try:
         parts = urlsplit(url.strip())

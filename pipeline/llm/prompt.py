@@ -36,7 +36,7 @@ class Passage(NamedTuple):
     text
         The sentence.
     start, end
-        Offsets of the sentence into the text that ``place`` names.
+        Offsets of the sentence in the title, in the abstract or in the full text; see ``place``.
     place
         ``title``, ``abstract`` or ``full text``.
     sentence
@@ -191,7 +191,7 @@ class Prompt:
 
     @cached_property
     def sha256(self) -> str:
-        """Return a hash of those parts of the prompt that are the same for all papers."""
+        """Return the hash of the parts of the prompt that are the same for all papers."""
         content = {
             "system": self.system,
             "text": (_TEMPLATES / "text.txt.j2").read_text(encoding="utf-8"),

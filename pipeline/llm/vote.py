@@ -15,10 +15,12 @@ VOTE = f"{LLM}vote"
 def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
     """Return the majority vote of several language models.
 
-    There is one vote for each record, label and basis that any of the models coded. The vote is yes or no if more than
-    half of all models say so; otherwise, it is unclear. 'All models' includes models that are unclear or did not
-    answer. A vote for yes or no has the evidence of the models that agree with it. An unclear vote has the evidence of
-    all models.
+    There is one vote for each record, label and basis that at least one model coded. If more than half of the models
+    answered yes, the vote is yes. If more than half of the models answered no, the vote is no. Otherwise, the vote is
+    unclear. Models with an unclear answer, or with no answer, are counted, too.
+
+    If the vote is yes or no, its evidence is the evidence of the models that agree with the vote. If the vote is
+    unclear, its evidence is the evidence of all models.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Recognise files that were joined from exports in different formats, and pairs of records that were read as one."""
+"""Recognise text files that were joined from several exports, and cases in which two records were read as one."""
 
 from __future__ import annotations
 
@@ -55,10 +55,15 @@ _LIKE_START = {name: re.compile(f"\ufeff?(?:{pattern})", re.I) for name, pattern
 
 
 def further_records(source: Source, form: Format, entries: int) -> str:
-    """Return a note if a text file seems to contain further records, or ``""`` if it does not.
+    """Return a note if a text file seems to contain more records than were read, or ``""`` if it does not.
 
-    These are records in another format, or more records than the ``entries`` that were read. If a PubMed id precedes
-    the TY line of a RIS record, it does not count as a record in another format.
+    The note states that the file contains records in another format, or more than ``entries`` records. If a PubMed id
+    precedes the TY line of a RIS record, it does not count as a record in another format.
+
+    Parameters
+    ----------
+    entries
+        Number of entries that were read.
     """
     if form.name in ("XLSX", "Parquet"):
         return ""

@@ -40,7 +40,7 @@ class Choice(NamedTuple):
 
 @dataclass(frozen=True)
 class Papers:
-    """Probabilities of the papers of a search, and which of the papers are coded.
+    """The papers found by a search: their probabilities, and which of them are coded.
 
     Attributes
     ----------

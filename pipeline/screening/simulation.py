@@ -246,9 +246,9 @@ class Stopped:
     Attributes
     ----------
     read
-        Number of records that were read before reading stopped, including records known beforehand.
+        Number of records that were read when reading stopped, including records known beforehand.
     recall
-        Proportion of the relevant records that were found before reading stopped.
+        Proportion of the relevant records that had been found when reading stopped.
     work_saved
         Proportion of all records that were left unread.
     """

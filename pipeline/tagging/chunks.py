@@ -109,8 +109,8 @@ class Chunk(Strict):
     rows, sha256
         Number of predictions in the chunk, and SHA-256 of the file that contains the predictions.
     decisions
-        Number of records by label and decision. ``not_scored`` counts the records that were decided ``no`` without
-        scoring.
+        Numbers of records, keyed first by label and then by decision. ``not_scored`` counts the records that were
+        decided ``no`` without scoring.
     unlike
         Number of records that may be relevant but are unlike the training texts.
     full_texts

@@ -232,9 +232,10 @@ def survey(place: StoragePath) -> Inputs:
 
 
 def copy_table(place: StoragePath, folder: Path) -> None:
-    """Write a cleaned copy of a table of records to a folder, with empty tables of duplicates and rejected entries.
+    """Write a cleaned copy of a table of records to a folder.
 
-    Cleaning does not change tables written by mechtag. Offsets of evidence refer to the abstracts in the copy.
+    The tables of duplicates, of uncertain pairs and of rejected entries are also written; they are empty. Cleaning does
+    not change tables written by mechtag. Offsets of evidence refer to the abstracts in the copy.
     """
     assert place.local
     _write(

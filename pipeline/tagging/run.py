@@ -35,8 +35,8 @@ class ScoredChunk(NamedTuple):
     Attributes
     ----------
     full_texts
-        For each record with a full text, keyed by record id: the predictions based on the full text, and a description
-        of how the full text was tagged. ``None`` if only abstracts are tagged.
+        One tuple for each record with a full text, keyed by record id. Its first item contains the predictions based on
+        the full text. Its second item describes how the full text was tagged. ``None`` if only abstracts are tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]

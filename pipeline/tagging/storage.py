@@ -114,10 +114,10 @@ class StoragePath:
 
     @contextmanager
     def _naming_this_path(self) -> Iterator[None]:
-        """Add this path to the messages of errors that are raised in this context.
+        """Add this path to the messages of errors that are raised in the ``with`` block.
 
-        A missing file, and any error of an object store, becomes a `MechtagError`. Other errors of local files are
-        raised unchanged.
+        Errors about missing files, and all errors of object stores, become a `MechtagError`. Other errors about local
+        files are raised unchanged.
         """
         try:
             yield

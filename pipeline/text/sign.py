@@ -92,7 +92,7 @@ def sign_of(sentence: str) -> Sign:
     """Return the sign of an English sentence that is evidence for a label, as decided by the words of the sentence.
 
     The sign is ``absent`` if the sentence says that what the label describes was lacking, weak, refused or
-    insufficient. Otherwise, the sign is ``present``. What is recommended counts as ``present``.
+    insufficient. Otherwise, the sign is ``present``. A recommendation counts as ``present``.
     """
     if not _says_lack(sentence):
         return "present"

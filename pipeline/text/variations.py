@@ -173,9 +173,10 @@ def methods_added(record: Record, sentences: Sequence[Sentence], generator: np.r
 
 
 def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Remove sentences on methods, and headings that have only such sentences below them.
+    """Remove all sentences on methods from the abstract.
 
-    If all sentences are on methods, the record is returned unchanged.
+    If all sentences of a section are on methods, its heading is also removed. If all sentences of the abstract are on
+    methods, the record is returned unchanged.
     """
     gone = [sentence for sentence in sentences if is_methods(sentence.text, sentence.section)]
     if not gone or len(gone) == len(sentences):
@@ -190,7 +191,10 @@ def methods_removed(record: Record, sentences: Sequence[Sentence], generator: np
 
 
 def keywords_added(record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Append a keyword list to the abstract, with words from the title and keywords that fit any paper."""
+    """Append a keyword list to the abstract.
+
+    The list contains words from the title, and general keywords that fit any paper.
+    """
     if not record.abstract:
         return record
     words = [word for word in dict.fromkeys(_TITLE_WORD.findall(record.title)) if word.lower() not in _COMMON]
@@ -246,7 +250,7 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
 def _parts(left: str, right: str) -> bool:
     """Return whether a sentence can be split into ``left`` and ``right``.
 
-    Both must have at least five words, and no bracket may be open where the sentence is split.
+    Each of the two must have at least five words. No bracket may be open where the sentence is split.
     """
     whole = left.count("(") == left.count(")") and left.count("[") == left.count("]")
     return whole and min(len(left.split()), len(right.split())) >= _SHORTEST

@@ -114,7 +114,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Replace a no for a passage by "not judged" if the coder coded several passages of the record separately."""
+    """Replace the code ``no`` for a passage by "not judged" if the coder coded several passages of the same record."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)

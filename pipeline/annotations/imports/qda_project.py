@@ -221,7 +221,7 @@ def _target(element: Any) -> str:
 
 
 def _values(element: Any, names: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of the variables of a case or source, keyed by the name of the variable."""
+    """Return the values of all variables of an XML element (a case or a source), keyed by variable name."""
     found = {}
     for value in children(element, "VariableValue"):
         reference = child_of(value, "VariableRef")

@@ -98,7 +98,7 @@ def _abstract(front: Any) -> Iterator[Block]:
 
 
 def _language(element: Any) -> str:
-    """Return the language of an XML element without its region, such as 'en' for 'en-GB'."""
+    """Return the language code of an XML element without the region, such as ``en`` for ``en-GB``."""
     return attribute(element, "lang").casefold().partition("-")[0]
 
 

@@ -241,8 +241,8 @@ def _mended(value: str) -> str:
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
     """Return the BibTeX entry in a block of the file, and the reason why the entry cannot be read.
 
-    If the entry cannot be read, the entry is ``None``. If it can be read, the reason is ``""``. If the block is not an
-    entry but, for example, a comment, the result is ``(None, "")``.
+    If the entry can be read, the reason is ``""``. If it cannot be read, ``None`` is returned instead of the entry. If
+    the block is something else, such as a comment, the result is ``(None, "")``.
     """
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):

@@ -17,7 +17,7 @@ _START = re.compile(r"\A\s*\ufeff?%[0-9A-Z@][ \t]+\S|^%0[ \t]+[A-Z]\w+", re.M)
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file starts with a tag of this format, or contains a line with the type of a record."""
+    """Return whether a file starts with a tag such as %A, or contains a line with the type of a record (%0)."""
     return bool(_START.search(source.head))
 
 

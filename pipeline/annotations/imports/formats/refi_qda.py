@@ -70,10 +70,10 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
-    """Yield a code for each coding by a person, and for each answer that mechtag exported as a variable of the source.
+    """Yield the codes of people in a source: one for each coding, and one for each answer in a variable.
 
-    Variables with the answer yes are skipped, because codings already mean yes. If a coder has coded the source with
-    the label since, the variable with this coder's answer is skipped, too.
+    mechtag exports answers as variables of a source. A variable with the answer yes is skipped, because each yes is
+    also a coding. A variable is also skipped if its coder coded the source with its label.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
