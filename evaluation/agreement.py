@@ -170,8 +170,8 @@ def many_coders(sums: Array) -> dict[str, Array]:
     Returns
     -------
     dict
-        ``fleiss_kappa``, ``gwet_ac1`` and ``krippendorff_alpha``, each of shape (...). All are NaN where no item was
-        judged by two coders. Kappa and alpha are also NaN where all answers are yes, or all answers are no.
+        ``fleiss_kappa``, ``gwet_ac1`` and ``krippendorff_alpha``, each of shape (...). If no item was judged by two
+        coders, all are NaN. If all answers are the same, kappa and alpha are NaN, too.
     """
     coded, yes_shares, shared, agreeing, no_no, mixed, yes_yes = sums
     observed, yes = ratio(agreeing, shared), ratio(yes_shares, coded)

@@ -34,7 +34,7 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Return the kind of text of a paper's record: ``abstract``, ``synopsis``, ``title_only`` or ``none``.
+    """Return which kind of text the record of a paper has: ``abstract``, ``synopsis``, ``title_only`` or ``none``.
 
     The kind is ``none`` if the paper has no record. If a record was supplied with a synopsis, the kind is ``synopsis``
     until an abstract replaces the synopsis.

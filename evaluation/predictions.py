@@ -89,8 +89,8 @@ class System:
 def decided(row: Prediction) -> bool:
     """Return whether a label counts as predicted.
 
-    This is true if the decision is yes. It is also true if the decision needs review and the probability reaches the
-    threshold.
+    This is true if the decision is yes. It is also true if the decision needs review and the probability is at least
+    ``row.threshold``.
     """
     if row.decision == "refer" and row.probability is not None and row.threshold is not None:
         return row.probability >= row.threshold

@@ -81,10 +81,11 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics of relevance on a set, against all irrelevant records, hard ones only, and easy ones only.
+    """Compute the metrics of relevance on a set of coded records.
 
-    Hard records are irrelevant, but easily mistaken for relevant ones. If a metric would be based on fewer than
-    ``least`` records, a reason replaces the metric.
+    Relevant records are compared with all irrelevant records, with hard ones, and with easy ones. A hard record is
+    irrelevant, but easily mistaken for a relevant record. If a metric would be based on fewer than ``least`` records, a
+    reason replaces the metric.
     """
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]

@@ -365,7 +365,8 @@ def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
 def _widened(found: Estimate, name: str, papers: int) -> Estimate:
     """Replace an interval of width 0, which would wrongly suggest that the value is exact.
 
-    If the metric is a proportion, the interval becomes the Wilson interval (see `of_papers`). Otherwise, it is removed.
+    If the metric is a proportion, the interval becomes the Wilson interval (see `of_papers`). Otherwise, the interval
+    is removed.
     """
     if found.value is None or found.ci_low is None or found.ci_low != found.ci_high:
         return found

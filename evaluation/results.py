@@ -89,7 +89,7 @@ def describe_texts(texts: Mapping[str, int]) -> str:
 
 
 def interval_decimals(figure: Figure, decimals: int = 2, factor: int = 1) -> int:
-    """Return the number of decimal places at which the two ends of an interval are printed differently.
+    """Return how many decimal places are needed to print the two ends of an interval as different numbers.
 
     Parameters
     ----------
@@ -337,7 +337,7 @@ def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
 
 
 class SentenceFigures(Block):
-    """How well sentences are ranked, on average over the labels."""
+    """Metrics of the ranking of sentences, computed over all labels."""
 
     macro_average_precision: _MacroPrecision
     across_auc: _Across
@@ -441,7 +441,7 @@ class SetDocuments(Block):
 
 
 class SetSentences(Block):
-    """Number of coded sentences in a set, and how well they are ranked on average over the labels."""
+    """Number of coded sentences in a set of records, and metrics of the ranking of these sentences over all labels."""
 
     sentences: int
     prevalence: float | None
@@ -601,8 +601,8 @@ class OpenCode(Block):
 class Agreement(Block):
     """Agreement of coders with one another, and the codes that people should resolve first.
 
-    The coders are people, language models and the model. ``llms`` contains sentences on the runs of the language
-    models.
+    The coders are people, language models and the trained model. ``llms`` contains sentences that describe the runs of
+    the language models.
     """
 
     records: int
@@ -765,8 +765,8 @@ class ByFullText(Block):
     naive
         Metrics of naive methods on the same papers, keyed by the name of the method.
     not_above_windows
-        Names of the metrics over all labels in which the predictions are no better than the naive method ``windows``.
-        This method ranks papers by the number of windows of their full text.
+        Names of metrics that are computed over all labels. In these metrics, the predictions are no better than the
+        naive method ``windows``, which ranks papers by the number of windows of their full text.
     labels_not_above_windows
         Labels for which the ROC AUC of the predictions is not higher than that of the naive method ``windows``.
     paired

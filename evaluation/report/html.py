@@ -328,10 +328,10 @@ def _fingerprints(paths: Sequence[Path]) -> list[tuple[str, str, int]]:
 
 
 def render_markdown(text: str) -> Markup:
-    """Convert a methods text for the authors' paper from Markdown to HTML, for a section of the report.
+    """Convert a draft of a methods section from Markdown to HTML, so that the report can contain it.
 
-    The title of the text is omitted, and all headings are at level 3 or below. HTML in the text is escaped, and images
-    are not displayed. Each table is in a region that can be scrolled.
+    The title of the draft is omitted, and all headings are at level 3 or below. HTML in the draft is escaped, and
+    images are not displayed. Each table is in a region that can be scrolled.
     """
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     tokens = markdown.parse(text)

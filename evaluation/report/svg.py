@@ -1,6 +1,6 @@
 """Draw SVG charts that are readable without colour, because each line has its own dash pattern, marker and name.
 
-Colours are attributes of the drawing, so that a chart can be a separate file. A page that contains the chart may
+A chart can be saved as a separate file, because its colours are part of the drawing. A page that contains a chart can
 restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
 """
 

@@ -48,7 +48,7 @@ _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", 
 
 
 def number(value: float | None, decimals: int = 2) -> str:
-    """Format a number with the given number of decimal places; zero is written without a sign."""
+    """Format a number with the given number of decimal places; if it rounds to zero, it has no minus sign."""
     return NONE if value is None else f"{round(value, decimals) + 0:.{decimals}f}".replace("-", "−")
 
 
@@ -179,7 +179,10 @@ def _role(place: int, people: int) -> str:
 
 
 def _with_name(fault: str, names: Mapping[str, str]) -> str:
-    """Replace the label key at the start of a fault of the gold standard by the display name of the label."""
+    """Replace the label key at the start of a message by the display name of the label.
+
+    The message describes an error in the gold standard.
+    """
     for key, name in names.items():
         if fault.startswith(f"{words_of(key)}: "):
             return name + fault.removeprefix(words_of(key))
