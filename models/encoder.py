@@ -456,7 +456,7 @@ def in_batches(embed: Callable[[list[Any]], torch.Tensor], items: Sequence[Any],
 
 
 def _token_limit(model: Any) -> int:
-    """Return the maximum number of tokens of a text that a model accepts."""
+    """Return the maximum length of a text that a model can process, in tokens."""
     limit = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
     # RoBERTa and MPNet count positions from the one after that of padding, so they have fewer than the settings say.
     positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)

@@ -91,8 +91,8 @@ class Definitions:
     labels : ndarray, shape (n_labels, size)
         Mean of the centred vectors of each label's definition and ``include`` rules.
     relevance : ndarray, shape (size,)
-        Sum of two mean vectors: the mean over the texts of the relevance rule, and the mean over the texts of all
-        labels. The sum is scaled so that its mean product with the vectors of all these texts is 1.
+        Mean vector of the texts of the relevance rule, plus mean vector of the texts of the labels. This sum is scaled
+        so that its mean product with the vectors of both kinds of texts is 1.
     """
 
     centre: Array

@@ -203,9 +203,12 @@ def load_model(
     Raises
     ------
     MechtagError
-        If the folder does not contain a model. If the model has an unsupported format version, was trained for a
-        different codebook, or was altered. If the encoder or its fine-tuned weights are missing or have an unexpected
-        hash. If the runtime is unknown, or does not work on this machine.
+        In these cases:
+
+        - The folder does not contain a model.
+        - The model has an unsupported format version, was trained for a different codebook, or was altered.
+        - The encoder or its fine-tuned weights are missing, or have an unexpected hash.
+        - The runtime is unknown, or does not work on this machine.
     """
     folder = Path(folder)
     config = read_config(folder)

@@ -52,7 +52,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Units:
-    """Titles and sentences (units) of documents, in document order, split into the parts that are scored.
+    """Titles and sentences (units) of documents, in document order, split into parts.
 
     Attributes
     ----------

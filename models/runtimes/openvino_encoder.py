@@ -47,7 +47,7 @@ def import_openvino() -> Any:
     """Import OpenVINO with its telemetry disabled.
 
     By default, OpenVINO reports each import and conversion to its vendor. This function blocks OpenVINO's telemetry
-    module; without this module, OpenVINO and nncf send nothing.
+    module, so that OpenVINO and nncf send nothing.
 
     Raises
     ------
