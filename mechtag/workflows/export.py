@@ -320,7 +320,7 @@ def _further_sheets(people: CodedPapers, folder: Path, read_signs: ReadSigns) ->
 
 
 def _coded(project: Project, request: Request, found: _Found, content: _Content, reporter: Reporter) -> CodedPapers:
-    """Return the codings and decisions to export, converted to coded papers."""
+    """Convert the codings and decisions that are to be exported to coded papers."""
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
 
@@ -348,7 +348,10 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
 def _passages(
     project: Project, request: Request, found: _Found, records: Sequence[Record], reporter: Reporter
 ) -> tuple[RolePassage, ...]:
-    """Return the passages with roles of evidence, from the table of configurations and from the table of codings."""
+    """Return the passages with roles of evidence that are to be exported.
+
+    The passages are from the table of configurations and from the table of codings.
+    """
     from mechtag.pipeline.annotations.coding_table import read_role_codings
     from mechtag.pipeline.annotations.record_finder import Finder
     from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations

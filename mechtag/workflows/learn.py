@@ -30,7 +30,7 @@ LEAST_PAPERS = 30
 
 @dataclass(frozen=True)
 class Compared:
-    """Records for which the suggestions of the model in use and of the new model are compared.
+    """Records for which the suggestions of two models are compared: the model in use, and the new model.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Compared:
     sentences
         The sentences of the abstracts of all records, in the order of the records.
     keep
-        Function that is called with all suggestions that differ, before the new model is installed.
+        Function that is called with all suggestions that differ between the models, before the new model is installed.
     """
 
     records: Sequence[Record]

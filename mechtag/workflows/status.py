@@ -101,7 +101,10 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
 
 
 def _missing_texts(project: Project) -> ProjectPath | None:
-    """Return the path of the file of records to which the codes refer if this file is missing; otherwise ``None``."""
+    """Return the path in the setting ``train.texts`` if this file is missing but needed, otherwise ``None``.
+
+    The file contains the records of a table of codings. It is needed if this table exists.
+    """
     settings = project.settings.train
     if not settings.texts or Path(settings.texts).exists():
         return None
