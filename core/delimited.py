@@ -59,8 +59,8 @@ class Table(NamedTuple):
     delimiter
         Delimiter of the table.
     before
-        Text before the header on the same line. This text is the last row of the table above, if the line end between
-        row and header is missing. Otherwise, it is ``""``.
+        Text before the header, on the same line; usually ``""``. If the line end before the header is missing, this
+        text is the last row of the previous table.
     """
 
     names: list[str]

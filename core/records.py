@@ -261,8 +261,8 @@ class Evidence(Row):
     Attributes
     ----------
     sentence
-        Number of the sentence, from 0. Sentences of an abstract are counted in the abstract, and sentences of a full
-        text among its scored sentences.
+        Number of the sentence, from 0. All sentences of an abstract are numbered. In a full text, only the scored
+        sentences are numbered.
     start, end
         Offsets of the sentence into the abstract or the full text, as ``basis`` states.
     score
@@ -361,7 +361,7 @@ def _false_if_empty(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Convert a table cell such as ``0;3;4`` to a tuple of sentence numbers; return values of other types unchanged."""
+    """Convert a table cell such as ``0;3;4`` to a tuple of sentence numbers; other types of values stay unchanged."""
     return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
 
 
