@@ -369,11 +369,11 @@ class LabelExamples:
     Attributes
     ----------
     units : ndarray of int
-        Rows of the corpus with the parts of individually coded sentences and of exemplars.
+        Rows of the corpus that contain the parts of individually coded sentences and of exemplars.
     targets : ndarray
         Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
-        Rows of the corpus with the content of the papers, grouped by paper.
+        Rows of the corpus that contain the content of the papers, grouped by paper.
     lengths : ndarray
         Number of rows of each paper in ``whole_units``.
     whole_targets : ndarray

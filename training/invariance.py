@@ -29,7 +29,7 @@ def tag_varied(
     """Tag each coded paper, and each variation of its text, with a model trained on the other folds.
 
     Folds, curves and thresholds are the same as for the out-of-fold predictions that training writes. Varied texts are
-    cleaned and split into sentences like the texts of an export.
+    cleaned and split into sentences in the same way as the texts of search exports.
 
     Parameters
     ----------

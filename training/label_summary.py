@@ -56,7 +56,7 @@ class LabelSummary:
         return self.key, *map(str, (self.records, self.yes, self.no, self.not_judged)), auc
 
     def warnings(self) -> list[str]:
-        """Return a warning for each sign that training may not have improved the ranking of records by the label."""
+        """Return the reasons to doubt that training improved the ranking of records by the label."""
         if self.yes and not self.no:
             return [f"{self.key}: no record is coded no, so the model's ranking of records could not be measured"]
         found = []
@@ -126,13 +126,13 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
 def summarise_labels(corpus: Corpus, scores: Array, codebook: Codebook) -> list[LabelSummary]:
     """Count the codes of relevance and of each label, and measure how well the scores rank the records.
 
-    The summaries are in the order of ``codebook.all_keys``. The ranking by a label is measured only if there are codes
-    of both kinds, yes and no.
+    The summaries are in the order of ``codebook.all_keys``. The ranking by a label is measured only if the label has
+    both codes, ``yes`` and ``no``.
 
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
-        Out-of-fold scores of the documents. The first column is relevance.
+        Out-of-fold scores of the records. The first column is relevance.
     """
     by_definitions = corpus.features @ corpus.definitions.label_weights().T
     nothing = np.zeros(corpus.n_documents)

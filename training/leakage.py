@@ -91,7 +91,10 @@ class KnownPapers:
     is_sketch: bool = False
 
     def pack(self, model_id: str) -> bytes:
-        """Return the bytes of a safetensors file with the papers that a model was trained on, without abstracts."""
+        """Return a safetensors file, as bytes, that describes the papers on which a model was trained.
+
+        The file does not contain their abstracts.
+        """
         kept = [record.model_dump(mode="json", include=set(_KEPT), exclude_defaults=True) for record in self.records]
         size = self.vectors[0].shape[1] if self.vectors else 0
         text = json.dumps({"papers": kept, "groups": self.groups, "size": size}, ensure_ascii=False)

@@ -233,7 +233,7 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest(chances: Sequence[float]) -> str:
-    """Return the step from the old to the new model that contributed most to the change of a probability.
+    """Return the step that contributed most to the change of a probability between the old and the new model.
 
     Contributions are measured on the logarithmic scale.
 
