@@ -161,7 +161,7 @@ def pack(tagger: Tagger) -> bytes:
 
 
 def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
-    """Return a copy of the configuration with the model's id, which is a hash of the configuration and the weights."""
+    """Return a copy of the configuration with the model's id, which is a hash of the other settings and the weights."""
     # A model without windows has the id that it had before there were windows.
     text = config.model_dump_json(exclude={"model_id"} | ({"window"} if config.window is None else set()))
     prefix = ""
