@@ -149,7 +149,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class MatrixCell:
-    """A cell of the matrix of papers and labels: the human code and the model's decision on one label of one paper."""
+    """A cell of the matrix of papers and labels: the human code and the model's decision on a label of a paper."""
 
     label: str
     human: str
