@@ -319,11 +319,12 @@ FADES = 20
 
 
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
-    """Fit the head for relevance on whole texts: a support vector machine on vectors, and a regression on words.
+    """Fit the head for relevance, which scores whole texts.
 
-    The score of relevance is the sum of three scores: the score of the support vector machine, the score of the
-    regression, and the score by the definitions. The more records are coded, the less the score by the definitions
-    counts. If the documents are all relevant or all irrelevant, only the score by the definitions is used.
+    The score of relevance is the sum of three scores. The first is the score of a support vector machine on the vectors
+    of the texts. The second is the score of a regression on the words of the texts. The third is the score by the
+    definitions. The more records are coded, the less the third score counts. If the documents are all relevant or all
+    irrelevant, only the third score is used.
     """
     relevant = corpus.document_targets[documents, 0]
     learns = len(np.unique(relevant)) == 2

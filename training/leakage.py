@@ -77,12 +77,13 @@ class KnownPapers:
     records
         Bibliographic data of the papers.
     groups
-        Value of the field ``retrain.group_field`` of each paper; ``""`` if the paper has no value.
+        For each paper, the value of the field that the setting ``retrain.group_field`` names; ``""`` if there is no
+        value.
     vectors
         Vectors of the title and sentences of each paper.
     is_sketch
-        Whether the vectors were read from a model folder. A model folder stores only the signs of the components of the
-        vectors after a rotation.
+        Whether the vectors were read from a model folder. A model folder stores only whether each component of a
+        rotated vector is positive or negative.
     """
 
     records: list[Record]
