@@ -90,10 +90,11 @@ class GoldNotes(Row):
     source
         Publication that printed the table.
     printed_counts
-        Number of papers with each label, as stated in the publication; empty if the publication does not state it.
+        Number of papers with each label, as stated in the publication; empty if the publication does not state these
+        numbers.
     expected_empty
-        Columns in which no paper has a yes, according to the publication. Each key is the name of a column, and its
-        value says where the publication states this.
+        Columns in which, according to the publication, no paper has a yes. The keys are the names of the columns. The
+        values say where the publication states this.
     not_in_training
         Papers that resemble a training paper, but that people found to be different papers. The keys are keys of
         papers, and the values are explanations. 'mechtag evaluate' does not refuse these papers.

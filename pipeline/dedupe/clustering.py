@@ -1,4 +1,4 @@
-"""Group records that describe the same paper into clusters: choose the pairs to compare, and join matching records."""
+"""Group records that describe the same paper: choose the pairs to compare, and join matching records into clusters."""
 
 from __future__ import annotations
 

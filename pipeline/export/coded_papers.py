@@ -82,13 +82,13 @@ class Code(NamedTuple):
     refer
         Whether the label needs review.
     probability
-        Probability of the label; ``None`` if a person coded it.
+        Probability of the label; ``None`` if a person coded the label.
     threshold
-        Lowest probability at which the model suggests the label; ``None`` if a person coded it.
+        The model suggests the label if its probability is at least this number. ``None`` if a person coded the label.
     model_id
         Id of the model; ``None`` if a person coded the label.
     source
-        Coding that contains the code; ``None`` for a decision of a model.
+        Coding from which this answer was made; ``None`` for the answer of a model.
     """
 
     label: str

@@ -90,7 +90,7 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
 def _result(
     paper: CodedPaper, codes: Sequence[Code], coded: CodedPapers, prefix: str
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the choices and labelled spans of one coder, and the number of quotations that were left out.
+    """Return the choices and labelled spans of one coder, and the number of quotations that cannot be written as spans.
 
     The ids of choices and spans begin with ``prefix``.
     """

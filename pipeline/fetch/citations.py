@@ -52,7 +52,7 @@ class SeedCount(NamedTuple):
     """The numbers of papers that a service lists for one seed; a seed is a paper whose citations are followed.
 
     A number is ``None`` if it was not requested, if the service does not know the seed, or if the service cannot list
-    such papers.
+    these papers.
 
     Attributes
     ----------

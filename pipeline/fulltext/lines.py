@@ -175,7 +175,8 @@ def _with_drop_caps(lines: Sequence[Line], height: float, words: Counter[str]) -
 def _edges(lines: Sequence[Line]) -> list[Line]:
     """Return the lines of a page that may be running heads.
 
-    These are the lines nearest to the top and bottom of the page, and the first two and last two lines in file order.
+    These are the lines nearest to the top of the page and to its bottom. The first two and the last two lines in file
+    order are returned as well.
     """
     by_height = sorted(lines, key=lambda line: line.bottom)
     return [*by_height[:_EDGE], *by_height[-_EDGE:], *lines[:2], *lines[-2:]]

@@ -49,8 +49,8 @@ class RecordedPaths:
         Returns
         -------
         tuple of str, or None
-            The id of the record, and the id of the merged duplicate whose fields contain the path. The second id is
-            ``""`` if the record's own fields contain the path. The result is ``None`` if no record matches, or if
+            The id of the record, and the id of the merged duplicate whose field contains the path. The second id is
+            ``""`` if a field of the record itself contains the path. The result is ``None`` if no record matches, or if
             several records match equally well.
         """
         parts = folded(file.absolute().parts)

@@ -220,7 +220,7 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Derive unknown counts from a total and its parts, and return whether any count was derived.
+    """Compute unknown counts from a total and its parts, and return whether any count was computed.
 
     Raises `MechtagError` if the known counts do not add up.
     """

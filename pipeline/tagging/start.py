@@ -295,9 +295,10 @@ def read_chunks(
     settings: SentenceSettings,
     sentences: Path | None = None,
 ) -> Iterator[ChunkInput]:
-    """Yield the number, records and sentences of each chunk in ``chunks``, in ascending order of the numbers.
+    """Yield the chunks whose numbers are in ``chunks``, in ascending order.
 
-    If ``sentences`` is ``None``, the abstracts are split into sentences.
+    Each chunk is yielded with its number, records and sentences. If ``sentences`` is ``None``, the abstracts are split
+    into sentences.
     """
     with RecordTable(records.open(), str(records)) as table:
         if not sentences:

@@ -33,7 +33,7 @@ _KEPT = 1000
 
 
 def features(sentences: Sequence[str], vectors: Array) -> Array:
-    """Return the features of sentences: their vectors, followed by the features of their words.
+    """Return the features of each sentence: its vector, followed by features computed from its words.
 
     Parameters
     ----------

@@ -128,7 +128,10 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge judgements with the same code into one, with all evidence, all marked sentences and the latest date."""
+    """Merge judgements with the same code into one judgement.
+
+    The result has the evidence and the marked sentences of all judgements, and the latest date.
+    """
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
     details = {name: value for row in reversed(rows) for name, value in row.details.items()}

@@ -189,7 +189,7 @@ def _next_table(line: str, delimiter: str, width: int) -> Table | None:
 def _is_name(cell: str, start: int = 0) -> bool:
     """Return whether a cell is a known column name, with or without quotation marks.
 
-    Only the part of the cell from position ``start`` on is examined.
+    The characters before position ``start`` are skipped.
     """
     name = cell[start:].removeprefix("\ufeff")
     name = name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name

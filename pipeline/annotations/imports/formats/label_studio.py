@@ -29,14 +29,14 @@ _LONGEST_LABEL = 200
 
 
 def recognise(content: Content) -> bool:
-    """Return whether the first object of a file is a task with annotations, or an object in the JSON_MIN format."""
+    """Return whether the first object of a file is an annotated task of Label Studio, in JSON or JSON_MIN."""
     names = set(content.names)
     full = "data" in names and not names.isdisjoint({"annotations", "completions"})
     return content.kind == "objects" and (full or {"annotation_id", "lead_time"} <= names)
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield each annotation as an `Item` with its codes; a task that the coder skipped has no codes."""
+    """Yield each annotation as an `Item` with its codes. If the coder skipped the task, the item has no codes."""
     for entry in content.entries:
         task = dict(entry.fields)
         if entry.fault:
