@@ -78,7 +78,7 @@ class Visit:
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Return ``response`` with a header that makes the browser show ``address`` as the address of the page."""
+        """Return ``response`` with a header that makes the browser show ``address`` in its address bar."""
         response.headers["HX-Replace-Url"] = address
         return response
 

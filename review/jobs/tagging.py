@@ -45,7 +45,8 @@ class Tagging:
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Compute the missing suggestions of the current model, and then delete the suggestions of earlier models.
 
-        If a ranking is requested in the meantime, the job ends early and adds a new job for the remaining records.
+        If a ranking is requested while the job is running, the job ends early and adds a new job for the remaining
+        records.
 
         Returns
         -------
@@ -211,7 +212,7 @@ def record_of(entry: Entry) -> Record:
 
 
 def sentences_of(entry: Entry) -> list[Sentence]:
-    """Return the sentences of the abstract of a record, split and numbered as on the page *Code*."""
+    """Return the sentences of a record's abstract, with the same divisions and numbers as on the page *Code*."""
     return [
         Sentence(
             record_id=entry.record_id,

@@ -232,9 +232,9 @@ def change(visit: Visit) -> Response:
 
 
 def ask_after_change(connection: Connection, coder: int, key: str) -> None:
-    """Add a job that computes suggestions, if the number of people who screen each record was changed.
+    """Add a job that computes suggestions, if ``key`` is the number of people who screen each record.
 
-    If one person is now enough, more records count as included, and coders need suggestions for these records.
+    If one person is now enough to include a record, more records are included, and coders need suggestions for them.
 
     Parameters
     ----------
