@@ -86,7 +86,8 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
         )
     if papers.isdisjoint(row.record_id for row in rows):
         raise MechtagError(
-            f"{table}: coder {name} coded none of the papers of the gold standard; run 'mechtag llm' on their records"
+            f"{table}: coder {name} coded none of the papers of the gold standard; run 'mechtag llm' on the "
+            "records of these papers"
         )
 
 

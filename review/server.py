@@ -387,7 +387,7 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
         return listener
     last = min(port + tries, 65_536) - 1
     ports = f"port {port} on {host} is" if last == port else f"ports {port} to {last} on {host} are"
-    raise MechtagError(f"{ports} taken or not allowed; choose a different port with --port")
+    raise MechtagError(f"{ports} already in use or not allowed; choose a different port with --port")
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def llm(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts written by 'attach', which the model reads instead of the abstracts.",
+            help="Table of full texts written by 'attach'. The model reads these full texts instead of the abstracts.",
             show_default=False,
         ),
     ] = None,

@@ -50,7 +50,7 @@ def tag(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts written by 'attach'. They are tagged in addition to the abstracts.",
+            help="Table of full texts written by 'attach'. Full texts are tagged in addition to the abstracts.",
         ),
     ] = None,
     basis: Annotated[

@@ -80,8 +80,8 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
         if by_llm := next((one for one in coded if any(map(is_llm, one.coder.split(", ")))), None):
             raise MechtagError(
                 f"{path}: record {by_llm.key} was coded by a language model ({by_llm.coder}), so no model may learn "
-                "from it; if a person checked the codes, enter the name of this person as the coder, or remove the "
-                "record"
+                "from it; remove the record. If a person checked the codes, enter this person's name as the coder "
+                "instead"
             )
         return coded
     if not settings.train.texts:

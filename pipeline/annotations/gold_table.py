@@ -62,7 +62,7 @@ class Matrix:
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
             raise MechtagError(
-                f"{self.path}: the column '{column}' is missing; add it (columns of codes found: {found})"
+                f"{self.path}: the column '{column}' is missing (columns of codes found: {found}); add this column"
             )
         return tuple(row.tick(column) for row in self.rows)
 
@@ -190,7 +190,8 @@ class GoldStandard:
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
         """Return the codes of the papers that have a record, shape (n_papers, n_labels).
 
-        The papers are in the order of the matrix, and the columns in the order of ``labels``. NaN means not judged.
+        The rows are in the order of the papers in ``matrix``, and the columns in the order of ``labels``. NaN means not
+        judged.
         """
         rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
         codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T

@@ -128,7 +128,7 @@ def read_merged_beside(path: Path, on_note: Callable[[str], None]) -> list[Merge
     try:
         return read_merged([path])
     except MechtagError as error:
-        on_note(f"note: {error}. The ids and files of merged duplicates are not recognised")
+        on_note(f"note: {error}. Until then, the ids and files of merged duplicates are not recognised")
         return []
 
 

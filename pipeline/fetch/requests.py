@@ -77,7 +77,7 @@ def readable_json(body: bytes) -> Any:
     except (ValueError, RecursionError):
         raise ValueError("the service's answer is not in JSON format, or is cut off; try again later") from None
     if not isinstance(content, dict | list):
-        raise ValueError("the service's answer is in JSON format, but is neither an object nor a list")
+        raise ValueError("the service's answer is in JSON format, but is neither an object nor a list; try again later")
     if isinstance(content, dict) and (fault := content.get("error") or content.get("errMsg")):
         raise ValueError(f"the service reported an error: {str(fault)[:100]}")
     return content

@@ -89,7 +89,7 @@ class Judgements(Row):
         return [row for row in named if labels[row] == 1] + [row for row in named if np.isnan(labels[row])]
 
     def unknown(self, records: Sequence[Record]) -> list[str]:
-        """Return the identifiers of decisions on records that are not in ``records``.
+        """Return the identifiers of those judged records that are not in ``records``.
 
         Raises the same errors as `labels`.
         """
@@ -127,9 +127,9 @@ class Judgements(Row):
             first = next(iter(self.papers.values()))
             raise MechtagError(
                 f"{self.path}: none of the {len(self.values)} records in this file is among the {len(records)} records "
-                f"of the search. The first in the file is {next(iter(self.values))!r} "
-                f"({'; '.join(finder.find(first).tried)}). Pass the records that were judged, or identify them by "
-                "record_id, DOI, PubMed id or title"
+                f"of the search. For example, {next(iter(self.values))!r} was not found "
+                f"({'; '.join(finder.find(first).tried)}). Pass the records that these decisions are about, or "
+                "identify the records in this file by record_id, DOI, PubMed id or title"
             )
         return rows
 

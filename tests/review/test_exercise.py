@@ -291,8 +291,8 @@ def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> Non
     assert "A calibration exercise needs at least two people; choose more people" in start(review, coders=(ANN,))
     assert "Some of the chosen people cannot code" in start(review, coders=(ANN, 99))
     assert (
-        "5 included records that nobody has judged and that were in no earlier exercise, but the review has only 0"
-        in start(review, 5, "code")
+        "5 included records that nobody has judged and that were in no earlier exercise, but the review has only 0 "
+        "such included records" in start(review, 5, "code")
     )
     assert "The number of records must be from 2 to 200" in start(review, 1)
     assert running(review) is None
