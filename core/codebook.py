@@ -68,7 +68,7 @@ class Relevance(Strict):
 
 
 class EvidenceRole(Label):
-    """A role of evidence: the function of a passage in an explanation of a label, such as context or outcome."""
+    """A role of evidence: the kind of information that a passage contains about a label, such as context or outcome."""
 
 
 #: Roles of realist evaluation, where a mechanism consists of a resource and the reasoning with which people respond to
@@ -265,8 +265,7 @@ def read_yaml(
     missing
         Error message for a missing file, without the path of the file.
     expected
-        Description of the expected content. If the file is not a mapping, it follows the words "the file contains ...,
-        but" in the error message.
+        End of the error message for a file that is not a mapping, after the words "the file contains ..., but".
     empty
         Content to use if the file is empty; ``None`` if an empty file is an error.
 

@@ -180,7 +180,7 @@ codecs.register_error("mechtag-cp1252", _as_cp1252)
 
 
 class Part(NamedTuple):
-    """A part of a file, in which the encoding does not change.
+    """A part of a file that has the same encoding throughout.
 
     The part begins at the offset ``start`` and ends where the next part begins. If the part has a byte order mark, the
     mark is included.
@@ -299,8 +299,8 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
     """Return the position where the first line of UTF-16 text begins.
 
-    The line may begin with letters of a script other than Latin. ``start`` is the position of the first Latin letters,
-    and the line does not begin before ``place``.
+    ``start`` is the position of the first Latin letters. If letters of a different script precede them on the same
+    line, the line begins earlier, but not before ``place``.
     """
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")

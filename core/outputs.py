@@ -29,13 +29,13 @@ def check_outputs(
     sources
         Files and folders that the command reads. ``None`` stands for an optional source that the user did not pass.
     decided
-        Output that may contain decisions, because the command keeps them or makes this check itself.
+        Output that may contain decisions. The command itself must keep these decisions or refuse to overwrite them.
 
     Raises
     ------
     MechtagError
-        If an output is a source, even under a different path; if an output is an existing file in a folder of sources;
-        if two outputs are the same file; or if an output contains decisions that a person entered.
+        If an output is a source, even under a different path. If an output is an existing file in a folder of sources.
+        If two outputs are the same file. If an output other than ``decided`` contains decisions that a person entered.
     """
     read = [Path(source) for source in sources if source is not None]
     written: list[Path] = []
@@ -49,8 +49,8 @@ def check_outputs(
         written.append(output)
         if (decided is None or not same_file(output, Path(decided))) and (count := _decisions(output)):
             raise MechtagError(
-                f"overwriting {output} would delete {counted(count, 'decision')} that a person filled in; rename this "
-                "file, or choose a different output"
+                f"overwriting {output} would delete {counted(count, 'decision')} that a person filled in; rename the "
+                "existing file, or choose a different output"
             )
 
 
