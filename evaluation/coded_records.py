@@ -338,10 +338,10 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 
 
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
-    """Return the coded record to which a second coder's codes belong.
+    """Return the coded record that a second coder also coded.
 
-    This is the record that has the same key as the codes. If the second coder coded sentences, the record also has the
-    same number of sentences.
+    This record has the same key as ``second``. If the second coder coded sentences, this record also has the same
+    number of sentences.
 
     Raises
     ------

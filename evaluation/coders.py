@@ -59,7 +59,7 @@ class Coders:
 
     @property
     def llms(self) -> int:
-        """Return the number of coders that are language models; in ``names``, they follow the people."""
+        """Return the number of language models among the coders; ``names`` lists them after the people."""
         return sum(map(is_llm, self.names))
 
     @property

@@ -24,7 +24,7 @@ _PLOTS = ("roc", "precision_recall", "reliability", "coverage_risk", "learning_c
 
 
 def output_files(folder: Path, gold: str | Path) -> tuple[Path, ...]:
-    """Return the paths of the files that `write_outputs` writes to a folder; ``gold`` is the gold table."""
+    """Return the paths of the files that `write_outputs` writes to a folder; ``gold`` is the path of the gold table."""
     plots = (folder / f"plots/{name}.csv" for name in _PLOTS)
     return (folder / "per_label.csv", _comparison(folder, gold), *plots)
 
@@ -66,7 +66,7 @@ def write_outputs(
 def write_full_text_outputs(
     folder: Path, results: Results, label_keys: Sequence[str], gold: GoldStandard, predictions: Sequence[Prediction]
 ) -> None:
-    """Write the tables of `write_outputs` for predictions based on full texts, to the folder ``full_text``.
+    """Write the tables of `write_outputs` again, for predictions based on full texts, to the subfolder ``full_text``.
 
     Parameters
     ----------

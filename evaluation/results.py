@@ -344,7 +344,7 @@ class SentenceFigures(Block):
 
 
 class SentenceLabel(Block):
-    """Counts of a label in sentences, and how well sentences are ranked for the label.
+    """Counts and metrics of one label, computed on sentences.
 
     If metrics are missing, ``note`` states the reason.
     """
@@ -649,7 +649,7 @@ class FullTextPaper(Block):
 
 
 class Years(Block):
-    """First, median and last year of publication of some papers; papers without a year are left out."""
+    """First, median and last year of publication in a group of papers; papers without a year are left out."""
 
     first: int
     median: float
@@ -715,7 +715,7 @@ class BasisDifference(Block):
 
 
 class PairedBases(Block):
-    """Comparison of predictions based on full texts with predictions based on abstracts, for papers that have both."""
+    """Comparison of predictions by full text with predictions by abstract, on papers that have both texts."""
 
     papers: int
     differences: dict[str, BasisDifference]

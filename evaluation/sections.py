@@ -79,7 +79,7 @@ def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
 
 
 def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
-    """Compute the section of the metrics file on single labels.
+    """Compute the counts and metrics of single labels for the metrics file.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def values(figures: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]
 
 
 def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Return remarks on metrics, in the format of the metrics file.
+    """Explain undefined metrics and excluded resamples, in the format of the metrics file.
 
     Returns
     -------

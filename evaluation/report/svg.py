@@ -175,7 +175,7 @@ def dot_chart(
 ) -> str:
     """Draw values with their intervals as SVG.
 
-    Each row consists of a name, and below it one value per series.
+    Each row shows a name and, below the name, one value per series.
 
     Parameters
     ----------
