@@ -319,8 +319,8 @@ class Tagger:
     def tag(self, documents: Sequence[Document]) -> list[Scored]:
         """Tag documents: score their sentences, pool and calibrate the scores, and decide.
 
-        Sentences that occur several times are scored once. For full batches of the encoder, pass one or two thousand
-        documents per call.
+        Sentences that occur several times are scored once. Pass one or two thousand documents per call, so that the
+        batches of the encoder are full.
 
         Returns
         -------

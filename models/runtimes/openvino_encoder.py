@@ -187,12 +187,11 @@ class OpenVinoEncoder:
 
 
 def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
-    """Group texts into batches of few distinct shapes, the longest texts first.
+    """Group texts into batches of few different shapes, the longest texts first.
 
     OpenVINO caches a compiled kernel of several megabytes for each input shape, and never frees it. Therefore, texts
-    are padded to few different lengths: `_LENGTHS` lengths from each power of two to the next. Up to 256 tokens, there
-    are 80 lengths. Batches of the same padded length have the same number of rows. Only the very last batch differs:
-    its number of rows is a power of two.
+    are padded to few different lengths, and batches of the same padded length have the same number of rows. Only the
+    very last batch differs: its number of rows is a power of two.
 
     Parameters
     ----------
