@@ -278,7 +278,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return the mean score of each document over the parts of its title and its sentences."""
+    """Return, for each document, the mean score of the parts of its title and sentences."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 

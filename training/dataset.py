@@ -136,7 +136,7 @@ class Corpus:
     def first_parts(self) -> Index:
         """Return the row of the first text of each unit, shape (n_units,).
 
-        All texts of a unit have the same document and the same codes, so this row is enough to read them.
+        All texts of a unit have the same document and the same codes, which can therefore be read from this row.
         """
         first: Index = np.cumsum(self.n_parts) - self.n_parts
         return first

@@ -70,6 +70,9 @@ class LongTexts:
     def scores(self, filling: str, sentences: int, *, alone: bool = False) -> tuple[Array, int]:
         """Return the scores of long texts of a given length, shape (n_papers, n_labels), and their number of windows.
 
+        A long text consists of the title and abstract of a paper, followed by sentences from other papers (the
+        filling).
+
         Parameters
         ----------
         filling

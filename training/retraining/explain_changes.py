@@ -274,10 +274,10 @@ def _explain(
 
 
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
-    """Describe the part of a document that contributed most to the change of the document's score, with the reasons.
+    """Describe which part of a document changed the document's score most, and why.
 
-    The contribution of a part is the change of its score, times its weight in the pooled score of the document. The
-    weight is averaged over both models. ``up`` states whether the score of the document increased.
+    The effect of a part is the change of the part's score, times the weight of this score in the pooled score of the
+    document. The weight is averaged over both models. ``up`` states whether the score of the document increased.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
     rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
