@@ -222,7 +222,7 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """Return the codes that may be outdated: the definition of their label has changed since they were assigned.
+    """Return the codes that may be outdated, because the definition of their label has changed since the coding.
 
     Codes that were assigned under an unknown version of the codebook are included. If a coder later changed a code in
     ``base``, only the later code is checked.

@@ -194,9 +194,9 @@ def comparable_pairs(
 
 
 def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:
-    """Decide on a pair of records by ``total``, the weight of the evidence.
+    """Decide whether two records describe the same paper, given the total weight of the evidence for this.
 
-    A pair is merged if the weight suffices and nothing suggests two similar works by the same people.
+    They are merged only if the weight is high enough and nothing suggests two similar works by the same people.
     """
     reason = found.describe()
     similar = _similar_work(left, right, found)

@@ -61,7 +61,7 @@ def refuse_filled(path: Path) -> None:
 
 
 def write_tables(paths: Paths, result: Attached) -> None:
-    """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``, which list the files by outcome."""
+    """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``, the lists of attached and other files."""
     rows = sorted((*result.attached, *result.duplicates), key=lambda row: (_id(row.match.record), bool(row.used)))
     write_csv(paths.attached, _ATTACHED, map(_attached, rows), bom=True)
     write_csv(paths.unmatched, _UNMATCHED, map(_unmatched, (*result.uncertain, *_unknown(result))), bom=True)

@@ -94,7 +94,7 @@ class Beginning:
         return len(letters_of(self.text[:place]))
 
     def similarity(self, title: str, cutoff: float = 0) -> float:
-        """Return the similarity, from 0 to 100, of a title and the most similar part of the beginning.
+        """Return how similar a title is to the most similar part of this beginning of a full text, from 0 to 100.
 
         If the similarity is below ``cutoff``, the result is ``0``. ``title`` must consist of letters only; see
         `letters_of`.

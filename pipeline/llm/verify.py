@@ -51,7 +51,7 @@ def _fold(text: str) -> _Folded:
 
 
 class Found(NamedTuple):
-    """A quote that is in the text.
+    """A quote in a language model's answer that was found in the text of the paper.
 
     Attributes
     ----------

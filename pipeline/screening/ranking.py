@@ -180,8 +180,8 @@ def rank(
     course
         State of the review after the previous ranking, or an empty state.
     cold
-        Function that returns the scores of the records as long as no record is known to be relevant. By default, the
-        score is then the similarity of a record to the definition of relevance.
+        Function that returns the scores of the records. It is used until a record is known to be relevant. If it is
+        ``None``, the records are scored by their similarity to the definition of relevance until then.
     seed
         Seed of the random sample.
 

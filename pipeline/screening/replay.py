@@ -43,7 +43,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Return three metrics of each stopping rule over all replays, keyed by rule and then by name.
+    """Return three metrics of each stopping rule, as a dict that contains a dict of metrics for each rule.
 
     ``reached`` is the proportion of replays in which the rule reached the target recall. ``recall`` and ``work_saved``
     are means over all replays.

@@ -131,9 +131,9 @@ class ChunkStore:
     """The chunks of a tagging run, stored in a folder.
 
     A chunk consists of two files: its predictions (``predictions-00000.parquet``) and the description of the chunk
-    (``predictions-00000.json``, see `Chunk`). The description is written last. A chunk counts as finished if its
+    (``predictions-00000.json``, see `Chunk`). The description is written last, so a chunk counts as finished if its
     description exists. If the chunk is on this machine, the predictions must also have the SHA-256 that the description
-    states. Therefore, several processes can write chunks without coordination.
+    states. Several processes can write chunks at the same time without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:

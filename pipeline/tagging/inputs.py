@@ -275,7 +275,7 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Read the counts of each source file from the ``ingest.json`` next to a table; return the counts, and notes.
+    """Return the counts of each source file, as stated in the ``ingest.json`` next to a table, and notes on this file.
 
     If ``ingest.json`` is missing, the counts are ``None``. If it describes different records, the counts are also
     ``None``, and a note says so. If it is invalid, an error is raised.

@@ -118,9 +118,9 @@ def prediction_rows(
 
 
 def _deduction(section: str) -> float:
-    """Return the deduction from the score of a sentence when evidence is chosen, in log odds.
+    """Return how much the score of a sentence is lowered when evidence is chosen, in log odds.
 
-    The deduction is 0 unless the sentence is in a section on background or methods.
+    The result is 0 unless the sentence is in a section on background or methods.
     """
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 

@@ -210,9 +210,10 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
-    """Find out which full texts of merged records are used for the kept records.
+    """Find the full texts of merged duplicates, and decide which of them are used for the kept records.
 
-    Returns ``None`` if only abstracts are tagged. ``groups`` is the table of merged records, or ``None``.
+    The result is ``None`` if only abstracts are tagged. ``groups`` is the path of the table of merged duplicates, or
+    ``None``.
     """
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 

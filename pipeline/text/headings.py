@@ -233,7 +233,7 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading, with or without punctuation after it: (start, end, words, kind).
+    """Yield each possible heading, with or without punctuation after it, as a tuple (start, end, words, kind).
 
     If a colon follows, the kind is ``colon``. If nothing else follows on the line, the kind is ``line``. Otherwise, the
     kind is ``label``, ``bare`` or ``guess``; see `_kind`.

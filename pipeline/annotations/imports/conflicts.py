@@ -144,9 +144,9 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the sign, such as ``absent``, of each passage of a merged judgement; ``None`` means no sign.
+    """Return the sign, such as ``absent``, of each passage of a merged judgement; ``None`` if there is no sign.
 
-    The passages are the marked ``sentences``. If ``sentences`` is ``None``, they are the passages in ``evidence``.
+    If ``sentences`` is ``None``, the passages are those in ``evidence``. Otherwise, they are the marked sentences.
 
     Parameters
     ----------

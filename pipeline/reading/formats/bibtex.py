@@ -440,7 +440,7 @@ def _keywords(text: str) -> list[str]:
 
 
 def _names(text: str) -> Iterator[str]:
-    """Yield the names in a BibTeX name list as 'Family, Given, Suffix', in whichever order the parts are written."""
+    """Yield each name in a BibTeX list of names as 'Family, Given, Suffix', whatever the order of its parts."""
     try:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):

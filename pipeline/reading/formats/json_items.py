@@ -61,7 +61,7 @@ def text(item: Any, *path: str) -> str:
 
 
 def many(item: Any, *path: str) -> list[Any]:
-    """Return the list at a path of names in nested JSON objects.
+    """Follow the keys ``path`` through nested JSON objects, and return the list that they lead to.
 
     If the value is not a list, a list of this one value is returned. If the value is missing or empty, the list is
     empty.

@@ -107,7 +107,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _authors(fields: Sequence[tuple[str, Any]]) -> list[str]:
-    """Return the authors in file order: full names and groups, and the short name of an author without a full name."""
+    """Return the authors and groups in file order; for an author without a full name, return the short name."""
     names: list[str] = []
     full = False
     for tag, value in fields:

@@ -285,7 +285,7 @@ _QUOTED = re.compile(rf"{QUOTE}([a-z][a-z0-9_]*): ")
 
 
 def quotes_in(note: str) -> dict[str, str]:
-    """Return the passages that mechtag wrote as evidence into a note on a record, keyed by label key."""
+    """Return the evidence in a note that mechtag wrote for a record: the passages, keyed by label key."""
     _, *parts = _QUOTED.split(note)
     return {label: text.strip().removesuffix(" |") for label, text in zip(parts[::2], parts[1::2], strict=True)}
 

@@ -41,9 +41,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     ticks, lists = code_columns(content, asked)
     if not ticks and not lists:
         raise MechtagError(
-            f"{content.path}: no column is named after a label of the codebook or contains names of labels; "
-            f"rename the columns of codes, or map their names with --map (columns found: "
-            f"{', '.join(content.names)[:500]})"
+            f"{content.path}: no column is named after a label of the codebook, and no column contains names of "
+            f"labels. Rename the columns of codes to the names of labels, or map the columns to labels with --map "
+            f"(columns found: {', '.join(content.names)[:500]})"
         )
     named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS, TOTAL))
     content.note_unread({*ticks, *lists, *named})
@@ -63,9 +63,9 @@ def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
-    There are two kinds of columns with ticks. In the first, the name of the column is a label, or is mapped to a label.
-    In the second, all cells are ticks, and the name does not show that the column describes papers or coders. Columns
-    that the user mapped to null are left out.
+    A column contains ticks if its name is a label, or is mapped to a label. A column also contains ticks if all its
+    cells are ticks, unless its name shows that it describes papers or coders. Columns that the user mapped to null are
+    left out.
 
     Raises
     ------

@@ -38,7 +38,7 @@ _LOG = {"article_id", "key", "value"}
 
 
 def recognise(content: Content) -> bool:
-    """Return whether any note in a file contains Rayyan's headings.
+    """Return whether any note in a file contains text that Rayyan writes, such as ``RAYYAN-INCLUSION``.
 
     Raises
     ------
