@@ -257,7 +257,7 @@ def end_session(store: Store, token: str) -> None:
 
 
 def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str], scheme: str) -> None:
-    """Refuse a request to an unknown host name, or a request from a different web page that changes data.
+    """Refuse a request to an unknown host name. Also refuse a change of data that a different website requests.
 
     Parameters
     ----------

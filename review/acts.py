@@ -406,7 +406,7 @@ class Acts:
         on: bool = True,
         stage: str = "code",
     ) -> list[Draft]:
-        """Record the role that a sentence has in an explanation of a label.
+        """Record a role, such as context or outcome, that a sentence has as evidence for a label.
 
         If the sentence is not marked for the label, it is also marked; see `mark`.
 
@@ -417,7 +417,7 @@ class Acts:
         role
             Key of one of the roles of evidence in the codebook.
         on
-            If ``False``, the role is removed, and the sentence is removed from all configurations in this role.
+            If ``False``, the role is removed. The sentence then has this role in no configuration any more.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -493,7 +493,9 @@ class Acts:
         row = self._code_of(connection, stamp.coder, record, stage, label)
         roles = {} if row is None else roles_of(row, sentences_in(row, text.sha256))
         if role not in roles.get(sentence, {}):
-            raise Refused("the sentence does not have this role, so it cannot be linked; give it the role first")
+            raise Refused(
+                "the sentence does not have this role; give it the role before you link it to other sentences"
+            )
         used = {number for own in roles.values() for numbers in own.values() for number in numbers}
         if not 1 <= configuration <= max(used, default=0) + 1:
             raise Refused(f"label '{label}' has no configuration {configuration} in this record; load the page again")
@@ -1154,7 +1156,7 @@ class Acts:
         if any_apart(connection, head, other):
             raise Refused(
                 "somebody has marked these records as different papers; the page Activity shows who did. Ask this "
-                "person to undo it, then join the records",
+                "person to undo this action, then join the records",
                 409,
             )
         return [Draft("join", other, value={"into": head})]

@@ -74,7 +74,7 @@ def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> l
 
 
 def teaching_examples(connection: Connection, codings: Iterable[Coding], codebook: Codebook) -> list[Exemplar]:
-    """Return the examples from which a model can learn, because the final code of their label is yes.
+    """Return the examples whose label has the final code yes, so that a model can learn from these examples.
 
     Each example has the record id of its paper. Therefore, no model is evaluated on a paper from which it has learned
     an example.

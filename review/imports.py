@@ -216,7 +216,7 @@ def not_saved(error: OSError) -> Refused:
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
-    """Return words that state when each file was uploaded or imported, keyed by the SHA-256 hash of the file.
+    """Return when each file was uploaded or imported, in words, keyed by the SHA-256 hash of the file.
 
     Files of discarded imports are left out.
     """

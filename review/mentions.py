@@ -45,11 +45,11 @@ class Mention:
 
 
 def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
-    """Return the latest mentions of a person, the latest first.
+    """Return the latest notes and comments that mention a person, the newest first.
 
-    Mentions that the person removed from the list are left out. So are mentions on a record that the person can still
-    judge, because their text may reveal other people's judgements. If a note was changed, only its current text is
-    searched.
+    Mentions that the person removed from the list are left out. Mentions on a record that the person can still judge
+    are also left out, because a mention may reveal other people's judgements. If a note was changed, only its current
+    text is searched.
 
     Parameters
     ----------

@@ -208,7 +208,7 @@ class Difference:
     left_out
         Actions that cannot be added. Each is a tuple of record id, number of the person in the copy, and reason.
     shared
-        Id that each action of the copy has, or would get, in the review; see `_id_in`.
+        Ids of all actions of the copy, as they are in the review, or would be if the actions were added; see `_id_in`.
     last
         Number of the last event of the review at the time of the comparison.
     """

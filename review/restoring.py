@@ -129,7 +129,7 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
 
 
 def _restore_people(connection: Connection, people: Iterable[Mapping[str, Any]]) -> None:
-    """Insert the accounts of all people, each with the role that the person had at the beginning.
+    """Insert the accounts of all people, each with the role that the person had when the account was created.
 
     Current roles and states are later derived from the log.
     """

@@ -319,7 +319,7 @@ def _head(record: ColumnElement[int]) -> ColumnElement[int]:
 
 
 def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
-    """Return an SQL condition that selects the rows of table ``need`` whose paper a person can still judge."""
+    """Return an SQL condition that holds for a row of table ``need`` if a person can still judge the row's paper."""
     need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
     copies = select(joined.c.record).where(joined.c.into == need.c.record).correlate(need)
     new_labels = (

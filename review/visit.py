@@ -52,7 +52,7 @@ class Visit:
     request: Request
 
     def files(self, name: str) -> list[File]:
-        """Return the uploaded files in a field of the submitted form."""
+        """Return the files that were uploaded in the field ``name`` of the form."""
         sent = (file for file in self.form.getlist(name) if isinstance(file, UploadFile))
         return [File(file.filename, file.file) for file in sent if file.filename]
 

@@ -201,7 +201,7 @@ def now_working(connection: Connection) -> Working | None:
 
 
 def working(row: Any) -> Working:
-    """Return the progress of a job, given its row of table ``job``."""
+    """Return the message and the progress (in percent) of a job; ``row`` is its row of table ``job``."""
     name = JOB_NAMES.get(row.kind, "Work")
     message = row.message or f"Waiting to {name[0].lower()}{name[1:]}"
     return Working(row.id, message, 100 * row.done // row.total if row.total else None)

@@ -123,7 +123,7 @@ def _for_the_page(message: str, folder: Path) -> str:
 
 
 def _left_out(imported: Imported, codings: Sequence[Coding], faults: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the position and the reason for each entry or code in the files that cannot be added."""
+    """Yield each entry or code that cannot be added, as a tuple of its description and the reason."""
     for fault in imported.rejected:
         yield f"{fault.file}: entry {fault.record}", fault.reason
     for row in imported.unmatched:

@@ -304,10 +304,10 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 def _accounts(
     workspace: Workspace, arguments: Mapping[str, Any], names: Mapping[int, str], chosen: Mapping[int, int | None]
 ) -> dict[int, int]:
-    """Return an account in this review for each person in ``chosen``, keyed by the number of the person in the copy.
+    """Return the account in this review for each person in a copy of the review.
 
-    If no account was chosen for a person, an account for a person outside the review is used. It is created if it does
-    not exist.
+    ``chosen`` and the result are keyed by the number of the person in the copy. If ``chosen`` contains ``None`` for a
+    person, the person gets an account that cannot be used to sign in.
     """
     known = set(arguments["known"])
     # Somebody who has the same name as a person here, but is somebody else, gets a name of their own.
@@ -320,10 +320,10 @@ def _accounts(
 
 
 def _write(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
-    """Add an action from a copy of the review, and return whether it could be added.
+    """Add an action from a copy of the review to this review, and return whether this was possible.
 
-    An action cannot be added if the review lacks its person, its record, or an action that it undoes. ``group`` is the
-    name of the import; see `mechtag.review.merge_undo.group_of`.
+    It is not possible if this review lacks the person or the record of the action, or an action that it undoes.
+    ``group`` is the name of the import; see `mechtag.review.merge_undo.group_of`.
     """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)
@@ -360,7 +360,7 @@ def _seq_of(connection: Connection, client_id: str) -> int | None:
 
 
 def _here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
-    """Convert a record number of the copy to the number in the review; ``None`` if the review lacks the record."""
+    """Return the number that a record of the copy has in this review; ``None`` if this review lacks the record."""
     record = schema.record
     name = theirs.execute(select(record.c.record_id).where(record.c.id == number)).scalar()
     return connection.execute(select(record.c.id).where(record.c.record_id == name)).scalar()

@@ -80,10 +80,10 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
 
 
 def full_records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
-    """Yield records with all fields that ``data/unique.parquet`` contains.
+    """Yield the records in ``numbers``, with all fields that ``data/unique.parquet`` contains.
 
-    Titles and abstracts are the current ones in the database. Records that the file does not contain follow at the end,
-    with the fields that the database contains.
+    Titles and abstracts are the current ones in the database. Records that ``data/unique.parquet`` does not contain
+    come last. They have only the fields that the database contains.
 
     Parameters
     ----------

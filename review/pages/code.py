@@ -417,7 +417,10 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
 
 
 def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card], int]:
-    """Return the cards with a person's saved codes of a record, and the number of the last event about these codes."""
+    """Return a person's saved codes of a record, and the number of the last event about these codes.
+
+    The codes are returned as one `Card` per label.
+    """
     return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, _stage(visit))
 
 

@@ -66,10 +66,10 @@ def _answers(visit: Visit) -> dict[str, Any]:
     dict
         - ``coder``: name of the coder, for files that do not name a coder
         - ``basis``: text on which the codes are based: ``abstract`` or ``full-text``
-        - ``unticked``: meaning of a label that is not ticked in a file: ``no`` or ``not-judged``; ``None`` if the
-          person did not answer
-        - ``labels``: meaning of each name in the files. For the label with the key ``trust``, the value is ``trust`` if
-          the name means yes, and ``not trust`` if the name means no. If the name is ignored, the value is ``None``.
+        - ``unticked``: what it means if a label is not ticked in a file: ``no`` or ``not-judged``; ``None`` if the
+        person did not answer
+        - ``labels``: dict from names in the files to their meaning. For a label with the key ``trust``, the meaning is
+        ``trust`` (yes) or ``not trust`` (no). If a name is ignored, its meaning is ``None``.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Add a job that adds the codes of an import to the review, or a job that removes these codes again."""
+    """Add the job that the person asked for: to add the codes of an import to the review, or to remove them again."""
     number, wanted = int(visit.path["job"]), visit.text("act")
     try:
         with visit.workspace.store.write() as connection:

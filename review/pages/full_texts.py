@@ -120,7 +120,7 @@ def ask_to_delete(visit: Visit) -> Response:
 
 
 def delete(visit: Visit) -> Response:
-    """Delete a file that is not attached."""
+    """Delete an uploaded full text that is not attached to a record."""
     full_texts.delete_file(visit.workspace, visit.stamp(), int(visit.path["file"]))
     return visit.go("/full-texts")
 

@@ -22,7 +22,7 @@ NEW = "new"
 
 
 class Kinds(NamedTuple):
-    """The kinds of jobs of an import: for reading the files, adding their content, and removing this content again."""
+    """The kinds of jobs that an import needs: to read its files, to add their content, and to remove it again."""
 
     read: str
     add: str

@@ -96,7 +96,7 @@ def _query(chosen: Selection) -> str:
 
 
 def _address(place: Place | None, chosen: Selection) -> str:
-    """Return the address of a record in the list ``chosen``; ``""`` if ``place`` is ``None``."""
+    """Return the address of a record's page within the list ``chosen``; ``""`` if ``place`` is ``None``."""
     return "" if place is None else f"/reconcile/{place[1]}/{place[0]}?{_query(chosen)}"
 
 

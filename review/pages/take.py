@@ -155,9 +155,7 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the number of the row of table ``sight`` that shows that a person has seen others' codes of a record.
-
-    If there are several such rows, the latest row is returned.
+    """Return the number of the row of table ``sight`` that was added when a person last saw others' codes of a record.
 
     Raises
     ------

@@ -65,7 +65,7 @@ class Selection:
 
 
 def count_selected(connection: Connection, chosen: Selection) -> int:
-    """Return the number of records in a list that pass its filters."""
+    """Return the number of records in the list ``chosen``, after its filters were applied."""
     return connection.execute(select(func.count()).select_from(_rows(connection, chosen))).scalar_one()
 
 
@@ -127,7 +127,7 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
 
 
 def _rows(connection: Connection, chosen: Selection) -> Subquery:
-    """Return a query for the records of a list of the page *Reconcile*.
+    """Return a query for the records in one of the lists on the page *Reconcile*.
 
     The columns of the query are ``record``, ``stage`` and ``place`` (for sorting).
     """
@@ -226,8 +226,9 @@ def _differing(stage: str) -> Select[Any]:
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
     """Return the labels that the page *Reconcile* offers for settling when it shows a record.
 
-    These are the labels that an adjudicator still has to settle (see `open_labels`). If ``chosen`` is a list of settled
-    records (`DIFFERING` or `DOUBTED`), the labels that put the record in this list are added.
+    These are the labels that an adjudicator still has to settle (see `open_labels`). A list of settled records
+    (`DIFFERING` or `DOUBTED`) contains a record because of certain labels. If ``chosen`` is one of these lists, these
+    labels are added.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:

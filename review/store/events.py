@@ -374,7 +374,7 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
-    """Add rows to the derived tables for new records that have no events yet."""
+    """Add the rows of table ``need`` for new records that have no events yet."""
     rules = _read_rules(connection)
     _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, rules).needs])
 
@@ -515,15 +515,15 @@ def _derive_joins(connection: Connection) -> None:
 
 
 def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
-    """Fill empty fields of a record from a duplicate, or empty them again after the duplicate was separated.
+    """Fill empty fields of a record with the values of a duplicate, or remove these values again.
 
     Parameters
     ----------
     copy
         Number of the row of table ``copy`` that describes the duplicate.
     together
-        Whether the duplicate belongs to the record. If ``False``, the fields that were filled from the duplicate are
-        emptied.
+        Whether the duplicate belongs to the record. If ``False``, the fields that still have the duplicate's values are
+        cleared.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()

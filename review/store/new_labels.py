@@ -1,6 +1,6 @@
 """Find the records that people must code for new labels.
 
-New labels were added to the codebook after a person finished the record.
+A label is new for a person if it was added to the codebook after the person finished the record.
 """
 
 from __future__ import annotations

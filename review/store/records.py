@@ -33,7 +33,7 @@ class Entry:
     sentences
         Start, end and section of each sentence of the abstract.
     copies
-        Number of times that the paper was found, including this record.
+        Number of times that the paper was found: once as this record, and once for each duplicate.
     source_file, source_index
         Name of the search export, and number of the record in this file.
     """
@@ -68,7 +68,7 @@ def record_row(record: Record, sentences: Iterable[Sentence], wave: int, copies:
     wave
         Number of the import.
     copies
-        Number of times that the paper was found, including this record.
+        Number of times that the paper was found: once as this record, and once for each duplicate.
     """
     return {
         "record_id": record.record_id,

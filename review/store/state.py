@@ -213,14 +213,17 @@ def alive(events: Iterable[Event]) -> list[Event]:
 
 
 def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
-    """Compute the state of a record and its joined records.
+    """Compute the state of a record from its events.
+
+    If several records were joined, compute their common state.
 
     Parameters
     ----------
     events
-        All events about these records, in the order of their numbers, including undo and redo events.
+        All events about the record and the records joined to it, in the order of their numbers. Undo and redo events
+        are included.
     head
-        Number of the record that represents all these records.
+        Number of the record. If several records were joined, the number of the record that represents them.
     rules
         Rules of the review; see `Rules`.
     """
@@ -530,9 +533,9 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
     Parameters
     ----------
     head
-        Record that represents the paper.
+        Number of the record whose abstract the pages show.
     record
-        Record that was coded.
+        Number of the record that was coded.
     text
         SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract or an unknown file.
     """
