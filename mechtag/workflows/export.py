@@ -190,7 +190,7 @@ def _refuse_unused_options(request: Request, to: str) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """The content to export, and the files that an export reads; a file that the export does not need is ``None``."""
+    """The kind of content to export, and the files to read for this content; ``None`` for a file that is not needed."""
 
     what: What
     predictions: Path | None

@@ -145,7 +145,7 @@ class Retraining:
             self._point_aliases(read_config(self._paths.model).model_id)
 
     def history(self) -> list[str]:
-        """Return lines of text on the versions of the annotations, and on the decisions on which model to use."""
+        """Return lines of text that list the versions of the annotations, and the changes of the model in use."""
         # No lock is needed: reading is allowed while a retraining is running.
         with self._alone() if interrupted(self._paths) else nullcontext():
             return [*self._versions(), *self._decisions()]

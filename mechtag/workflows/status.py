@@ -84,7 +84,10 @@ def has_codes(project: Project) -> bool:
 
 
 def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
-    """Return a description of the human codes, and the coded records; the list is empty if the codes cannot be read."""
+    """Return a description of the human codes, and a list of the coded records.
+
+    The list is empty if there are no codes, or if the codes cannot be read.
+    """
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", []

@@ -14,8 +14,8 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels. It also receives a warning for each label for which training did not
-    demonstrably improve the ranking of records.
+    The reporter receives a table of the labels. It also receives a warning if training did not demonstrably improve the
+    ranking of records by a label.
 
     Parameters
     ----------
