@@ -1765,7 +1765,8 @@ class Acts:
     def _check_reason(connection: Connection, reason: str | None) -> None:
         if reason and reason not in read_plan(connection).exclusion_reasons:
             raise Refused(
-                f"'{reason}' is not one of the reasons for exclusion in this review; choose a reason from the list"
+                f"the reason '{reason}' is not in the list of reasons for exclusion in the plan; choose a reason from "
+                "the list"
             )
 
     @staticmethod
