@@ -72,7 +72,7 @@ def fetch(
         typer.Option(
             "--sources",
             help="Services to ask, separated by commas: pubmed, europepmc, openalex, crossref, unpaywall (only for "
-            "full texts) and semantic_scholar. Default: all but the last.",
+            "full texts) and semantic_scholar. Default: all except semantic_scholar.",
             show_default=False,
         ),
     ] = "",

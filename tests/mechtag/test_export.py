@@ -155,7 +155,7 @@ def test_decisions_go_with_the_search_export_that_was_tagged(folder: Path) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--to", "csv", "-o", "a.csv", "--coder", "Ann"), "only decisions of a model are exported"),
+        (("--to", "csv", "-o", "a.csv", "--coder", "Ann"), "this export contains only decisions of a model"),
         (("--to", "csv", "-o", "a.csv", "--cells", "value"), "--cells would have no effect, .*: matrix$"),
         (("--to", "qdc", "-o", "a.qdc", "--note", "Coded in May"), "--note would have no effect, .*: matrix$"),
         (("--to", "qdc", "-o", "a.qdc", "--coder", "Ann"), "--coder would .* apply to --to qdc; .*: csv, ris, xlsx, "),
