@@ -231,8 +231,8 @@ class TrainSettings(Strict):
         Minimum recall at the threshold of relevance. The out-of-fold probabilities of at least this proportion of the
         relevant papers must reach the threshold.
     relevance_loss
-        Largest proportion of the relevant papers that may be lost because their decision is ``no``, with 90%
-        confidence. If more ``no`` decisions would exceed this limit, the remaining papers need review.
+        Largest proportion of the relevant papers that may be lost because their decision is ``no``. The proportion
+        is below this limit with 90% confidence. Papers whose ``no`` would exceed the limit need review.
     relevance_precision
         Lowest out-of-fold precision that ``yes`` and ``no`` decisions on relevance must reach. Papers that cannot be
         decided at this precision need review; see `calibration.fit_calibration`.

@@ -171,7 +171,7 @@ class Table:
 
 
 def is_table(path: StrPath) -> bool:
-    """Return whether the extension of a file name is that of a table; see `SUFFIXES`."""
+    """Return whether a file name has the extension of a table; see `SUFFIXES`."""
     return Path(path).suffix.lower() in SUFFIXES
 
 
