@@ -124,7 +124,10 @@ class Corpus:
 
     @property
     def features(self) -> Array:
-        """Return the features by which texts are scored, shape (n_texts, size + 1); see `Definitions.features`."""
+        """Return the features by which texts are scored, shape (n_texts, size + 1); see `Definitions.features`.
+
+        The features of a text are its centred vector, followed by the log odds that the text reports results.
+        """
         return self.definitions.features(self.vectors, self.reports)
 
     @property
