@@ -217,7 +217,7 @@ class _Origin:
     bases: set[str] = field(default_factory=set)
 
     def add(self, code: Code, of_relevance: bool) -> None:
-        """Record the details of a code that footnotes state, such as its coder.
+        """Store those details of a code that appear in footnotes, such as its coder.
 
         ``of_relevance`` states whether the code is for relevance.
         """

@@ -302,7 +302,10 @@ class _Project:
         cases.append(case)
 
     def _name(self, paper: CodedPaper) -> str:
-        """Return a unique name for the source that contains a paper's text; case does not count as a difference."""
+        """Return a unique name for the source that contains a paper's text.
+
+        Two names that differ only in case count as the same name.
+        """
         record = paper.record
         author = record.authors[0].split(",")[0] if record.authors else ""
         parts = filter(None, (author, str(record.year or ""), record.title))

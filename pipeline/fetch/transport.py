@@ -377,9 +377,9 @@ class Transport:
         return None
 
     def _fail(self, label: str, url: str, reason: str, counts: bool = True) -> None:
-        """Record a failed request; after several failures in a row, stop sending requests to the service.
+        """Record a failed request. After several failures in a row, no more requests are sent to the service.
 
-        If ``counts`` is false, this failure does not count towards stopping.
+        If ``counts`` is false, the failure is recorded, but not counted.
         """
         self.failures.append(Failure(label, url, self._printable(reason)))
         self._in_a_row[label] += counts

@@ -25,7 +25,7 @@ class _Folded(NamedTuple):
 
 
 def _fold(text: str) -> _Folded:
-    """Normalise a text for comparison: Unicode form NFKC, lower case, one kind of quotation mark, dash and space."""
+    """Normalise a text for comparison: Unicode form NFKC, lower case, uniform quotation marks, dashes and spaces."""
     letters: list[str] = []
     places: list[int] = []
     start = 0

@@ -281,9 +281,9 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
 
 
 def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
-    """Return the verdict of the stopping rule on the random sample up to its first unread record.
+    """Return the verdict of the stopping rule on the random sample.
 
-    The records before the first unread record are a random sample. Later records may have been read out of order.
+    Only the records before the first unread record count as the sample. Later records may have been read out of order.
     """
     in_sample = labels[drawn]
     gaps = np.flatnonzero(np.isnan(in_sample))

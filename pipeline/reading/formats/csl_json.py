@@ -146,7 +146,7 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
 
 
 def _document_end(text: str, place: int, depth: int) -> int:
-    """Return the position where a JSON document ends, or ``place`` if the end of the document is damaged.
+    """Return the position where a JSON document ends. If the end is damaged, return ``place``.
 
     Parameters
     ----------
