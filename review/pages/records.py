@@ -120,7 +120,7 @@ def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str],
 
 
 def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, str]:
-    """Return the person's own screening decisions in words, keyed by record number."""
+    """Return the person's screening decisions in words, keyed by record number."""
     current = schema.current
     rows = connection.execute(
         select(current.c.record, current.c.value, current.c.refer).where(
