@@ -248,5 +248,5 @@ def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line must be the start of a row, because it has ``width`` cells like the header."""
+    """Return whether a line must be the start of a row, because it has as many cells as the header (``width``)."""
     return width > 1 and len(cells_of(line, delimiter)) == width

@@ -161,7 +161,7 @@ class Table:
     path
         Path of the file, for messages.
     names
-        Column names in file order. A column that has filled cells but no name has the name ``""`` here. The rows do not
+        Column names in file order. If a column has filled cells but no name, its name is ``""``. The rows do not
         contain such a column.
     """
 

@@ -259,9 +259,9 @@ class LongDocument:
     Attributes
     ----------
     abstract
-        Title and abstract, which are also the first window. Relevance is judged by them.
+        The first window, which consists of the title and the abstract. It alone determines relevance.
     windows
-        Title and sentences of each further window; see `windows.windows`.
+        All further windows. Each consists of the title and some sentences; see `windows.windows`.
     """
 
     abstract: Document

@@ -288,9 +288,9 @@ def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
-    """Convert scores to predictions for the gold papers, with a calibration curve and a threshold per label.
+    """Convert scores to predictions for the gold papers.
 
-    Curves and thresholds are fitted on the relevant coded papers.
+    A calibration curve and a threshold are fitted for each label, on the relevant coded papers.
 
     Parameters
     ----------

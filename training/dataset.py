@@ -89,10 +89,10 @@ class Corpus:
         relevance is NaN, because relevance applies to whole documents. If a unit with several parts has a label, its
         code for this label is NaN as well, because it is unknown which part has the label.
     document : ndarray, shape (n_texts,)
-        Row of the document that each text belongs to; ``NO_DOCUMENT`` for exemplars.
+        Number of the document that each text belongs to, from 0; ``NO_DOCUMENT`` for exemplars.
     taken_from : ndarray, shape (n_texts,)
-        Row of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the texts
-        of documents. An exemplar from a document is used only together with this document. A model that scores a
+        Number of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the
+        texts of documents. An exemplar from a document is used only together with this document. A model that scores a
         document has therefore never been trained on a sentence of this document.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
         Codes of the documents as a whole.
@@ -282,9 +282,12 @@ def unit_table(documents: Sequence[CodedDocument], exemplars: Sequence[Exemplar]
     Returns
     -------
     datasets.Dataset
-        Table with three columns: ``text`` is a string. ``targets`` is a list of 1 + n_labels codes (1, 0, or NaN for
-        not judged): relevance, then the labels in codebook order. ``document`` is the row of the document, or
-        ``NO_DOCUMENT`` for exemplars.
+        Table with three columns:
+
+        - ``text``: text of the unit.
+        - ``targets``: list of 1 + n_labels codes (1, 0, or NaN for not judged). The first code is relevance; the codes
+          of the labels follow in codebook order.
+        - ``document``: index in ``documents`` of the document to which the unit belongs; ``NO_DOCUMENT`` for exemplars.
     """
     from datasets import Dataset, Features, List, Value
 

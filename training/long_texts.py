@@ -100,7 +100,7 @@ def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
     Returns
     -------
     document : ndarray, shape (n_units,)
-        Row of the document of each unit; ``NO_DOCUMENT`` for exemplars.
+        Number of the document to which each unit belongs, from 0; ``NO_DOCUMENT`` for exemplars.
     codes : ndarray, shape (n_units, n_labels)
         Codes of each unit, without relevance.
     """
@@ -160,7 +160,7 @@ class _Maker:
     Attributes
     ----------
     document : ndarray, shape (n_units,)
-        Row of the document of each unit.
+        Number of the document to which each unit belongs, from 0.
     title : ndarray of bool, shape (n_units,)
         Whether each unit is a title.
     scores : ndarray, shape (n_units, n_labels)
@@ -176,7 +176,7 @@ class _Maker:
     rng: np.random.Generator
 
     def others(self, usable: Mask, paper: int) -> Mask:
-        """Return a mask of the ``usable`` sentences that are from the same fold as a paper, but not from the paper."""
+        """Return a mask of the ``usable`` sentences from the same fold as a paper, but from other papers."""
         found: Mask = usable & (self.fold[self.document] == self.fold[paper]) & (self.document != paper)
         return found
 
@@ -195,10 +195,10 @@ class _Maker:
         return np.resize(own, self.size + step * (2**POWERS - 2))
 
     def windows(self, rows: Index, paper: int, labels: Index) -> tuple[Array, Array]:
-        """Divide the sentences in ``rows`` into windows, and return the pooled scores of the windows.
+        """Divide the sentences in ``rows`` into windows, and return the pooled scores of the windows as two arrays.
 
-        The first returned array is for windows to which the title of the paper is added. The second array is for the
-        same windows without the title.
+        For the first array, the title of the paper is added to each window. For the second array, the windows have no
+        title.
         """
         scores = self.scores[:, labels]
         parts = [scores[rows[one.start : one.stop]] for one in windows([len(rows)], self.size)]
@@ -258,7 +258,9 @@ def fit_windows(
 
 
 def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
-    """Return the log odds of the labels of long texts as if they were abstracts, without correction for length.
+    """Return the log odds of the labels of long texts, without correction for the length of the texts.
+
+    The log odds are computed with ``fitted``, the calibration for abstracts.
 
     Returns
     -------

@@ -138,7 +138,7 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """An embedding layer that returns its input, which already consists of hidden states, unchanged."""
+    """An embedding layer that returns its input unchanged, because the input already consists of hidden states."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds

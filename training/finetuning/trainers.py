@@ -27,10 +27,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Encoded:
-    """The result of a trainer: an encoder, and the codebook definitions and the corpus encoded by this encoder.
+    """The result of a trainer.
 
     Attributes
     ----------
+    encoder
+        The encoder, which may have been fine-tuned.
+    definitions, corpus
+        The definitions of the codebook, and the corpus, both encoded by ``encoder``.
     tuned
         Weights of the encoder that fine-tuning changed; empty if the encoder was not fine-tuned.
     losses

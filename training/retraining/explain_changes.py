@@ -301,9 +301,10 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return the contribution of each word or word pair to a model's score of one part, keyed by word or word pair.
+    """Return the contribution of each word or word pair to the score of a part for a label.
 
-    ``side`` contains the scores of the model. ``row`` is the number of the part. ``column`` is the column of the label.
+    The result is keyed by word or word pair. ``row`` is the number of the part, and ``column`` is the column of the
+    label.
     """
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
@@ -333,9 +334,9 @@ class _Neighbours:
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
         """Describe a newly coded record that may explain why the prediction for a record changed.
 
-        If the record itself was newly coded, its new code is described. Otherwise, a new record is described if its
-        code fits the change. The code yes fits an increased probability, and the code no fits a decreased probability.
-        Of several such records, the one that is most similar to the record is described.
+        If the record itself was newly coded, its new code is described. Otherwise, the most similar newly coded record
+        whose code fits the change is described. The code ``yes`` fits an increased probability, and the code ``no``
+        fits a decreased probability.
 
         Parameters
         ----------
@@ -349,7 +350,7 @@ class _Neighbours:
         Returns
         -------
         str
-            Description; empty if no new record fits.
+            Description; empty if the code of no newly coded record fits the change.
         """
         names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
