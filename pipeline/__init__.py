@@ -1,1 +1,1 @@
-"""From search exports to tagged records: reading, deduplication, sentence splitting, tagging and export."""
+"""The pipeline from search exports to tagged records: reading, deduplication, splitting, tagging and export."""

@@ -169,9 +169,9 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Yield the kind of each identifier of a paper, its value, and the records with this identifier.
+        """Yield the records that match each identifier of a paper, the most reliable identifier first.
 
-        The most reliable identifier comes first.
+        Each item has three parts: the kind of the identifier, its value, and the records with this identifier.
         """
         for name in paper.names:
             yield "record id", name, self._ids.get(name, ())

@@ -70,7 +70,8 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum distance between two paired records in the list of all records with the same blocking key.
+        Maximum distance between two paired records. For each blocking key, the distance is counted in the list of the
+        records in ``positions`` that have this key.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -264,7 +265,10 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubtful pairs that were neither joined nor decided by a person, at most one for any two clusters."""
+    """Yield the doubtful pairs that are still open: neither joined nor decided by a person.
+
+    For any two clusters, at most one pair is yielded.
+    """
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))

@@ -111,7 +111,8 @@ class Deduped:
     uncertain
         Pairs of records that a person should check, the most likely duplicates first.
     read
-        Number of input records, including papers of the earlier run whose records were not read again.
+        Number of input records. Papers of the earlier run are added to this number if their records were not read
+        again.
     ignored
         File and row of each decision about a record that is not in the input.
     """

@@ -43,7 +43,8 @@ class RolePassage(Row):
     role
         Key of one of the codebook's roles.
     sign
-        Whether the passage says that what the label describes is present or absent; ``None`` if the coder did not say.
+        Whether, according to the passage, what the label describes is ``present``, ``absent`` or ``unclear``; ``None``
+        if the coder did not state this.
     start, end
         Offsets of the passage into the abstract or the full text; ``None`` if the offsets are not known.
     text

@@ -221,7 +221,8 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
             of_mechanism = None
         if sign and of_mechanism and sign != of_mechanism:
             raise _Unreadable(
-                "the marker has one sign for the mechanism and another for its resource or reasoning; write + or - once"
+                "the marker has one sign for the mechanism and another for its resource or reasoning; write only one "
+                "sign"
             )
         part_is_missing = False
         found.append((key, sign or of_mechanism))
@@ -235,14 +236,14 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role that is named in a marker such as ``(C)``, and the signs after the name of the role.
+    """Yield the key of each role named in a marker such as ``(C+)``, and the signs that follow the name.
 
     If the marker names the whole mechanism (resource and reasoning together), the key is ``None``.
 
     Parameters
     ----------
     words
-        Words of the marker, each with the signs after the word.
+        Words of the marker. Each word is paired with the signs that follow it.
 
     Raises
     ------
@@ -279,7 +280,10 @@ def _unclear(codebook: Codebook) -> str:
 
 
 def _names(codebook: Codebook) -> dict[str, set[str]]:
-    """Return the key and the name of each role, both normalised by `fold_name`; the dict is keyed by role key."""
+    """Return the words that name each role in a marker, keyed by role key.
+
+    Each set contains the key and the name of the role, both normalised by `fold_name`.
+    """
     return {role.key: {fold_name(role.key), fold_name(role.name)} for role in codebook.roles}
 
 

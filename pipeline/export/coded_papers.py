@@ -398,8 +398,9 @@ def _paper(
 ) -> CodedPaper | None:
     """Return a record as a coded paper; ``None`` if no code is kept.
 
-    Only codes with the given basis are kept. If ``basis`` is ``None``, codes on both bases are kept. If a coder coded a
-    label on both, only the code based on the full text is kept. The codes are ordered by label and coder.
+    Only codes with the given basis (abstract or full text) are kept. If ``basis`` is ``None``, codes with either basis
+    are kept. If a coder then has two codes for a label, only the code based on the full text is kept. The codes are
+    ordered by label and coder.
     """
     keys = codebook.all_keys
     kept: dict[tuple[int, str], Code] = {}

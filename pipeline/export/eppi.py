@@ -16,8 +16,9 @@ _SELECTABLE = "Selectable (show checkbox)"
 def write(path: Path, coded: CodedPapers) -> None:
     """Write coded papers to a JSON file for EPPI-Reviewer; the papers must have only one coder.
 
-    A label is written only if it is a yes. Relevance is written as ``Included`` or ``Excluded``. Evidence from a full
-    text is highlighted there. Evidence from an abstract is written to the info box of the code.
+    Relevance is written as ``Included`` or ``Excluded``. All other labels are written only if their code is yes. If a
+    code is based on the full text, its evidence is highlighted in the full text. If a code is based on the abstract,
+    its evidence is written to the info box of the code.
 
     Raises
     ------

@@ -389,8 +389,8 @@ def write(path: Path, matrix: LabelMatrix) -> None:
 def table(matrix: LabelMatrix) -> tuple[list[str], list[list[Any]]]:
     """Return the header and the rows of a matrix for a spreadsheet.
 
-    If the cells show values that programs can read, the table can be used as a gold standard. It then has no totals,
-    and its header contains the keys of the labels instead of their names.
+    If ``matrix.cells`` is ``value``, the table can be read as a gold standard. It then has no totals, and its header
+    contains the keys of the labels instead of their names.
     """
     if matrix.cells == "value":
         rows: list[list[Any]] = [[row.record_id, excel_cell(row.name), *row.cells] for row in matrix.rows]

@@ -65,7 +65,7 @@ class UselessAnswer(ValueError):
 
 
 def readable_json(body: bytes) -> Any:
-    """Return the content of an answer, a JSON object or list; ``body`` is the body of the answer.
+    """Return the JSON object or list in the body of an answer.
 
     Raises
     ------

@@ -62,8 +62,8 @@ class Match(NamedTuple):
     candidates
         The possible records, if several records match the file equally well.
     duplicate
-        Id of a duplicate that was merged into ``record``, if the file was found by the duplicate, for example by a path
-        in it; otherwise ``""``.
+        Id of a duplicate that was merged into ``record``, if the file was found by a detail of this duplicate, such as
+        a file path; otherwise ``""``.
     """
 
     record: Record | None
@@ -216,9 +216,10 @@ class Identifier:
         return ""
 
     def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
-        """Return the position and text of the first DOI in the beginning of a file if it belongs to a different paper.
+        """Return the position and text of the first DOI of a file, if this DOI belongs to a different paper.
 
-        If the DOI belongs to the record or its duplicates, or if a DOI is missing, the result is ``None``.
+        If the DOI belongs to ``record`` or to one of its duplicates, the result is ``None``. If ``record`` or the
+        beginning of the file has no DOI, the result is ``None``, too.
         """
         if not record.doi or not beginning.dois:
             return None

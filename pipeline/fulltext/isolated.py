@@ -46,9 +46,9 @@ class Limits(NamedTuple):
     Attributes
     ----------
     seconds
-        Maximum time, in seconds, for a file without its pages.
+        Maximum time for a file, in seconds, to which ``seconds_per_page`` is added.
     seconds_per_page
-        Further time, in seconds, for each page of a PDF.
+        Time that is added for each page of a PDF, in seconds.
     memory
         Maximum address space of the process, in bytes. Some operating systems cannot enforce this limit.
     ocr_seconds
@@ -172,8 +172,8 @@ class IsolatedReader:
         process.kill()
         if process.wait() == _NO_MEMORY:
             raise _Failure(
-                f"reading the file takes more than {self._limits.memory >> 20:,} MB of memory; print it to a new PDF, "
-                "or save it in a different format"
+                f"reading the file takes more than {self._limits.memory >> 20:,} MB of memory; print the file to a new "
+                "PDF, or save it in a different format"
             )
         raise _Failure(_CRASHED)
 

@@ -222,9 +222,10 @@ def _look(row: Line) -> tuple[str, float, bool]:
 
 
 def _level(title: str, row: Line, looks: set[tuple[str, float, bool]]) -> int:
-    """Return the level of a heading, by its number or, without a number, by its font and size.
+    """Return the level of a heading.
 
-    ``looks`` are the fonts and sizes of headings of the first level.
+    If the heading has a number, the number determines the level. If it has no number, its font and size determine the
+    level. ``looks`` are the fonts and sizes of headings of the first level.
     """
     if numbered := _NUMBERED.match(title):
         return 1 + numbered[1].count(".")

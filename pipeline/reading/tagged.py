@@ -136,8 +136,7 @@ class Draft:
     def continue_with(self, line: str) -> None:
         """Add a line to the value of the last field; an empty line separates paragraphs.
 
-        If the line is in front of the first tag, it becomes a field without a name, so that a rejected record keeps its
-        text.
+        If there is no field yet, the line becomes a field without a name, so that its text is kept.
         """
         self._lines += 1
         self._length += len(line)

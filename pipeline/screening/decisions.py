@@ -193,7 +193,9 @@ def _column(row: TableRow, allowed: Sequence[str], what: str) -> str:
         if name in row.cells:
             return name
     found = ", ".join(row.cells)[:200] or "none"
-    raise MechtagError(f"{row.place}: no column {what}; add one of {', '.join(allowed)} (columns found: {found})")
+    raise MechtagError(
+        f"{row.place}: no column {what}; add one of the columns {', '.join(allowed)} (columns found: {found})"
+    )
 
 
 def _rows(path: Path, relevance_key: str) -> Iterable[TableRow]:

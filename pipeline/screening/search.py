@@ -90,8 +90,8 @@ class Ranker:
 def word_weights(texts: Sequence[str]) -> Any:
     """Return the BM25 weights of words and of pairs of adjacent words.
 
-    The rows are scaled together, so that their mean squared length is 1. They are not scaled one by one, because the
-    few words of a record without an abstract would then count more than the words of a full record.
+    All weights are multiplied by the same factor, so that the mean squared length of the rows is 1. If each row were
+    scaled separately, the few words of a record without an abstract would count more than the words of a full record.
 
     Returns
     -------

@@ -2,9 +2,9 @@
 
 People first read records by rank until relevant records become rare (`sample_due`). They then read a random sample of
 the unread records, in an order that is drawn once. The sample yields an upper bound on the number of relevant records
-that were unread when the sample was drawn. If recall reaches the target even when this bound is taken as the true
-number, reading may stop. The bound may be checked after each record, because it remains valid if it is checked
-repeatedly.
+that were unread when the sample was drawn. Recall is computed as if this bound were the true number. If this recall
+reaches the target, reading may stop. The bound may be checked after each record, because it remains valid if it is
+checked repeatedly.
 """
 
 from __future__ import annotations

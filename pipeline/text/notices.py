@@ -89,9 +89,10 @@ def is_only_notice(sentence: str) -> bool:
 
 
 def _notice_start(window: str, whole: bool) -> int:
-    """Return the position in ``window`` where the notices at its end start, or its length if there are none.
+    """Return the position at which the notices at the end of ``window`` start.
 
-    If ``whole`` is true, ``window`` is the whole text. If it is false, ``window`` is only the end of the text.
+    If there are no notices, the result is the length of ``window``. If ``whole`` is true, ``window`` is the whole text.
+    If ``whole`` is false, ``window`` is only the end of the text.
     """
     for match in _OPENING.finditer(window):
         start = match.start()

@@ -300,12 +300,12 @@ class Tail(NamedTuple):
 
 
 class Content(NamedTuple):
-    """The position of the content in an abstract, and what follows the content.
+    """The content of an abstract: its text without keyword lists and notices.
 
     Attributes
     ----------
     start, end
-        Offsets in the abstract; the content is ``abstract[start:end]``.
+        Offsets of the content; the content is ``abstract[start:end]``.
     tails
         Keyword lists and notices after the content, in order.
     """

@@ -233,7 +233,11 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield the passages between headings and line ends: the heading or `Tail` of the section, offset and text."""
+    """Divide an abstract at its headings and line ends, and yield the passages.
+
+    Each item has three parts: the heading or `Tail` of the section, the offset of the passage, and the text of the
+    passage.
+    """
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
     for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:

@@ -122,8 +122,9 @@ def word_features(sentence: str) -> tuple[float, ...]:
 def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
     """Summarise the signs of several sentences.
 
-    Returns ``absent`` if all signs are ``absent``, ``partly absent`` if only some signs are, and ``""`` if no sign is.
-    ``""`` does not prove that something is present, because not all absence is found.
+    The result is ``absent`` if all signs are ``absent``. It is ``partly absent`` if some signs are ``absent``, but not
+    all. It is ``""`` if no sign is ``absent``. Even then, something may be absent, because mechtag does not recognise
+    every statement of absence.
     """
     found = set(signs)
     if "absent" not in found:

@@ -163,7 +163,9 @@ def _open(data: bytes, name: str) -> Any:
         return pypdfium2.PdfDocument(data)
     except pypdfium2.PdfiumError as error:
         if "password" in str(error).casefold():
-            raise MechtagError(f"{name} is protected by a password; open it and save it without one") from None
+            raise MechtagError(
+                f"{name} is protected by a password; open the file, and save it without a password"
+            ) from None
         raise MechtagError(
             f"{name} cannot be read as a PDF, because it is damaged or cut off; download it again"
         ) from None

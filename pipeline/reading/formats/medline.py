@@ -1,7 +1,7 @@
-"""Read PubMed's tagged format (.nbib, .txt), https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
+"""Read PubMed's tagged format (.nbib, .txt); see https://www.nlm.nih.gov/bsd/mms/medlineelements.html.
 
-Bio.Medline is not used. It reports neither line numbers nor the order of tags, drops everything before the first PubMed
-id, and requires all of Biopython. Tests compare with it.
+The library Bio.Medline is not used, because it requires all of Biopython, drops everything before the first PubMed id,
+and reports neither line numbers nor the order of tags. Tests compare the results with Bio.Medline.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ _UNCLEAR = "the marker does not clearly name one of these roles: Context, Resour
         ("(M: Res + Rea)", "the marker has a sign for only some of its roles"),
         (
             "(M+, Resource-)",
-            "the marker has one sign for the mechanism and another for its resource or reasoning; write + or - once",
+            "the marker has one sign for the mechanism and another for its resource or reasoning; write only one sign",
         ),
     ],
 )

@@ -93,7 +93,9 @@ def test_a_password_a_scan_and_a_damaged_file_are_refused_with_what_to_do() -> N
     made = FPDF()
     made.set_encryption(owner_password="owner", user_password="user")
     made.add_page()
-    with pytest.raises(MechtagError, match=r"a\.pdf is protected by a password; open it and save it without one"):
+    with pytest.raises(
+        MechtagError, match=r"a\.pdf is protected by a password; open the file, and save it without a password"
+    ):
         read(bytes(made.output()), "a.pdf")
     picture = io.BytesIO()
     Image.new("L", (60, 80), 128).save(picture, "PNG")

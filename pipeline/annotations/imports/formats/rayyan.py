@@ -116,7 +116,7 @@ def _sections(entry: Entry) -> dict[str, str]:
 def _quotes(sections: dict[str, str]) -> dict[str, dict[str, str]]:
     """Return the evidence that mechtag wrote into the notes of each team member.
 
-    The result is a dict from each member to a dict from label keys to evidence.
+    The result is keyed by team member. Each value is a dict of evidence, keyed by label key.
     """
     found: dict[str, dict[str, str]] = {}
     for coder, notes in _MEMBER_NOTES.findall(sections.get("USER-NOTES", "")):

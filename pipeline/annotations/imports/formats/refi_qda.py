@@ -103,11 +103,13 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Return the signs of passages in a list of codings, and the codings that do not assign a sign.
+    """Separate the codings that assign a sign to a passage from all other codings.
 
-    A sign, such as absent, belongs to a label. The key of a sign is a tuple: label key, coder, text of the passage. A
-    coder may have assigned a sign to a passage without coding the passage with the sign's label. A coding with this
-    label is then added.
+    The first item of the result is a dict of the signs. A sign, such as absent, belongs to a label. The key of a sign
+    is a tuple: label key, coder, text of the passage.
+
+    The second item is a list of the other codings. A coder may have assigned a sign to a passage without coding the
+    passage with the sign's label. A coding with this label is then added to the list.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
     others: list[QdaCoding] = []
