@@ -130,9 +130,9 @@ def tallies(codes: ArrayLike) -> Array:
         - The proportion of yes among its codes.
         - ``1`` if two or more coders judged the item, otherwise ``0``.
         - The proportion of coder pairs who agree on the item.
-        - The number of coincidences of no with no, of no with yes, and of yes with yes (three terms).
+        - Three entries of Krippendorff's coincidence matrix: no with no, no with yes, and yes with yes.
 
-        A term that cannot be computed, because too few coders judged the item, is 0.
+        If too few coders judged the item to compute a term, the term is 0.
     """
     codes = np.asarray(codes, float)
     judged = (~np.isnan(codes)).sum(axis=0).astype(float)

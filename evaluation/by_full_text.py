@@ -180,7 +180,9 @@ def full_text_section(
     generator: np.random.Generator,
     coded: CodedSet | None = None,
 ) -> dict[str, Any]:
-    """Compute the section of the metrics file on predictions based on full texts; see `results.ByFullText`.
+    """Compute a section of the metrics file: metrics of predictions that are based on full texts.
+
+    The section is described in `results.ByFullText`.
 
     Parameters
     ----------
@@ -189,8 +191,8 @@ def full_text_section(
     found
         The full texts, and the predictions based on them.
     coded
-        Coded records of the project. Each gold paper is ranked by relevance among the irrelevant coded records.
-        ``None`` to omit this ranking.
+        Coded records of the project. Each gold paper is ranked by relevance among the irrelevant coded records. If
+        ``coded`` is ``None``, this ranking is omitted.
     """
     own = papers_with(gold, found)
     full = System("full text", found.predictions)
@@ -220,7 +222,7 @@ def full_text_section(
 
 
 def papers_with(gold: GoldStandard, found: FullTextSet) -> GoldStandard:
-    """Return the gold standard, keeping only the records of papers that have a full text."""
+    """Return a copy of the gold standard that contains only the records of papers with a full text."""
     return replace(gold, records={key: own for key, own in gold.records.items() if own.record_id in found.texts})
 
 

@@ -57,10 +57,12 @@ def invariance_section(
     """
     wrong = [name for name in predictions if name != AS_IT_IS and name not in VARIATIONS]
     if wrong or AS_IT_IS not in predictions:
-        fault = f"{', '.join(wrong)} is not a variation" if wrong else f"the table '{AS_IT_IS}' is missing"
+        fault = (
+            f"no variation is called {' or '.join(map(repr, wrong))}" if wrong else f"the table '{AS_IT_IS}' is missing"
+        )
         raise MechtagError(
-            f"predictions for varied texts: {fault}; expected '{AS_IT_IS}' (the original texts) and any of "
-            f"{', '.join(VARIATIONS)}. Run 'mechtag variations' again"
+            f"predictions for varied texts: {fault}. There must be a table '{AS_IT_IS}' for the original texts; all "
+            f"other tables must be named after a variation ({', '.join(VARIATIONS)}). Run 'mechtag variations' again"
         )
     base = System(AS_IT_IS, predictions[AS_IT_IS])
     return {

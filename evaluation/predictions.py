@@ -36,7 +36,7 @@ class System:
         for row in predictions:
             place = f"predictions of {name}: record {row.record_id}, label '{row.label}'"
             if (row.record_id, row.label) in self._rows:
-                raise MechtagError(f"{place}: there are two predictions; keep one row per record and label")
+                raise MechtagError(f"{place}: there are two predictions; delete one of the two rows")
             if row.score is None:
                 raise MechtagError(
                     f"{place}: the label was not scored, because the record is clearly irrelevant; run 'mechtag "

@@ -322,10 +322,9 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return the runs of each language model or vote, in the order of ``llms``, without repeating a run.
+    """Return, for each element of ``llms``, the runs that no earlier element contains.
 
-    A vote consists of the runs of its voters, so a run can belong to several elements of ``llms``. Such a run is
-    returned only for the first of these elements.
+    Two elements can contain the same run, because a vote consists of the runs of its voters.
     """
     known: list[LlmRun] = []
     found = []
@@ -521,7 +520,7 @@ class LearningStep(Block):
 
 
 class GoldRelevance(Block):
-    """Decisions on relevance for the relevant gold papers; see `coded_records.gold_relevance`."""
+    """Decisions on the relevant gold papers, and the ranks of these papers; see `coded_records.gold_relevance`."""
 
     included: int
     papers: int
@@ -721,9 +720,9 @@ class PairedBases(Block):
     differences: dict[str, BasisDifference]
 
     def describe(self) -> str:
-        """Return sentences that name the metrics in which full texts are better or worse than abstracts.
+        """Compare full texts with abstracts, and return sentences that list the metrics with a difference.
 
-        If there are fewer than `FEWEST_PAIRED` papers, the result says only that there are too few.
+        If there are fewer than `FEWEST_PAIRED` papers, the result says only that there are too few papers.
         """
         counted_papers = (
             f"{self.papers} paper{' has' if self.papers == 1 else 's have'} both an abstract and a full text"

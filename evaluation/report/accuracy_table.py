@@ -407,9 +407,9 @@ def _overall(system: SystemFigures | BaselineFigures) -> list[str]:
 
 
 def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
-    """Return a sentence on the labels for which the model is no better than ranking papers by length of full text.
+    """Return a sentence that lists the labels for which the model ranks papers no better than a naive method.
 
-    The length is measured by the number of windows of the full text.
+    The naive method ranks papers by the number of windows of their full texts.
     """
     if not found.labels_not_above_windows:
         return "Each label with enough papers is ranked better than by the number of windows alone."
@@ -418,9 +418,10 @@ def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
 
 
 def summary_section(results: Results, names: Mapping[str, str] | None = None) -> Section:
-    """Return a section with the most important metrics, without intervals, which fits on one screen.
+    """Return a short section with the most important metrics.
 
-    The metrics are those of ``transfer`` or, if this is missing, of ``leave_one_out``; see `results.Results.protocols`.
+    The section fits on one screen and contains no intervals. It shows the metrics of ``transfer``. If ``transfer`` is
+    missing, it shows the metrics of ``leave_one_out``. See `results.Results.protocols`.
     """
     results = for_readers(results, names or {})
     if not results.protocols:

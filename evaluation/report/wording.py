@@ -160,7 +160,7 @@ def coder_name(name: str) -> str:
 
 
 def _roles(results: Results) -> dict[str, str]:
-    """Return for each coder a name for readers outside the project, keyed by the real name."""
+    """Return the name of each coder in reports for outsiders, keyed by the coder's real name."""
     agreement = results.agreement
     named: list[tuple[str, str]] = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():
