@@ -28,10 +28,10 @@ class Change:
     added
         Keys of the labels that only the new codebook contains.
     removed
-        Keys of the labels that only the old codebook contains.
+        Keys of the labels that only the codebook in use contains.
     reworded
-        For each label whose text differs, keyed by the key of the label: the old text and the new text. The text is the
-        name, the definition and the rules. Relevance counts as a label here.
+        Labels whose text differs. Each key is a label key; its value is a tuple of the text in use and the new text.
+        The text consists of the name, the definition and the rules. Relevance counts as a label here.
     """
 
     added: tuple[str, ...]

@@ -51,8 +51,8 @@ class Example:
 def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> list[Example]:
     """Return the examples of labels that a person may see.
 
-    A person may see the person's own examples. Other people's examples are returned only if the person may see the
-    codes of their records.
+    People may see their own examples. An example by somebody else is returned only if the person may see the codes of
+    the record that contains the example.
 
     Parameters
     ----------

@@ -214,7 +214,10 @@ class Screening:
 
 
 def screening(connection: Connection, relevance: str) -> Screening:
-    """Count the final screening decisions; ``relevance`` is the key of relevance in the codebook."""
+    """Count the final decisions at screening.
+
+    ``relevance`` is the key of relevance in the codebook.
+    """
     final, need = schema.final, schema.need
     decided = (
         final.c.stage == "screen",

@@ -306,7 +306,7 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return what changed in the review through actions that are not in a copy of the review.
+    """Return what was changed in the review by actions that a copy of the review does not contain.
 
     The result is a set of hashable values; see `_places`.
 
@@ -352,8 +352,8 @@ def _places(
     rows
         Events of the action.
     by_act
-        Results of this function for earlier actions, keyed by the number of the action. The action may undo or redo
-        them.
+        Results of this function for earlier actions, keyed by the number of the action. They are used if the action
+        undoes or redoes an earlier action.
     people
         Account number in the review of each person of the copy; ``None`` for actions of the review itself.
     """

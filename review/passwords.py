@@ -61,7 +61,8 @@ def require_strong(password: str, *known: str) -> None:
 
     if len(password) < SHORTEST:
         raise Refused(
-            f"the password is too short ({len(password)} characters); use {SHORTEST} or more, such as four words"
+            f"the password is too short ({len(password)} characters); use at least {SHORTEST} characters, for example "
+            "four words"
         )
     if len(password) > _LONGEST:
         raise Refused(f"the password is too long ({len(password)} characters); use {_LONGEST} characters or fewer")

@@ -58,8 +58,8 @@ class Restored:
 def read_log(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield all events in the files of a log, in the order of their numbers.
 
-    There is one file per month, in which the events are sorted by number. The numbers in two files can overlap, because
-    an event that was imported from a colleague is in the file of the month in which it happened.
+    There is one file per month, in which the events are sorted by number. An event that was imported from a colleague
+    is in the file of the month in which it happened. Its number can therefore be higher than numbers in later files.
 
     Raises
     ------

@@ -312,7 +312,10 @@ def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnE
 
 
 def _head(record: ColumnElement[int]) -> ColumnElement[int]:
-    """Return an SQL expression for the record that represents the paper of ``record``, or 0 if ``record`` is NULL."""
+    """Return an SQL expression for the record to which ``record`` was joined as a duplicate.
+
+    The value of the expression is ``record`` itself if it was not joined to another record, and ``0`` if it is NULL.
+    """
     joined = schema.joined.alias()
     into = select(joined.c.into).where(joined.c.record == record).scalar_subquery()
     return func.coalesce(into, record, 0)

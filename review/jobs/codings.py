@@ -396,7 +396,7 @@ def _undone_by(connection: Connection, name: str) -> int:
     Parameters
     ----------
     name
-        First part of the ``client_id`` of the undo actions of this job; see `_undo`.
+        First part of the ``client_id`` of the job's undo actions; see `_undo`.
     """
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)
@@ -416,12 +416,14 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> Iterator[int]:
-    """Undo actions in short transactions; after each transaction, yield the number of actions undone in it.
+    """Undo actions in several short transactions.
+
+    After each transaction, the number of actions that it undid is yielded.
 
     Parameters
     ----------
     name
-        First part of the ``client_id`` of the actions that undo; the second part is a number.
+        First part of the ``client_id`` of the undo actions; the second part is a number.
     """
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]

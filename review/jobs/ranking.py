@@ -197,9 +197,10 @@ class Ranking:
 
 
 def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> None:
-    """Log that a random sample was drawn, as an event of the person who requested the ranking.
+    """Log that a random sample was drawn.
 
-    If nobody requested the ranking, it is an event of the first owner.
+    The event is logged for the person who requested the ranking. If nobody requested the ranking, it is logged for the
+    first owner.
     """
     account = schema.account
     owners = select(account.c.id).where(account.c.role == "owner").order_by(account.c.id).limit(1)

@@ -158,7 +158,7 @@ _TOGETHER = or_(schema.copy.c.record.is_(None), schema.copy.c.record.in_(JOINED)
 
 
 def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Mapping[str, Record]) -> list[Group]:
-    """Return the groups of records that are the same paper.
+    """Return the groups of duplicates; each group contains the records of one paper.
 
     Parameters
     ----------

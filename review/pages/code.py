@@ -715,7 +715,10 @@ def _from_others(examples: Sequence[Example], record: int, labels: Collection[st
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if a record is not to be coded at a stage, unless the person has already begun to code it."""
+    """Raise `Refused` if a record is not to be coded at a stage.
+
+    No error is raised if the person has already begun to code the record.
+    """
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()

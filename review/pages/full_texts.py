@@ -180,8 +180,8 @@ def _file_of(connection: Connection, record: int) -> Any:
 def _evidence(connection: Connection, visit: Visit, record: int, sha256: str) -> dict[int, list[str]]:
     """Return the names of the labels that each sentence supports, keyed by the number of the sentence.
 
-    These are the labels for which the person marked the sentence. If the person may see the decisions of others, the
-    labels whose final codes contain the sentence are added.
+    A sentence supports a label if the person marked it for this label. If the person may see the decisions of others, a
+    sentence also supports a label if it is evidence for the label's final code.
     """
     current, final = schema.current, schema.final
     head, members = family_of(connection, record)

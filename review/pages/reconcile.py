@@ -226,9 +226,9 @@ def settle(visit: Visit) -> Response:
 
 
 def _decision(visit: Visit, record: int, stage: str) -> Settlement:
-    """Return the final code in the form.
+    """Return the final code that the adjudicator chose in the form.
 
-    The final code is the adjudicator's own answer, or the code of the coder whom the adjudicator chose.
+    The final code is the adjudicator's own answer, or the code of one of the coders.
 
     Raises
     ------

@@ -45,7 +45,7 @@ def count_lists(connection: Connection) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Selection:
-    """A list of the page *Reconcile*, with filters.
+    """The choice of a list on the page *Reconcile*, and of filters for this list.
 
     Attributes
     ----------

@@ -144,7 +144,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
     Parameters
     ----------
     act
-        Column of the number of the action.
+        Column that contains the number of the action.
     """
     table = _REVERSING
     last = select(table.c.kind).where(table.c.undoes == act).order_by(table.c.seq.desc()).limit(1).scalar_subquery()
@@ -261,7 +261,10 @@ def read_events(connection: Connection, *where: Any) -> list[Event]:
 
 
 def alive_comments(connection: Connection, record: int) -> list[Event]:
-    """Return the comments on a record and its joined records, the oldest first, without undone comments."""
+    """Return the comments on a record and on the records joined to it, the oldest first.
+
+    Undone comments are left out.
+    """
     table = schema.event
     _, members = family_of(connection, record)
     kinds = ("comment", "undo", "redo")

@@ -13,7 +13,7 @@ from mechtag.review.store.events import is_undone
 
 @dataclass(frozen=True)
 class SentBack:
-    """A record that was sent back to a coder and that this coder has not yet finished again.
+    """A record that was sent back to a coder, and that this coder has not finished since.
 
     Attributes
     ----------
