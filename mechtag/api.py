@@ -327,7 +327,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             model = load_model(folder)
             if difference := encoder_difference(model.config.encoder, project.settings.encoder, project.model):
                 warnings.warn(
-                    f"{difference}. The model uses the encoder that it was trained with; to use the other, train again",
+                    f"{difference}. The model uses the encoder that it was trained with; to use the encoder in the "
+                    "settings, train again",
                     stacklevel=2,
                 )
         name = encoder_of(model.config, Path(folder))

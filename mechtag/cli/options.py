@@ -124,12 +124,12 @@ class Commands(TyperGroup):
     """A command group that escapes terminal control characters in its usage errors."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Parse the options of a command group; escape terminal control characters in its usage errors."""
+        """Parse the options of a command group, and escape terminal control characters in usage errors."""
         with _printable_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        """Parse the options of a command and run it; escape terminal control characters in its usage errors."""
+        """Run a command, and escape terminal control characters in usage errors."""
         with _printable_errors():
             return super().invoke(ctx)
 

@@ -23,7 +23,7 @@ def from_text(
         Path,
         typer.Argument(metavar="FILE", help="Text file (UTF-8) with a marker such as (C) or (O+) after each passage."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table of configurations to write (CSV).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the table of configurations to.")],
     label: Annotated[
         str, typer.Option("--label", help="Key of the label to use for each paragraph whose heading names no label.")
     ] = "",

@@ -32,7 +32,8 @@ def rank(
         Path | None,
         typer.Option(
             "--labels",
-            help="Your decisions so far: the filled-in table, or a different CSV, XLSX or JSON lines file.",
+            help="CSV, XLSX or JSON lines file with your decisions so far, such as the table that 'rank' wrote, "
+            "after you have filled it in.",
         ),
     ] = None,
     model: Annotated[

@@ -301,7 +301,7 @@ def _compare(
 def _find_changes(
     old: Model, new: Model, champion: Path, coded: Sequence[CodedRecord], compared: Compared, reporter: Reporter
 ) -> list[Change]:
-    """Return the suggestions that differ between the model in use and the new model, each with the reason."""
+    """Return the suggestions that would change with the new model, each with the reason for the change."""
     from mechtag.training.leakage import read_training_papers
     from mechtag.training.retraining.explain_changes import find_changes
 

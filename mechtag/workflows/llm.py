@@ -420,7 +420,7 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         if doubled := {row.coder for row in rows} & {row.coder for row in codings}:
             raise MechtagError(
                 f"{table}: coder {sorted(doubled)[0]} is also in another table; pass each table only "
-                "once, and only tables of different models"
+                "once, and only one table per language model"
             )
         codings += rows
         found = read_runs(table)

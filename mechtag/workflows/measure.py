@@ -88,8 +88,8 @@ def evaluate(
 def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
     """Return a function that checks whether a model was trained on gold papers.
 
-    The function raises an error if the model was trained on gold papers, unless ``allow`` is set. If the papers cannot
-    be compared, the result contains the reason, but neither paths nor error messages.
+    If the model was trained on gold papers, the function raises an error, unless ``allow`` is set. If the papers cannot
+    be compared, the function returns the reason, without paths and error messages.
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper

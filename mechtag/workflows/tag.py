@@ -162,7 +162,7 @@ def tag(
 
 
 def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
-    """Return the path of the ``groups.csv`` (merged records) next to the first source.
+    """Return the path of ``groups.csv``, which lists merged records, in the folder of the first source.
 
     If the first source is in an object store, or if there is no such file with merged records, ``None`` is returned.
     """

@@ -89,14 +89,14 @@ def run_baselines(
 
 
 def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[int]:
-    """Tag the coded records out of fold, with models trained on increasingly large subsets of these records.
+    """Tag the coded records out of fold, with models that were trained on increasingly large subsets of these records.
 
     For each size of the subsets, a table of predictions is written to the folder ``output``.
 
     Returns
     -------
     list of int
-        Sizes of the subsets: the number of papers that the models were trained on, as a mean over the folds.
+        Sizes of the subsets, in papers. Each size is a mean over the folds.
     """
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares

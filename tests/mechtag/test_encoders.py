@@ -300,7 +300,7 @@ def test_commands_that_use_a_model_mention_the_other_encoder(
     monkeypatch.chdir(project)
     with pytest.warns(
         UserWarning,
-        match=rf"^{re.escape(named)}.* uses the encoder that it was trained with; to use the other, train again$",
+        match=rf"^{re.escape(named)}.* was trained with; to use the encoder in the settings, train again$",
     ):
         Tagger.load()
 
