@@ -322,9 +322,10 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return, for each element of ``llms``, the runs that no earlier element contains.
+    """Return the runs of each language model or vote, in the order of ``llms``, without repeating a run.
 
-    Two elements can contain the same run, because a vote consists of the runs of its voters.
+    A vote consists of the runs of its voters, so a run can belong to several elements of ``llms``. Such a run is
+    returned only for the first of these elements.
     """
     known: list[LlmRun] = []
     found = []

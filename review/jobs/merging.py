@@ -176,22 +176,22 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
 
 
 def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Import a copy of this review from a zip: add the actions of the people in the copy to the review.
+    """Import the actions of people from a colleague's copy of this review.
 
-    Each action keeps its id and its time. Therefore, no action is added twice if the job is interrupted and repeated,
-    or if the same zip is imported again.
+    The copy was uploaded as a zip file. Each action keeps its id and its time. Therefore, no action is added twice if
+    the job is interrupted and repeated, or if the same zip file is imported again.
 
     Parameters
     ----------
     arguments
-        The choices of the person who imports the zip:
+        The choices of the person who imports the zip file:
 
-        - ``of``: number of the job that read the zip
+        - ``of``: number of the job that read the zip file
         - ``token``: token of the upload; see `folder_of`
         - ``people``: account number that was chosen for each person, keyed by the number of the person in the copy. If
           the account number is ``None``, an account that cannot sign in is created.
-        - ``known``: numbers of people in the copy whose names existed in the review when the zip was read
-        - ``coder``: account number of the person who imports the zip
+        - ``known``: numbers of people in the copy whose names existed in the review when the zip file was read
+        - ``coder``: account number of the person who imports the zip file
 
     Returns
     -------

@@ -79,10 +79,7 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
 
 
 def _noted(entry: Entry) -> Mapping[str, str]:
-    """Return the values that ASReview wrote to the notes of a RIS record.
-
-    The keys are the names of the columns that contain these values in ASReview's tables.
-    """
+    """Return the values that ASReview wrote into the notes of a RIS record, keyed by ASReview's column name."""
     found = {}
     for note in notes_of(entry):
         name, colon, value = note.partition(":")
