@@ -74,7 +74,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     If there is no abstract, the field ``synopsis`` is used instead. Some data sets contain a synopsis because the
     abstract must not be shared.
     """
-    item = dict(fields)  # A synopsis replaces an abstract that may not be shared.
+    item = dict(fields)
     if not item.keys() <= _NAMES:
         cleaned = csl_json.clean(fields)
         return {**cleaned, "abstract": cleaned.get("abstract") or item.get("synopsis")}
