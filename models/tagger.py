@@ -304,7 +304,7 @@ class Tagger:
         decision bound (`Calibration.is_close`) are scored again with the more precise encoder.
     score_all
         Whether to score the sentences of documents that are clearly irrelevant. If this is false, the first words of
-        each text are scored first. If they are clearly irrelevant, the rest of the text is not read.
+        each text are scored first. If these words are clearly irrelevant, the rest of the text is not read.
     """
 
     codebook: Codebook

@@ -91,7 +91,9 @@ def suggest(
     ],
     records: Annotated[
         Path | None,
-        typer.Option("--records", help="Records of the coded papers, used to look up record ids.", show_default=False),
+        typer.Option(
+            "--records", help="Table of the coded papers' records, for looking up record ids.", show_default=False
+        ),
     ] = None,
     project: ProjectFolder = None,
 ) -> None:
