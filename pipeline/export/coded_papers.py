@@ -258,8 +258,8 @@ def no_decisions(basis: Basis | None) -> str:
     if basis is None:
         return "the predictions are empty; run 'mechtag tag' again"
     return (
-        f"--basis: no decisions of the model are based on the {basis.replace('-', ' ')}; omit the option, or name the "
-        "other basis"
+        f"--basis: no decisions of the model are based on the {basis.replace('-', ' ')}; omit the option, or choose "
+        "the other text"
     )
 
 

@@ -115,7 +115,7 @@ def column_names(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def fold_name(name: str) -> str:
-    """Return a name without capitals, accents and punctuation, so that it can be compared with other names."""
+    """Return a name in lower case, without accents and punctuation, so that it can be compared with other names."""
     return normalise_title(name.replace("_", " "))
 
 
@@ -243,7 +243,7 @@ def cells_of(
 def ranking(
     labels: Sequence[tuple[str, str]], folder: Path, by_basis: bool = False, read_signs: ReadSigns = by_words
 ) -> Iterator[tuple[Callable[[Record, Mapping[str, Prediction]], None], Callable[[], Iterator[Row]]]]:
-    """Sort the table rows of tagged records by relevance, within a context that yields two functions.
+    """Yield two functions that sort the table rows of tagged records by relevance.
 
     The first function adds a record and its predictions. The second function yields the sorted rows; call it after all
     records were added. The rows are in descending order of the probability of relevance. Rows with the same probability

@@ -190,7 +190,7 @@ class Chaser:
                     advance(1)
 
     def _knows(self, source: str, direction: Direction) -> bool:
-        """Return whether a service can list cited papers (``backward``) or citing papers (``forward``).
+        """Return whether a service can list papers in a direction: cited (``backward``) or citing papers (``forward``).
 
         OpenAlex lists citing papers only for users with a key.
         """

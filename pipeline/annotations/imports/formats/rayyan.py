@@ -59,8 +59,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     Raises
     ------
     MechtagError
-        If a record has labels, but it is not known who assigned them: the user did not name the coder, and the export
-        does not have exactly one team member.
+        If a record has labels, but it is not known who assigned them. This is the case if the user did not name the
+        coder, and the export does not have exactly one team member.
     """
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (next(iter(members)) if len(members) == 1 else "")
