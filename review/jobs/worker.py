@@ -146,8 +146,8 @@ def end_with(parent: int) -> None:
 def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
     """Run the next job, and return whether there was one.
 
-    First, the work of cancelled jobs is undone. Then rankings are run, and then all other jobs in the order of their
-    numbers.
+    A cancelled job comes first: its work is undone. Rankings come next, followed by all other jobs in the order of
+    their numbers.
 
     Parameters
     ----------

@@ -64,8 +64,8 @@ class Code:
         Signs of the marked sentences (see `mechtag.core.records.Sign`), keyed by number of the sentence. Sentences
         without a sign are left out.
     roles
-        Roles of evidence of the marked sentences, keyed by number of the sentence. The value for a sentence is keyed by
-        role, and contains the numbers of the configurations to which the sentence belongs in this role.
+        Roles of evidence of the marked sentences, keyed by number of the sentence. Each value is a dict that is keyed
+        by role. It contains the numbers of the configurations to which the sentence belongs in this role.
     text
         SHA-256 of the full text to which ``sentences`` refer; ``""`` for an abstract or an unknown file.
     """
