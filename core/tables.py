@@ -249,7 +249,7 @@ def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
             )
         raise MechtagError(
             f"{source.path}: {len(filled)} sheets of the workbook contain a table ({', '.join(filled)}), but mechtag "
-            f"expects only one, with {expected}; delete or hide the other sheets"
+            f"expects only one such sheet ({expected}); delete or hide the other sheets"
         )
     (_, names), *rows = sheets[filled[0]]
     for number, row in rows:

@@ -1551,7 +1551,7 @@ class Acts:
     def _reverse(self, connection: Connection, stamp: Stamp, kind: str, act: Any) -> tuple[int, int | None]:
         """Undo or redo an action and all other actions of its group.
 
-        Returns the number and the record of the first action of the group.
+        Returns the event number and the record of the first action that was undone or redone.
         """
         table = schema.event
         group = json.loads(act.value).get("group")

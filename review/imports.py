@@ -193,7 +193,7 @@ def save_file(file: File, place: Path, largest: int, advice: str) -> tuple[int, 
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Delete a folder of uploaded files if an error occurs in this context, in which the files are saved.
+    """Delete the folder of uploaded files if an error occurs while the files are saved in this context.
 
     An error of the file system, such as a full disk, is raised as `Refused`.
     """
@@ -357,7 +357,9 @@ def refuse_removal(connection: Connection, number: int) -> None:
         select(batch.c.id).where(batch.c.id > number, batch.c.state.in_(("adding", "added", "removing")))
     ).first()
     if later is not None:
-        raise Refused("this import cannot be undone before the later imports; undo the latest import first", 409)
+        raise Refused(
+            "this import cannot be undone yet, because later imports exist; undo the latest import first", 409
+        )
     ours = set(connection.execute(select(record.c.id).where(record.c.wave == number)).scalars())
     judged = select(func.count(func.distinct(event.c.record))).join(record, record.c.id == event.c.record)
     worked = int(connection.execute(judged.where(record.c.wave == number)).scalar_one())

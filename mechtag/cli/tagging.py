@@ -218,8 +218,8 @@ def export(
         Basis | None,
         typer.Option(
             "--basis",
-            help="Export only codes that are based on this text. Default: codes based on the full text if there are "
-            "any, otherwise codes based on the abstract.",
+            help="Export only codes based on the abstract, or only codes based on the full text. Default: codes based "
+            "on the full text if there are any, otherwise codes based on the abstract.",
             show_default=False,
         ),
     ] = None,

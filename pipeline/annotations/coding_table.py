@@ -302,7 +302,7 @@ def coded_from(
             if found.several:
                 raise MechtagError(
                     f"{place}: the identifier '{name}' belongs to more than one of the {len(records)} records in "
-                    "train.texts; use the record_id in the codings"
+                    "train.texts; in the codings, identify each record by its record_id"
                 )
             raise MechtagError(
                 f"{place}: the identifier '{name}' belongs to none of the {len(records)} records in train.texts; add "
@@ -344,10 +344,10 @@ def coded_from(
 def _sentence_labels(
     codings: Sequence[Coding], values: Mapping[str, int | None], count: int, place: str
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
-    """Return the labels of each sentence, and the labels for which the sentences have no codes.
+    """Return the labels of each sentence, and a tuple of the labels for which sentences were not coded.
 
-    The sentences have codes for a label if a coder read all sentences for this label. The coder's code for the record
-    must also agree with ``values``. If the sentences have no codes for any label, the result is ``(None, ())``.
+    Sentences count as coded for a label if a coder has read all sentences for this label, and this coder's code for the
+    record is the same as in ``values``. If sentences were not coded for any label, the result is ``(None, ())``.
 
     Parameters
     ----------
@@ -418,8 +418,8 @@ def add_codings(
 ) -> list[CodedRecord]:
     """Apply later codings to the coded records in ``base``.
 
-    Return the records in ``base``, followed by the newly added records. A later code replaces an earlier code by the
-    same coder for the same label and basis. A label on which coders disagree counts as not judged.
+    The result contains the records in ``base``, followed by the newly added records. A later code replaces an earlier
+    code by the same coder for the same label and basis. A label on which coders disagree counts as not judged.
 
     Raises
     ------

@@ -133,8 +133,8 @@ def suggest_roles(
     """
     if codebook.roles != EVIDENCE_ROLES:
         raise MechtagError(
-            "roles cannot be suggested, because the codebook defines roles of its own, for which mechtag has no cue "
-            "phrases; give passages roles yourself"
+            "roles cannot be suggested, because the codebook defines its own roles, and mechtag has no cue phrases for "
+            "these roles; assign the roles to passages yourself"
         )
     chosen = choose(count_cues(texts), likeness_to(texts, encode))
     return [None if index is None else EVIDENCE_ROLES[index].key for index in chosen]

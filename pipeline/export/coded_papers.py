@@ -214,8 +214,8 @@ def from_predictions(
             known = row.record_id in found
             what = "the codebook has no such label" if known else "this record is not among the records to export"
             raise MechtagError(
-                f"prediction of {row.label!r} for record {row.record_id}: {what}; use the records and the codebook "
-                "with which the predictions were made"
+                f"the prediction of label {row.label!r} for record {row.record_id} cannot be exported: {what}; use the "
+                "records and the codebook with which the predictions were made"
             )
         found[row.record_id].append(row)
     decided = (
@@ -283,7 +283,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
     """Convert a sentence of evidence to a quote.
 
-    If ``text`` does not contain the sentence at the stated offsets, the quote has no offsets.
+    If the sentence is not at the stated offsets in ``text``, the quote has no offsets.
     """
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)

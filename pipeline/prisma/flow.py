@@ -69,9 +69,9 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
     for file in wanted:
         if file not in files:
             raise MechtagError(
-                f"{place}: {file!r} is not listed in summary.json, or a different line already uses it (files not used "
-                f"yet: {', '.join(files) or 'none'}). If you meant a count, write it without quotes or commas, such "
-                "as 5673"
+                f"{place}: the file {file!r} is not listed in summary.json, or a different line already uses this file "
+                f"(files not used yet: {', '.join(files) or 'none'}). If you meant a count, write the number without "
+                "quotes or commas, such as 5673"
             )
         total += files.pop(file)
     return total

@@ -52,8 +52,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     judged = judged_by(independent, coded, codebook)
     if not judged:
         raise MechtagError(
-            "no paper can be used to evaluate a model, because every paper has a code that may have been given after "
-            "the coder saw a suggestion; code some papers without suggestions"
+            "a model can be evaluated only on papers that were coded without suggestions, and there are no "
+            "such papers; code some papers without suggestions"
         )
     progress.start(1, "Evaluating the models")
     draws = draw(workspace, len(judged))

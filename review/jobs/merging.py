@@ -163,7 +163,7 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
     found = [row for row in coders_codings(theirs) if row.value is not None]
     if not found:
         raise MechtagError(
-            "this zip contains a different review, without any codes; choose a zip that contains a copy of this review"
+            "this zip contains a different review, which has no codes; choose a zip that contains a copy of this review"
         )
     # With the token of the upload, so that a repeated job writes the same file and adds no second job.
     token = arguments["token"]

@@ -85,7 +85,7 @@ def test_rows_may_end_before_columns_that_are_not_needed(tmp_path: Path) -> None
         (workbook({"A": [["name"], ["ann", "x"]]}), r"codes\.csv: row 2: the row has 2 cells, but the header has 1"),
         (
             workbook({"A": [["name"]], "B": [["name"]]}),
-            r"2 sheets of the workbook contain a table \(A, B\), but mechtag expects only one, with codes",
+            r"2 sheets of the workbook contain a table \(A, B\), but mechtag expects only one such sheet \(codes",
         ),
         (workbook({"A": []}), r"no visible sheet of the workbook contains a table \(expected codes"),
     ],

@@ -96,7 +96,7 @@ def test_roles_are_suggested_for_the_default_scheme_only() -> None:
     assert suggest_roles(["This led to change.", "Nothing to see."], BOOK, encode) == ["outcome", None]
     roles = [{"key": "actor", "name": "Actor", "definition": "Who acts."}]
     own = Codebook.model_validate({**BOOK.model_dump(), "roles": roles})
-    with pytest.raises(MechtagError, match="the codebook defines roles of its own"):
+    with pytest.raises(MechtagError, match="the codebook defines its own roles"):
         suggest_roles(["This led to change."], own, encode)
 
 

@@ -107,10 +107,13 @@ def test_files_are_named_and_may_be_registers() -> None:
 @pytest.mark.parametrize(
     ("databases", "message"),
     [
-        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: 'c.ris' is not listed in summary.json.*a.ris, b.ris"),
+        ({"MEDLINE": "c.ris"}, r"databases.MEDLINE: the file 'c.ris' is not listed in summary.json.*a.ris, b.ris"),
         ({"MEDLINE": "5,673"}, r"'5,673' is not listed.*without quotes or commas"),
-        ({"MEDLINE": "a.ris", "Embase": "a.ris"}, r"databases.Embase: 'a.ris' is not listed.*already uses it.*b.ris"),
-        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not listed.*already uses it"),
+        (
+            {"MEDLINE": "a.ris", "Embase": "a.ris"},
+            r"databases.Embase: the file 'a.ris' is not listed.*already uses this file.*b.ris",
+        ),
+        ({"MEDLINE": ["a.ris", "a.ris"]}, r"'a.ris' is not listed.*already uses this file"),
         ({"a.ris": 100}, r"databases.a.ris: summary.json already counts this file"),
     ],
 )
