@@ -218,7 +218,7 @@ class Finder:
         return authors is not False
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether a record describes a different paper than the cited one, according to the details of both."""
+        """Return whether a record is a different paper than the cited one, whose known details are in ``seen``."""
         other = self._fields(record)
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
@@ -284,8 +284,8 @@ def _texts(record: Record) -> set[str]:
 def shows_part(text: str, record: Record) -> bool | None:
     """Return whether a text that was shown to a coder is only a part of a record's title and abstract.
 
-    If it is, a label that the coder denied for the text may still apply to the record. Return ``None`` if the title and
-    abstract do not contain the text.
+    If the result is ``True``, the record may have a label although the coder denied the label for this text. If the
+    title and abstract do not contain the text, the result is ``None``.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

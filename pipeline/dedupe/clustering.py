@@ -42,10 +42,10 @@ _BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
 
 
 def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield pairs of positions that have the same key, as arrays of shape (n_pairs, 2).
+    """Yield pairs of positions whose keys are equal, as arrays of shape (n_pairs, 2).
 
-    In the list of all positions with the same key, two positions are paired if they are at most ``window`` places
-    apart.
+    All positions with the same key form a list. Two positions are paired if they are at most ``window`` places apart in
+    this list.
     """
     known = [(hash(key), position) for position, key in enumerate(keys) if key is not None]
     hashes, positions = np.array(known, dtype=np.int64).reshape(-1, 2).T

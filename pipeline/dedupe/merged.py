@@ -1,4 +1,4 @@
-"""Look up records that were merged into other records as duplicates, by their former ids and details."""
+"""Find the record into which a duplicate was merged, from the id or the details of the duplicate."""
 
 from __future__ import annotations
 

@@ -48,9 +48,9 @@ def _cell(record: Record, name: str) -> object:
 def write_groups(path: str | Path, deduped: Deduped) -> None:
     """Write ``groups.csv``, which has one row per member of a group; the least certain groups come first.
 
-    The first row of each group is the kept record. The column ``gave`` lists the fields of the kept record that were
-    filled from the record in this row. The columns `ORIGINAL_ID` and `FILES` contain the ids and files of merged
-    records. With these columns, `merged.read_merged` finds the kept record of a merged record.
+    The first row of each group is the kept record. In the row of each other member, the column ``gave`` lists the
+    fields of the kept record that were filled from this member. The columns `ORIGINAL_ID` and `FILES` contain the ids
+    and files of merged records. With these columns, `merged.read_merged` finds the kept record of a merged record.
     """
     rows = []
     groups = sorted(deduped.groups, key=lambda group: group.confidence)
@@ -122,7 +122,7 @@ def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
 def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
     """Yield the decisions in ``groups.csv``; each compares a member of a group with the kept record.
 
-    If a member is removed from a group, all members without a decision count as ``same``.
+    If a person decided that a member is ``different``, every other member without a decision counts as ``same``.
     """
     kept: dict[str, Reference] = {}
     members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)

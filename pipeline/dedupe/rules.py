@@ -172,7 +172,7 @@ def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
 def comparable_pairs(
     left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
 ) -> Pairs:
-    """Return which pairs of records `compare_records` must compare; a pair has one record from each side.
+    """Return whether `compare_records` must compare two records, for each pair of records from the two sides.
 
     The result is a Boolean array with one row per record on the left and one column per record on the right. If an
     entry is ``False``, `compare_records` would find that the papers differ, and that nobody needs to check the pair.
@@ -211,7 +211,7 @@ def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreem
 
 
 def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> str:
-    """Return the reason why two records may be similar but different works; ``""`` if there is no reason."""
+    """Return the reason why two records may describe different but similar works; ``""`` if there is no reason."""
     if other_works(left, right) and not found.page:
         return "one may be a preprint, thesis or data set"
     if left.supplement != right.supplement and not (found.volume or found.page):
@@ -238,7 +238,8 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
     """Return whether two similar titles contain different numbers, such as numbers of parts or years.
 
-    If the other fields show that the number is a footnote mark or a typing error, the result is ``False``.
+    If other fields show that only a footnote mark or a typing error makes the numbers different, the result is
+    ``False``.
     """
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False

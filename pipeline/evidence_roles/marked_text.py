@@ -335,9 +335,9 @@ def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
 
 
 def _label_in(heading: str, codebook: Codebook) -> str:
-    """Return the key of the label whose name or key occurs in a heading; ``""`` if there is none.
+    """Return the key of the label whose name or key occurs in a heading; ``""`` if no label occurs.
 
-    If several labels occur, the longest name or key counts.
+    If several labels occur, the label with the longest matching name or key is returned.
     """
     words = f" {fold_name(heading)} "
     found = [

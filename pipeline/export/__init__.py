@@ -32,9 +32,10 @@ def writing(
     tables: Iterable[TableSheet] = (),
     read_signs: ReadSigns = by_words,
 ) -> Iterator[Add]:
-    """Write tagged records to files of several formats, within a context that yields a function to add one record.
+    """Write tagged records to files of several formats.
 
-    The files are complete when the context ends. The records need not fit into memory.
+    The context yields a function that adds one record. The files are complete when the context ends. The records need
+    not fit into memory.
 
     Parameters
     ----------

@@ -195,7 +195,7 @@ class Arrangement:
 
 @dataclass
 class _Origin:
-    """What the footnotes of a matrix state about the codes; the codes of papers that were left out count as well.
+    """Facts about codes that the footnotes of a matrix state, including codes of papers that are not in the matrix.
 
     Attributes
     ----------
@@ -206,7 +206,7 @@ class _Origin:
     signers
         Coders who gave a sign (such as absent) to a passage; a model is listed as ``""``.
     bases
-        Bases of the codes for labels other than relevance.
+        Texts (abstract or full text) on which the codes for labels other than relevance are based.
     """
 
     probabilities: bool = False

@@ -51,7 +51,7 @@ def _is_ours(tag: str, value: str) -> bool:
 
 
 def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield keywords for the labels of a paper that are a yes or need review.
+    """Yield a keyword for each label of a paper if the answer is yes or needs review.
 
     If the paper is not relevant, one keyword states this. If people coded the paper, the codes of models are ignored.
     """

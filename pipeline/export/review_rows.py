@@ -96,10 +96,11 @@ SIGN = ": sign"
 
 
 def column_names(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the beginning of the column names of each label, keyed by label key; all beginnings are different.
+    """Return the name from which the names of a label's columns are formed, keyed by label key.
 
-    The beginning is the name of the label. If another label has this name or key, the key of the label is added.
-    Differences in case or punctuation are ignored in this comparison.
+    The result contains no name twice. It is the name of the label, shortened if necessary. If this is also the name or
+    key of another label, the key of the label is added. Differences in case or punctuation are ignored in this
+    comparison.
 
     Parameters
     ----------

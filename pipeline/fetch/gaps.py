@@ -169,9 +169,9 @@ class _Filling:
                 advance(1)
 
     def _add(self, one: Candidate) -> None:
-        """Fill missing fields of a record from a paper that a service found.
+        """Fill missing fields of a record with those of the paper that a service found for this record.
 
-        If it is not certain that the record describes this paper, the paper is only added to the candidates.
+        If it is not certain that the record describes the found paper, the paper is only added to the candidates.
         """
         name, found, verdict = one.record.record_id, one.found, one.verdict
         if verdict.doubt:

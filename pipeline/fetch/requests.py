@@ -166,7 +166,7 @@ class Answer:
         return self.status in _NOT_READABLE
 
     def json(self) -> Any:
-        """Return the content of the answer, a JSON object or list.
+        """Return the content of the answer, which is a JSON object or list.
 
         Raises
         ------

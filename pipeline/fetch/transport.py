@@ -468,7 +468,7 @@ class Transport:
         return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain), *escaped]))
 
     def _without_secrets(self, request: Request, body: bytes) -> bytes:
-        """Return the body of an answer without keys and e-mail address, because a service may quote the request.
+        """Remove the user's keys and e-mail address from the body of an answer, in case the service quotes the request.
 
         The body of a full text from a publisher is not changed, because the user may be an author of the paper.
         """

@@ -20,8 +20,7 @@ def leave_out(
 
     A fetched abstract or full text must not be published if it has no Creative Commons licence. Such abstracts are
     removed from the records. Sentences that are quoted from such abstracts or full texts are removed from the
-    predictions. Records and predictions are changed while the results are iterated, so the results need not fit into
-    memory.
+    predictions. Both results are computed while they are iterated, so they need not fit into memory.
 
     Parameters
     ----------

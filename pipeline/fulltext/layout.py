@@ -84,7 +84,7 @@ class _Paragraph:
     Attributes
     ----------
     breaks
-        Offset at which each further page begins, and number of the page.
+        One pair for each page after the first: the offset in ``text`` at which the page begins, and its page number.
     """
 
     last: Line

@@ -161,8 +161,8 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
 def _right_edges(rows: Sequence[Line]) -> list[float]:
     """Return the right edge of the text column of each line.
 
-    The lines of a column are on the same page and have nearly the same left edge. The right edge of the column is the
-    upper quartile of the right edges of these lines. If a line extends further to the right, its own right edge is
+    A column consists of the lines on a page that have nearly the same left edge. Its right edge is the upper quartile
+    of the right edges of these lines. For a line that extends further to the right, the line's own right edge is
     returned.
     """
     by_page = defaultdict[int, list[Line]](list)

@@ -305,9 +305,10 @@ def parameters(seed: int) -> dict[str, float | int]:
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """Return an upper bound on the tokens of a request, and the maximum number of tokens of its answer.
+    """Return the largest numbers of tokens that a request and its answer can have, as a tuple.
 
-    The upper bound is estimated from the length of the request. The maximum is stated in the request.
+    The first number is an upper bound, estimated from the length of the request. The second number is stated in the
+    request.
     """
     return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
 

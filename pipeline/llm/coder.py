@@ -1,4 +1,4 @@
-"""Have a language model code papers: one call for each paper and label, after which quotes are verified."""
+"""Have a language model code papers, with one request for each paper and label, and verify its quotes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Unanswered(Row):
 
 
 class Quote(NamedTuple):
-    """A quote in an answer that was found in the paper.
+    """A quote that a language model gave in its answer, and that was found in the paper.
 
     ``place`` is ``title``, ``abstract`` or ``full text``. ``start`` and ``end`` are offsets into this text.
     """

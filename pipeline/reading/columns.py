@@ -233,7 +233,10 @@ class _Plan(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _plan(columns: tuple[str, ...]) -> _Plan:
-    """Return how the filled columns of a row map to attributes."""
+    """Return how columns with the given names map to attributes of a record.
+
+    Only the columns that are not empty in a row are passed.
+    """
     known = attributes(columns)
     ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
     given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)

@@ -235,8 +235,8 @@ class Reading:
     def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
         """Read one file in this context, so that an unreadable file does not stop the others.
 
-        If ``spare`` is true, the file is one of several in a folder or archive: an error is added to ``unread`` and not
-        raised. Otherwise, the error is raised.
+        If ``spare`` is true, the file is one of several in a folder or archive. An error is then added to ``unread``
+        instead of being raised. If ``spare`` is false, the error is raised.
         """
         try:
             yield

@@ -79,9 +79,9 @@ _SEARCH = frozenset(("request", "query", "nextPageUrl", "nextCursorMark"))
 
 
 def _outside(text: str, above: bool) -> str:
-    """Return a note if a text outside of records contains words, otherwise ``""``.
+    """Return a note if ``text``, which is outside of all records, contains words; otherwise return ``""``.
 
-    If ``above`` is true, the text is above the first record. Databases repeat the search query there, and the query is
+    If ``above`` is true, ``text`` is above the first record. Databases repeat the search query there, so queries are
     ignored.
     """
     if found := _TITLE.search(text):

@@ -76,8 +76,7 @@ def papers_of(
     all_keys
         Key of relevance, followed by the keys of the labels.
     seed
-        Seed of the random order, which is in ``order`` of the result. The order depends only on the seed and the record
-        ids.
+        Seed of the random order `Papers.order`. This order depends only on the seed and the record ids.
     """
     relevance, *labels = all_keys
 

@@ -297,8 +297,9 @@ def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerd
 def write_ranking(path: Path, ranking: Ranking) -> None:
     """Write the ranking as a CSV table, and the state and the verdict as a ``.json`` file in the same folder.
 
-    Unread records come first, in reading order. Judged records follow, in the order in which they were read. Reviewers
-    fill in the table and pass it to the next ranking. If there are notes, the table has a column for them.
+    Unread records come first, in reading order. They are followed by the judged records, in the order in which these
+    were judged. Reviewers fill in the table and pass it to the next ranking. If reviewers have written notes, the table
+    has a column for notes.
     """
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]

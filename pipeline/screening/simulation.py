@@ -356,7 +356,10 @@ def replay(
     seed: int,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> list[Replay]:
-    """Replay a review several times, each time with a new random pair of records that are known beforehand.
+    """Replay a review several times, and return the replays.
+
+    Before each replay, a relevant and an irrelevant record are drawn at random. The reviewer is assumed to know these
+    two records beforehand.
 
     Parameters
     ----------

@@ -31,10 +31,10 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of read records after which the random sample is due; ``None`` if it is not due yet.
+    """Return the number of read records after which reading changes from the ranking to a random sample.
 
-    The sample is due when relevant records have become rare. This is the case after a run of irrelevant records that
-    comprises at least 100 records and at least 5% of all records.
+    The change is due when relevant records have become rare. This is the case after a run of irrelevant records that
+    comprises at least 100 records and at least 5% of all records. If it is not due yet, the result is ``None``.
 
     Parameters
     ----------
@@ -92,8 +92,9 @@ def bound_of_one_look(sample: Sample, confidence: float) -> int:
     `bound_of_any_look`.
 
     The bound is the exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
-    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records for which a sample with ``found`` or fewer
-    relevant records has a probability above ``1 - confidence``.
+    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records in the population that is still plausible.
+    A number is plausible if the probability of finding ``sample.found`` or fewer relevant records is above
+    ``1 - confidence``.
     """
 
     def excluded(unread: int) -> bool:

@@ -133,8 +133,8 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
     Raises
     ------
     MechtagError
-        If a table is combined with other sources; if a source with a URI is not a table; or if ``sentences`` are
-        combined with search exports.
+        If a table of records is combined with other sources. If a source with a URI is not a table of records. If the
+        sources are search exports, but ``sentences`` is not ``None``.
     """
     tables = [source for source in sources if source.endswith(_PARQUET)]
     if tables and len(sources) > 1:

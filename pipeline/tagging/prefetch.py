@@ -35,7 +35,8 @@ def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterat
     ------
     Runner
         Function that runs an iterator in the new process. If the process was killed, the iteration raises
-        `MechtagError`. Any error of ``prepare`` or of the iterator is raised again.
+        `MechtagError`. If ``prepare`` or the iterator raises an error in the new process, the iteration raises the same
+        error.
     """
     # A thread would not help, because its Python code would block the encoder.
     # Spawn instead of fork, because a forked process inherits locks but not the threads that would release them.

@@ -197,9 +197,10 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading without punctuation after it, and each question: (start, end, words, kind).
+    """Yield each possible heading that is not followed by punctuation, and each heading that is a question.
 
-    The kind states how certain it is that the words are a heading; see `_kind`.
+    Each item is a tuple of start, end, words and kind. The kind states how certain it is that the words are a heading;
+    see `_kind`.
     """
     after = 0
     for opening in _OPENING.finditer(text):

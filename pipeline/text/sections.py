@@ -359,7 +359,10 @@ def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
 
 
 def _keyword_list(text: str, start: int, end: int) -> Tail | None:
-    """Return the keyword list at the end of ``text[start:end]``, including its label; ``None`` if there is none."""
+    """Return the keyword list at the end of ``text[start:end]``; ``None`` if there is no keyword list.
+
+    The list includes the word that introduces it, such as ``Keywords:``.
+    """
     first = max(start, end - _REACH)
     window = text[first:end]
     small = window.lower()
@@ -387,9 +390,9 @@ def _keyword_list(text: str, start: int, end: int) -> Tail | None:
 def find_content(text: str) -> Content:
     """Separate the content of an abstract from the keyword lists and notices around it.
 
-    Anything that could be content counts as content. Examples are a keyword list followed by a sentence, and a notice
-    with words that are not typical of notices. If the function is applied to the content that it found, it returns all
-    of this content again.
+    Text that could be content counts as content. Examples are a keyword list followed by a sentence, and a notice with
+    words that are not typical of notices. If the function is applied to content that it returned, nothing more is
+    removed.
     """
     start, end = 0, len(text)
     tails: list[Tail] = []

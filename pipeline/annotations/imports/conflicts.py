@@ -80,10 +80,11 @@ class Settled(NamedTuple):
 
 
 def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook: Codebook) -> Settled:
-    """Keep at most one code per record, coder, basis, label and role, and report the conflicts and disagreements.
+    """Keep at most one code for each combination of record, coder, basis, label and role, and report the conflicts.
 
-    A coder may have coded several texts from one record, such as its sentences. Their codes are then combined: a yes
-    for one text is a yes for the record, but a no for one text does not apply to the other texts.
+    Disagreements between coders are also reported. A coder may have coded several parts of the text of a record, such
+    as its sentences. These codes are then combined. A yes for one part is a yes for the record, but a no for one part
+    does not apply to the other parts.
     """
     groups = defaultdict(list)
     for judgement in _of_texts(judgements):

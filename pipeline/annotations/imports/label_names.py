@@ -1,4 +1,4 @@
-"""Find the label of the codebook for each name that reviewers' files use for a code."""
+"""Find the label of the codebook that is meant by a name in reviewers' files."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ class LabelMap:
         return {fold_name(name): role.key for role in self.codebook.roles for name in (role.name, role.key)}
 
     def find(self, name: str | None) -> Meaning | None:
-        """Return the meaning of a label name; ``None`` if the name is unknown.
+        """Return the meaning of a name that a file uses for a label; ``None`` if the name is unknown.
 
         If ``name`` is ``None``, the meaning is relevance. Names such as ``Trust: Context`` and ``Trust (context)`` mean
         a label and a role.

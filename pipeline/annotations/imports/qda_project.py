@@ -240,7 +240,7 @@ def _passage(selection: Any, raw: str) -> str:
 
     The positions of a selection count code points, with one character per line end. The name of a selection is usually
     the beginning of its passage. If the text at the positions does not begin like the name, the program counted
-    differently. The beginning is then searched for nearby.
+    differently. The name is then searched for near these positions.
 
     Raises
     ------

@@ -201,7 +201,7 @@ def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None)
 
 
 def _without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
-    """Return the entry in a text that lacks the start of the entry (``@type{key,``).
+    """Return the entry in a text in which the start of the entry (``@type{key,``) is missing.
 
     Lines before the first field of the entry are reported as unread.
     """

@@ -71,7 +71,7 @@ def read(source: Source) -> Iterator[Entry]:
 def read_items(source: Source) -> Iterator[Entry]:
     """Yield one entry per JSON object in a list.
 
-    A broken object is assumed to end at the start of the next object with the same first key.
+    A broken object is assumed to extend to the next object that has the same first key.
     """
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)

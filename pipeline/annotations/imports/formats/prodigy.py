@@ -89,7 +89,10 @@ def _codes(task: Mapping[str, Any], answer: str, asked: Asked) -> Iterator[Code]
 
 
 def _option(option: Mapping[str, Any], asked: Asked) -> str:
-    """Return the label name of an answer option: its id if this is a label, and otherwise the text that was shown."""
+    """Return the label name of an answer option: the id of the option if this is a label, otherwise its text.
+
+    If the option has no text, its id is returned.
+    """
     name, shown = text_of(option.get("id")), text_of(option.get("text"))
     return shown if shown and not asked.labels.find(name) else name
 
