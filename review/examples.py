@@ -114,9 +114,10 @@ class _Place(NamedTuple):
 
 
 def _kept(connection: Connection) -> list[tuple[int, Example]]:
-    """Return the examples whose sentences are still marked by their coders.
+    """Return the examples that are still valid.
 
-    Each item contains the number of the event that chose the example, and the example.
+    An example is valid as long as its coder belongs to the review and marks the sentence for the label. Each item
+    contains the number of the event that chose the example, and the example.
     """
     chosen = dict[_Place, int]()
     for row in project_events(connection, EXAMPLE):

@@ -1,4 +1,4 @@
-"""Undo or redo the import of a colleague's project as a whole, unless people have since relied on the result."""
+"""Undo or redo the import of a colleague's project, unless people have since done work that relies on the import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convert texts that a browser sent to whole numbers."""
+"""Read whole numbers from text that a browser sent."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _restore_people(connection: Connection, people: Iterable[Mapping[str, Any]])
 
 
 def _name_people(connection: Connection, found: Restored) -> None:
-    """Let the first active owner sign in without a password, and add the names of all active people to ``found``."""
+    """Let the first active owner sign in without a password, and store the names of all active people in ``found``."""
     table = schema.account
     for row in connection.execute(select(table).order_by(table.c.id)).all():
         if not found.owner and row.role == "owner" and row.state == "active":
@@ -198,10 +198,7 @@ def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> N
 def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
     """Add a record for a duplicate that somebody separated from its paper, and return the number of the new record.
 
-    Parameters
-    ----------
-    row
-        First event of the log about the duplicate.
+    ``row`` is the first event about the duplicate in the log.
     """
     copy, record = schema.copy, schema.record
     found = connection.execute(

@@ -239,8 +239,8 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether the codes that others gave for a record at a stage are still hidden from an owner or adjudicator.
 
-    The codes are hidden while this person can still judge the record, and while the record is in a running calibration
-    exercise.
+    The codes are hidden in two cases: this owner or adjudicator can still judge the record, or the record is in a
+    running calibration exercise.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())

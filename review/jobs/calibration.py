@@ -77,8 +77,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
     """Return the codes of the records that coders finished in an exercise.
 
-    Each item is a row of table ``current``, with the name of the coder and the id and title of the record.
-    ``first_value`` and ``first_refer`` contain the code as it was when the coder first finished the record.
+    Each item is a row of table ``current``, followed by the coder's name and the record's id and title. The columns
+    ``first_value`` and ``first_refer`` contain the code that the coder had given when first finishing the record.
     """
     current, account, record = schema.current, schema.account, schema.record
     return list(

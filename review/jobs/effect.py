@@ -45,8 +45,8 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
         Two comparisons. Each is a result of `mechtag.evaluation.suggestion_effect.effect_section`, or ``None`` if there
         are no codes to compare.
 
-        - ``assisted``: codes given with a suggestion in view, compared with codes of the audit sample. The records of
-          the audit sample are shown without suggestions.
+        - ``assisted``: codes that were given while a suggestion was visible, compared with codes of the audit sample.
+          The records of the audit sample are shown without suggestions.
         - ``after``: codes of people who saw the suggestion after coding, compared with the codes that the same people
           gave before. This comparison has two more keys: ``changed`` (number of codes that were changed) and
           ``towards`` (number of changed codes that now agree with the suggestion).

@@ -120,7 +120,7 @@ def work(root: Path, parent: int) -> None:
 
 
 def _begin(workspace: Workspace) -> None:
-    """Set an interrupted job to ``waiting`` again, and complete the log of imports."""
+    """Set a job that was interrupted to ``waiting`` again, and update the files of the import log."""
     table = schema.job
     with workspace.store.write() as connection:
         # The time at which an interrupted job was started is kept: such a job may have done a part of its work.

@@ -51,7 +51,8 @@ def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool
 def _hides_something(visit: Visit, connection: Connection) -> bool:
     """Return whether codes of others must be left out of the files that an owner or adjudicator exports.
 
-    They must be left out if others have judged a record that this person can still judge, unless blinding has ended.
+    The codes must be left out if blinding has not ended, and others have judged a record whose codes are still hidden
+    from this owner or adjudicator; see `hidden_places`.
     """
     if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
         return False

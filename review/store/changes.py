@@ -42,7 +42,7 @@ class ChangeCounts:
 
 
 def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
-    """Store the suggestions that a training changed, instead of the stored changes of earlier trainings.
+    """Store the suggestions that a training changed, and delete the stored changes of earlier trainings.
 
     Parameters
     ----------

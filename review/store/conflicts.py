@@ -102,11 +102,10 @@ Place = tuple[int, str]
 
 
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
-    """Return the records before and after a record in a list of the page *Reconcile*.
+    """Return the previous and the next record in a list of the page *Reconcile*.
 
-    Each is a tuple of the number and the stage of the record. At the beginning of the list, the record before is
-    ``None``; at the end, the record after is ``None``. Both are ``None`` if the list does not contain the record, and
-    always for the list ``settled``.
+    Each of the two is a tuple of record number and stage, or ``None`` if there is no such record. If the list does not
+    contain ``record``, or is the list ``settled``, both are ``None``.
     """
     if chosen.name == "settled":
         return None, None

@@ -154,10 +154,10 @@ def attached_file(connection: Connection, record: int) -> Any:
 
 
 def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if the paper of a record has a full text with at least one sentence.
+    """Return an SQL condition that holds if a record has a full text with at least one sentence.
 
-    ``record`` is a column of record numbers. If records are joined as one paper, the column must contain the number of
-    the record that represents the paper.
+    ``record`` is a column of record numbers. Records that were joined as duplicates share their full texts. For such
+    records, the column must contain the number of the record into which they were joined.
     """
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined
     return (

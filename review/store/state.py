@@ -422,8 +422,8 @@ def _new_labels(
 ) -> frozenset[str]:
     """Return the labels that were added to the codebook after a person finished a record.
 
-    If the person has finished a code for an added label, this label is not returned. This can happen if a label was
-    removed and added again.
+    A label for which the person has already finished a code is left out. A label can have such a code if it was removed
+    and added again.
 
     Parameters
     ----------
