@@ -325,7 +325,7 @@ def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def describe_validation(path: str | Path, error: ValidationError) -> str:
-    """Convert a pydantic error to a message that describes each fault, and its place in the file, on one line."""
+    """Convert a pydantic error to a message with one line per fault; each line states the place in the file."""
     lines = []
     faults = error.errors()
     for fault in faults:

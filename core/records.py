@@ -299,7 +299,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether a model, according to its id, leaves the labels of all full texts to people."""
+    """Return whether a model leaves all labels of full texts to people; the first characters of its id show this."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
@@ -428,8 +428,9 @@ class Coding(Row):
     refer
         Whether the coder referred the label to somebody else (needs review). If so, ``value`` is ``None``.
     role
-        Key of the role of evidence of the passages in this row, such as ``context``. ``None`` if the row is the
-        judgement on the label as a whole. Each label has one row without a role, and a further row for each role.
+        Key of the role of evidence, such as ``context``, that the coder gave to the passages in this row. ``None`` if
+        the row is the judgement on the label as a whole. Each label has one row without a role,
+        and a further row for each role.
     reason
         Reason for an exclusion. If the coder is a language model, it is the reason for the answer.
     assisted

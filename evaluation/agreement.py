@@ -127,7 +127,7 @@ def tallies(codes: ArrayLike) -> Array:
         Shape (7, ...). The terms of an item are, in this order:
 
         - ``1`` if any coder judged the item, otherwise ``0``.
-        - The proportion of yes among its codes.
+        - The proportion of yes among the codes of the item.
         - ``1`` if two or more coders judged the item, otherwise ``0``.
         - The proportion of coder pairs who agree on the item.
         - Three entries of Krippendorff's coincidence matrix: no with no, no with yes, and yes with yes.

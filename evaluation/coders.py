@@ -234,17 +234,18 @@ def disagreement(codes: Array) -> Array:
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     """List the codes that people should resolve, the most urgent first.
 
-    If people disagree on a code, its score is the proportion of coder pairs who disagree. If people agree, but
-    `confident_errors` doubts the code, its score is the model's probability of the opposite code. All other codes are
-    omitted. Among codes with equal scores, papers with more codes to resolve come first.
+    The urgency of a code is its score. If people disagree on a code, the score is the proportion of coder pairs who
+    disagree. If people agree, but `confident_errors` finds the code doubtful, the score is the model's probability of
+    the opposite code. All other codes are omitted. Among codes with equal scores, codes of papers with more codes to
+    resolve come first.
 
     Parameters
     ----------
     coders
         Codes of all coders. The model's probabilities must come from models that were not trained on the records.
     least
-        Minimum number of records that have a label. If fewer records have the label, its codes are not doubted, because
-        the model cannot have learned the label.
+        Minimum number of records that people coded as having a label. If fewer records have the label, agreed codes for
+        the label are omitted, because the model cannot have learned the label.
     """
     people = coders.codes[: coders.people]
     split = disagreement(people)

@@ -50,7 +50,7 @@ def text_basis(record: Record | None) -> TextBasis:
 
 
 def count_coverage(gold: GoldStandard) -> dict[str, int]:
-    """Return the number of gold standard papers with each kind of text; the kinds are those of `text_basis`."""
+    """Return the number of gold standard papers with each kind of text, keyed by kind; see `text_basis`."""
     found = [text_basis(gold.records.get(key)) for key in gold.matrix.keys]
     names: tuple[TextBasis, ...] = ("abstract", "synopsis", "title_only", "none")
     return {name: found.count(name) for name in names}

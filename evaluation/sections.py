@@ -236,7 +236,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
 def evidence_section(truth: Array, score: Array, owner: Sequence[int], draws: Draws) -> dict[str, Any]:
     """Compute precision at 1 and average precision of the ranking of evidence, with bootstrap intervals.
 
-    Both metrics are means over all pairs of a paper and a label of that paper.
+    Each paper is paired with each of its labels. Both metrics are means over all pairs.
     """
     evidence = rank_evidence(truth, score, owner)
 

@@ -102,7 +102,7 @@ class Definitions:
     def features(self, vectors: Vectors, reports: Array) -> Array:
         """Return the features from which parts of sentences are scored for each label.
 
-        The features of a part are its centred vector, followed by the log odds that the part reports results.
+        The features of a part are its centred vector, followed by its scaled log odds in ``reports``.
 
         Parameters
         ----------

@@ -198,7 +198,8 @@ class Calibration:
     def is_close(self, chances: Array) -> bool:
         """Return whether any probability of a document is within `CLOSE` of a bound between two decisions.
 
-        If the document is clearly irrelevant, the result is ``False``, because all its labels are decided ``no``.
+        If the document is clearly irrelevant, the result is ``False``, because the decision is then ``no`` for all
+        labels.
         """
         if chances[0] < self.low[0] - CLOSE:
             return False  # All labels are a no, whatever their probabilities.

@@ -188,9 +188,9 @@ def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
 
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
-    """Return predictions in which a gold paper's score for a label is its similarity to the label's definition.
+    """Return predictions in which the score of a gold paper for a label is its similarity to the label's definition.
 
-    The similarity is the mean cosine over all parts of the title and the sentences.
+    The similarity is the mean cosine between the definition and each part of the title and the sentences.
     """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)

@@ -32,10 +32,10 @@ def fit_calibration(
     share one curve, which is fitted on all labels together. If no label was judged, the labels use the curve of
     `definitions_calibration`.
 
-    At least the proportion ``settings.relevance_recall`` of the relevant records reach the threshold for relevance. If
-    all records are relevant, all of them reach it. The threshold for a label has the highest F1 over all judged
-    records, where irrelevant records count as negative. Labels with too few positives or negatives share one threshold,
-    which is fitted on all labels together.
+    The threshold for relevance is reached by at least the proportion ``settings.relevance_recall`` of the relevant
+    records. If all records are relevant, all of them reach it. The threshold for a label is the one with the highest F1
+    over all judged records, where irrelevant records count as negative. Labels with too few positives or negatives
+    share one threshold, which is fitted on all labels together.
 
     Records with a probability between two bounds need review. `refer_band` sets these bounds.
 
@@ -44,9 +44,9 @@ def fit_calibration(
     records, it is measured on all records. In addition, "no" may lose at most the proportion
     ``settings.relevance_loss`` of the relevant records; see `safe_no`.
 
-    All labels share one pair of bounds, and must reach the precision ``settings.decided_precision``. The precision of
-    "yes" is measured on the same records as for relevance, with all sets together. The precision of "no" is measured on
-    relevant records only, because "no" is almost always right for irrelevant records.
+    All labels share one pair of bounds. Decisions on labels must reach the precision ``settings.decided_precision``.
+    The precision of "yes" is measured on the same records as for relevance, but on all sets together. The precision of
+    "no" is measured on relevant records only, because "no" is almost always right for irrelevant records.
 
     Parameters
     ----------

@@ -111,13 +111,14 @@ def unit_codes(corpus: Corpus) -> tuple[Index, Array]:
 def make_long_texts(
     corpus: Corpus, held_out: HeldOut, fold: Index, seed: int, sharpness: float = SHARPNESS
 ) -> LongTexts:
-    """Make up long texts, and compute their scores from the out-of-fold scores of sentences; see `LongTexts`.
+    """Make up long texts from papers, and compute their scores from the out-of-fold scores of sentences.
 
-    A sentence that was coded "no" for all labels can be used for any label. If such sentences from other relevant
-    papers of the same fold exist for each relevant paper, the filling on topic consists only of these sentences.
+    `LongTexts` explains these texts and the sentences that fill them. The sentences on topic come from other relevant
+    papers of the same fold. Preferably, they are sentences that were coded "no" for all labels, because such sentences
+    can be used for any label.
 
-    Otherwise, the filling on topic is different for each label. It then consists of sentences that were coded "no" for
-    the label, and of uncoded sentences of papers that were coded "no" for the label.
+    If such sentences do not exist for each relevant paper, different sentences are used for each label. These are
+    sentences that were coded "no" for the label, and uncoded sentences of papers that were coded "no" for the label.
 
     Parameters
     ----------
@@ -181,10 +182,11 @@ class _Maker:
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Return the rows of the sentences that fill the longest text made from a paper.
+        """Draw sentences for the windows of the longest text that is made from a paper, and return their rows.
 
-        The sentences are drawn from the mask ``usable``. Sentences from the same paper are adjacent. If there are too
-        few sentences, they are repeated. If there are no sentences, the result is ``None``.
+        The sentences are drawn from those that ``usable`` selects, but only from other papers of the same fold.
+        Sentences from the same paper are adjacent. If there are too few sentences, they are repeated. If there are no
+        sentences, the result is ``None``.
         """
         own = np.flatnonzero(self.others(usable, paper))
         if not len(own):
@@ -324,8 +326,7 @@ def learn_windows(
 ) -> WindowCalibration:
     """Learn the calibration of long texts, which are scored in several windows, from out-of-fold scores.
 
-    If there is too little to learn from, for example because no record is relevant, the result is that of
-    `fixed_windows`.
+    If there are too few data, for example because no record is relevant, the result of `fixed_windows` is returned.
     """
     if not corpus.n_documents:
         return fixed_windows(len(fitted.slope) - 1)

@@ -149,7 +149,7 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """Draw ROC or precision-recall charts, with one panel per label and one line per protocol, such as ``transfer``."""
+    """Draw ROC or precision-recall charts, one chart per label; each line in a chart shows one protocol."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:

@@ -75,12 +75,12 @@ class Request:
     what
         Content to export; by default, everything that ``source`` and ``codings`` contain.
     coder
-        Coder of the codes to export; by default, the codes of all coders are exported.
+        Coder whose codes are exported; by default, the codes of all coders are exported.
     basis
-        Basis of the codes to export. By default, codes by the full text are exported if there are any, otherwise codes
-        by the abstract.
+        Text (abstract or full text) on which the exported codes are based. By default, codes based on the full text are
+        exported. If there are none, codes based on the abstract are exported.
     roles
-        Table of configurations. Its passages are exported with the codes of people.
+        Table of configurations. The passages in this table are exported with the codes of people.
     fetched
         Table ``fetched.csv`` that the command ``fetch`` wrote. Fetched texts without an open licence are left out of
         the export. If ``None``, no text is left out.

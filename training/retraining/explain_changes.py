@@ -113,7 +113,7 @@ def find_changes(
     sentences
         Sentences of all records. The sentences of one record are consecutive and in order.
     learned
-        Coded records on which the new model was trained, but not the old model.
+        Coded records that were used to train the new model, but not to train the old model.
     on_progress
         Called with the number of records compared since the last call.
     """
