@@ -117,7 +117,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
         rows[passage.label].setdefault((passage.config_id, paper, passage.coder), []).append(passage)
     if not any(rows.values()):
         raise MechtagError(
-            "there are no passages with a role, so the table would be empty; give passages a role of evidence first"
+            "there are no passages with a role of evidence, so the table would be empty; give roles to passages first"
         )
     groups, number = [], 0
     for label, found in rows.items():

@@ -426,7 +426,7 @@ def find_mode(
             if not json_in(completion.content):
                 note(
                     f"note: the answer of {asking.model} to a short test request was cut off after {asking.max_tokens} "
-                    "tokens, before the model had written anything except thoughts. The endpoint works, but it is not "
+                    "tokens, while the model was still thinking. The endpoint works, but it is not "
                     "known whether its answers follow the schema. If many answers are cut off, set a higher "
                     "--max-tokens, or switch off thinking in the settings of the endpoint"
                 )
