@@ -84,9 +84,9 @@ def header(
     If the first line states the delimiter, such as ``sep=;``, this delimiter is used. Otherwise, each delimiter is
     tried. The best delimiter yields the most known column names or, if there is a tie, the most columns.
 
-    A character that occurs only within cells, for example between the names in a list, may look like a delimiter. In
-    this case, the header is usually below the first filled row, and most of the next rows have a different number of
-    cells. Such a delimiter is used only if no other delimiter fits better.
+    A delimiter is doubtful if its header is below the first filled row, and most of the next rows have a different
+    number of cells. It may then occur only within cells, for example between the names in a list. A doubtful delimiter
+    is used only if all delimiters are doubtful.
 
     Parameters
     ----------
