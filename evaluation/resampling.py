@@ -139,8 +139,8 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
     the standard deviation of the resamples.
 
     Average precision needs this correction (see `BIASED`). If a paper is drawn twice, it ranks next to its duplicate,
-    so resamples have higher values than the sample. The sample, in turn, has a higher value than a large sample would
-    have.
+    so resamples have higher values than the sample. The value in the sample is also higher than it would be in a large
+    sample.
 
     Parameters
     ----------
