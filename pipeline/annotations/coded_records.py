@@ -56,8 +56,8 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     Raises
     ------
     MechtagError
-        If the folder contains no ``*.jsonl`` file. If it contains a table (CSV, XLSX), which would be ignored. If it
-        contains ``added.jsonl``, whose name is reserved.
+        If the folder contains no ``*.jsonl`` file. If the folder contains a table (CSV, XLSX), because the table would
+        be ignored. If the folder contains ``added.jsonl``, because this name is reserved.
     """
     path = Path(path)
     if not path.is_dir():

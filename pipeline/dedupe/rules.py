@@ -194,9 +194,9 @@ def comparable_pairs(
 
 
 def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:
-    """Decide whether two records describe the same paper, given the total weight of the evidence for this.
+    """Decide whether two records describe the same paper, by the total weight of the evidence.
 
-    They are merged only if the weight is high enough and nothing suggests two similar works by the same people.
+    The records are merged only if the weight is high enough and nothing suggests two similar works by the same people.
     """
     reason = found.describe()
     similar = _similar_work(left, right, found)

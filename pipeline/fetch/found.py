@@ -1,4 +1,4 @@
-"""Define a web service's description of a paper, and build such descriptions from the answers of services."""
+"""Define how web services describe papers, and build such descriptions from the answers of the services."""
 
 from __future__ import annotations
 
