@@ -417,7 +417,7 @@ class Acts:
         role
             Key of one of the roles of evidence in the codebook.
         on
-            If ``False``, the role is removed. The sentence then has this role in no configuration any more.
+            If ``False``, the role is removed. The sentence then no longer has this role in any configuration.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 

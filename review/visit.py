@@ -1,4 +1,4 @@
-"""Define requests of signed-in people, and create routes that are open only to signed-in people."""
+"""Define requests of signed-in people, and create the routes of pages that only signed-in people can open."""
 
 from __future__ import annotations
 

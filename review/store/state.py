@@ -440,8 +440,8 @@ def _new_labels(
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
     """Mark the codes of a person at a stage as committed, because the person has finished the record.
 
-    Codes for the labels in ``new`` remain drafts. When a code is committed for the first time, its answer is also
-    stored in ``first_value``, ``first_refer`` and ``first_assisted``.
+    Codes for the labels in ``new`` remain drafts. The first answer that is committed is also stored in ``first_value``,
+    ``first_refer`` and ``first_assisted``.
     """
     for key, code in codes.items():
         if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
