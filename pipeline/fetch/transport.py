@@ -271,10 +271,9 @@ class Transport:
         return known if known and known.time >= self._earliest else None
 
     def unusable(self, request: Request) -> list[Answer]:
-        """Return the stored answers to a request that could not be used.
+        """Return the stored unusable answers to a request, from this run and from earlier runs.
 
-        They may come from this run or from earlier runs. Unusable answers are stored only for services that the user
-        chose (`Service.own`).
+        Unusable answers are stored only for services that the user chose (`Service.own`).
         """
         found: list[Answer] = []
         while answer := self._cache.get(f"{self._key(request)} unusable {len(found)}", self._clock.now()):

@@ -45,9 +45,12 @@ class Change:
     Attributes
     ----------
     probabilities
-        Four probabilities: that of the old model, followed by one after each of three steps. Step 1 replaces the
-        sentence scores of the old model by those of the new model, step 2 the calibration, and step 3 the probability
-        of relevance. The last probability is therefore that of the new model.
+        Four probabilities:
+
+        - that of the old model;
+        - the probability after the sentence scores were replaced by those of the new model;
+        - the probability after the calibration was replaced as well;
+        - that of the new model, in which the probability of relevance is replaced as well.
     cause
         Step that moved the probability most in the direction of the change, one of `STEPS`. If the decision would be
         unchanged with the old bounds, the cause is `BOUNDS`.
