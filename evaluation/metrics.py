@@ -102,15 +102,12 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return weights of shape (resamples, papers, labels): ``weight`` if the paper was coded yes, otherwise 0."""
+        """Return an array, shape (resamples, papers, labels): ``weight`` if a paper has the code ``yes``, else 0."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of each no, shape (resamples, papers, labels).
-
-        If a paper was coded no for a label, the weight is ``weight``, otherwise it is 0.
-        """
+        """Return an array, shape (resamples, papers, labels): ``weight`` if a paper has the code ``no``, else 0."""
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 
