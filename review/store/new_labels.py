@@ -28,7 +28,7 @@ def count_owed(connection: Connection, coder: int, stage: str) -> int:
 
 
 def count_owed_by_label(connection: Connection) -> dict[str, int]:
-    """Return the number of records that people must still code for each new label, keyed by label."""
+    """Return, for each new label, the number of records that people must still code; the dict is keyed by label."""
     table = schema.owed
     rows = connection.execute(select(table.c.label, func.count(func.distinct(table.c.record))).group_by(table.c.label))
     return {label: number for label, number in rows}
