@@ -314,7 +314,7 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Return the codes of all people who coded the records, including the second coder."""
+    """Return the codes of the coded records by all people, including the second coder."""
     keys = (relevance_key, *labels)
     if coded.table:
         known = {row.record.record_id for row in coded.records}

@@ -150,8 +150,8 @@ def evaluate(
     if not any(name in systems for name in PROTOCOLS):
         found = ", ".join(systems) or "none"
         raise MechtagError(
-            f"the predictions of the model are missing: expected predictions named {' or '.join(PROTOCOLS)}, found "
-            f"{found}; run 'mechtag tag' on the gold papers"
+            f"the model's predictions for the gold papers are missing: expected predictions named "
+            f"{' or '.join(PROTOCOLS)}, found {found}; run 'mechtag tag' on the gold papers"
         )
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

@@ -818,7 +818,7 @@ class Acts:
     def _settled(self, connection: Connection, decision: Settlement, more: dict[str, Any]) -> Draft:
         """Check that a label of a record can be settled, and return the event that settles the label.
 
-        ``more`` is further content of the event.
+        ``more`` contains further fields of the event, such as ``why``.
         """
         record, stage, label = decision.record, decision.stage, decision.label
         self._require_stage(stage)

@@ -517,8 +517,9 @@ def _resolve(
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
     """Return whether people are asked to code a record.
 
-    People are asked if the record is included, or if coding has begun although nobody has screened the record. If a
-    record is excluded after coding has begun, its codes are kept, but people are no longer asked to code it.
+    People are asked if the record is included. They are also asked if nobody has screened the record, but coding has
+    begun. If a record is excluded after coding has begun, its codes are kept, but people are no longer asked to code
+    it.
     """
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
     return included or (begun and not any(code.stage == "screen" for code in found.codes))

@@ -71,11 +71,13 @@ class Imported:
     never_no
         Labels that have at least one yes but no "no". A model cannot learn when to answer no for these labels.
     entries
-        Numbers of entries by outcome: ``read`` = ``matched`` + ``without codes`` + ``unmatched`` + ``rejected``.
+        Number of entries for each outcome. ``read`` is the sum of ``matched``, ``without codes``, ``unmatched`` and
+        ``rejected``.
     codes
-        Numbers of codes by outcome: ``read`` + ``unticked`` = ``written`` + ``doubled`` + ``contradicting`` +
-        ``unmatched`` + ``passed over``. ``unticked`` are unticked labels that count as no. ``doubled`` are codes that
-        repeat another code. ``passed over`` are codes whose label name is unknown or ignored.
+        Number of codes for each outcome. The sum of ``read`` and ``unticked`` equals the sum of ``written``,
+        ``doubled``, ``contradicting``, ``unmatched`` and ``passed over``. ``unticked`` counts unticked labels that
+        count as no. ``doubled`` counts codes that repeat another code. ``passed over`` counts codes whose label name is
+        unknown or ignored.
     found_by
         Number of matched entries, keyed by the kind of identifier.
     files

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Z][A-Za-z /()-]{1,60}")
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a row TITLE with a title, and another row that starts with a field name of Embase."""
+    """Return whether a file has a row ``TITLE`` that contains a title, and a row with another field name of Embase."""
     return bool(_TITLE.search(source.head) and _OTHER.search(source.head))
 
 

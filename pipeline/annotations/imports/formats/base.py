@@ -224,8 +224,8 @@ class Asked:
 class CodingFormat:
     """A file format of codings: its name, a function that recognises it, and a function that reads it.
 
-    `recognise` inspects the names of columns or keys, and the notes on papers. `read` yields an `Item` for each entry,
-    in file order.
+    `recognise` returns whether the content of a file has this format. `read` yields an `Item` for each entry, in file
+    order.
     """
 
     name: str
