@@ -536,7 +536,7 @@ def test_a_model_that_thinks_too_long_for_the_test_can_be_used(
     assert (own.answered, own.mode) == (9, "json_schema")
     assert json.loads(model.asked[0].body)["max_tokens"] == 500
     assert said == [said[0]] * 2
-    assert said[0].startswith("note: the answer of toy to a short test request was cut off after 500 tokens, before")
+    assert said[0].startswith("note: the answer of toy to a short test request was cut off after 500 tokens, while")
 
 
 @pytest.mark.parametrize("probe", [("", "stop"), ("The door is red", "length")])
