@@ -353,7 +353,7 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     found = [row for row in same_key if sentences in (0, len(row.sentences))]
     if len(found) == 1:
         return found[0]
-    place = f"second coder: record '{second.key}'"
+    place = f"second coder: record with the key '{second.key}'"
     if not same_key:
         raise MechtagError(
             f"second coder: no coded record has the key '{second.key}'; correct this key, or add a coded record with "
@@ -366,8 +366,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
             "the key, or divide the text of the second coder into the same sentences"
         )
     raise MechtagError(
-        f"{place}: {len(found)} coded records with this key have the same number of sentences; give each coded "
-        "record a different key"
+        f"{place}: {len(found)} coded records have this key, so it is unclear which of them the second coder coded; "
+        "give each coded record a different key"
     )
 
 

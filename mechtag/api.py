@@ -527,8 +527,8 @@ def rank(
     rows, decisions = list(records), decisions or {}
     if unknown := decisions.keys() - {record.record_id for record in rows}:
         raise MechtagError(
-            f"{counted(len(unknown), 'decision')} on records that were not passed to rank, such as "
-            f"{', '.join(sorted(unknown)[:5])}; pass these records too, or remove the decisions"
+            f"decisions: {counted(len(unknown), 'decision')} on records that were not passed to rank, such as "
+            f"{', '.join(sorted(unknown)[:5])}; pass these records too, or remove the decisions on them"
         )
     search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)
     labels = np.array([float(decisions.get(record.record_id, np.nan)) for record in rows])

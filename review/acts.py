@@ -963,7 +963,7 @@ class Acts:
             Who can read the note: ``me`` (only the person), ``team`` or ``adjudicator``.
         """
         if audience not in ("me", "team", "adjudicator"):
-            raise Refused(f"'{audience}' is not an audience of a note; use me, team or adjudicator")
+            raise Refused(f"'{audience}' is not an audience that a note can have; use 'me', 'team' or 'adjudicator'")
         self._require_record(connection, record)
         return [Draft("note", record, value={"text": text, "for": audience})]
 
@@ -1234,7 +1234,9 @@ class Acts:
         try:
             after = Plan.model_validate({**before, key: value}).model_dump(mode="json")
         except ValueError:
-            raise Refused(f"the setting '{key}' cannot have the value {value!r}; choose a different value") from None
+            raise Refused(
+                f"the setting '{key}' of the plan cannot have the value {value!r}; choose a different value"
+            ) from None
         if key == "unblinded" and before[key]:
             raise Refused(
                 "blinding has ended and cannot be restored, because people may already have seen other people's codes",
@@ -1273,7 +1275,7 @@ class Acts:
         if role is not None and role not in ROLES:
             raise Refused(f"'{role}' is not a role; use one of {', '.join(ROLES)}")
         if state not in (None, "active", "left", "withdrawn"):
-            raise Refused(f"'{state}' is not a state of a person; use active, left or withdrawn")
+            raise Refused(f"'{state}' is not a possible state of a person; use 'active', 'left' or 'withdrawn'")
         table = schema.account
         if connection.execute(select(table.c.id).where(table.c.id == account)).first() is None:
             raise Refused(f"there is no person with the number {account} in this review; load the page again", 404)

@@ -113,7 +113,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     unknown = set(meaning) - change.reworded.keys()
     if unknown:
         raise Refused(
-            "these labels have the same text as before, so their meaning cannot have changed: "
+            "you marked these labels as changed in meaning, but their text in the codebook is unchanged: "
             f"{', '.join(sorted(unknown))}; load the page again"
         )
     path = Path(workspace.project.settings.codebook)

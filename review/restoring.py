@@ -77,8 +77,8 @@ def read_log(folder: Path) -> Iterator[dict[str, Any]]:
         yield row
     if not place:
         raise MechtagError(
-            f"{folder}: this folder contains no log of events, so nothing can be restored; restore the folder from a "
-            "backup"
+            f"{folder}: this folder contains no log of events, so the database cannot be restored from it; copy the "
+            "folder from a backup"
         )
 
 

@@ -131,8 +131,8 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
             or not (stem[0].isalnum() and re.fullmatch(_part_of_word(), stem[-1]))
         ):
             raise MechtagError(
-                f"'{word[:LONGEST]}' cannot be highlighted; enter a word or phrase that begins and ends with a "
-                "letter or digit and has two characters or more, with * only at its end"
+                f"'{word[:LONGEST]}' cannot be highlighted; enter a word or phrase that has at least "
+                "two characters and begins and ends with a letter or digit; you may add * at its end"
             )
         if len(word) > LONGEST:
             raise MechtagError(f"'{word[:LONGEST]}...' is too long; enter a word of {LONGEST} characters or fewer")

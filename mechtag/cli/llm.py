@@ -88,8 +88,8 @@ def llm(
         typer.Option(
             "--max-tokens",
             min=20,
-            help="Maximum number of tokens in an answer. If an answer is cut off, the model is asked again, with up to "
-            "four times as many.",
+            help="Maximum number of tokens in an answer. If an answer is cut off, the model is asked again, and "
+            "may then use up to four times this number.",
         ),
     ] = 400,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for an answer.")] = 300,
@@ -106,7 +106,7 @@ def llm(
             min=1,
             max=9,
             help="Number of times to ask each question, with different seeds and orders of the coding rules, to "
-            "measure how far the model agrees with itself.",
+            "measure how often the answers of the model agree.",
         ),
     ] = 1,
     dry_run: Annotated[

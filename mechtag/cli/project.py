@@ -38,7 +38,9 @@ def init(
     from mechtag.project import create_example, create_project
 
     if example and codebook is not None:
-        raise typer.BadParameter("--example has a codebook of its own; omit --example or --codebook")
+        raise typer.BadParameter(
+            "--example has a codebook of its own, so --codebook cannot be used with it; omit one of the two options"
+        )
     made = create_example(folder) if example else create_project(folder, codebook)
     labels = len(made.codebook.keys)
     say(f"{folder}: project created with the codebook {made.codebook.name} ({labels} labels); see {folder / PARAMS}")

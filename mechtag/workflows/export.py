@@ -151,7 +151,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         )
     if to == "matrix" and found.what == "both":
         raise MechtagError(
-            "a cell of a matrix shows either a decision of the model or a code of a person; choose --what decisions or "
+            "a matrix cannot show decisions of the model and codes of people together; choose --what decisions or "
             "--what codings"
         )
     if to == "csv" and found.what == "both":
@@ -211,8 +211,9 @@ def _find(request: Request) -> _Found:
         predictions, codings = None, source
     elif source.is_file() and source.suffix.lower() != ".parquet":
         raise MechtagError(
-            f"{source}: this is neither a folder that 'mechtag tag' wrote, nor its predictions.parquet, nor a table of "
-            f"codings (CSV or XLSX); tag the records first with 'mechtag tag {source} -o out'"
+            f"{source}: this is neither a folder that 'mechtag tag' wrote, nor the file predictions.parquet in such a "
+            f"folder, nor a table of codings (CSV or XLSX). If it contains records, tag them first: 'mechtag tag "
+            f"{source} -o out'"
         )
     there: What = "both" if predictions and codings else "decisions" if predictions else "codings"
     what = request.what or there

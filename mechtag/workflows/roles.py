@@ -120,8 +120,8 @@ def role_table(
             reporter.note(f"{source}: row {row.line} was rejected: {row.reason}")
     elif "role" not in names:
         raise MechtagError(
-            f"{source}: the table has neither the column 'config_id' of configurations nor the column 'role' of "
-            f"codings; name a table with one of them (columns found: {', '.join(names)})"
+            f"{source}: the table has neither the column 'config_id', as tables of configurations have, nor the column "
+            f"'role', as tables of codings with roles have (columns found: {', '.join(names)}); name a different table"
         )
     else:
         from mechtag.pipeline.annotations.coding_table import read_role_codings

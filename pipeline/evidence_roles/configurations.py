@@ -73,7 +73,7 @@ class RolePassage(Row):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.start is None) != (self.end is None):
-            raise ValueError("only one of 'start' and 'end' is filled in; fill in both or none")
+            raise ValueError("only one of 'start' and 'end' is filled in; fill in both, or leave both empty")
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ValueError(f"the passage ends at {self.end}, but begins at {self.start}; correct 'start' or 'end'")
         return self

@@ -47,8 +47,8 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     config = path.with_suffix(".xml")
     if config.exists() and _VIEW not in config.read_bytes()[:_HEAD]:
         raise MechtagError(
-            f"{config}: this file is not a labelling configuration of Label Studio, but would be overwritten by one; "
-            "rename the file, or choose a different name for the output"
+            f"{config}: the export writes a labelling configuration to this file, but the file exists and contains "
+            "something else; rename the file, or choose a different name for the output"
         )
     tasks, lost = [], 0
     for number, paper in enumerate(coded.papers, start=1):

@@ -166,8 +166,8 @@ class Arrangement:
         """
         if self._cells == "probability" and not self._origin.probabilities:
             raise MechtagError(
-                "--cells: codes of people have no probabilities; use tick, pages or value, or export the decisions of "
-                "the model"
+                "--cells: codes of people have no probabilities; use --cells tick, pages or value, or export the "
+                "decisions of the model"
             )
         if not self._rows:
             raise MechtagError(

@@ -111,8 +111,8 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
         )
     if parts.scheme != "https":
         raise MechtagError(
-            f"--endpoint {url}: texts and key would be sent to {host} without encryption; use an address that begins "
-            "with https, or forward a port of this machine to it, for example with ssh -L"
+            f"--endpoint {url}: texts and your API key would be sent to {host} without encryption; use an address that "
+            f"begins with https, or reach {host} through an encrypted tunnel, for example with ssh -L"
         )
     return endpoint
 
@@ -411,8 +411,8 @@ def find_mode(
         if answer is None and known is None:
             if not budget.allows(request):
                 raise MechtagError(
-                    f"--max-cost {budget.limit}: the short test request could make the cost exceed this limit, because "
-                    f"it costs up to {budget.most(request):.4f} USD, so it was not sent. Set a higher limit"
+                    f"--max-cost {budget.limit}: the short test request could make the cost exceed this limit, so it "
+                    f"was not sent. It costs up to {budget.most(request):.4f} USD. Set a higher limit"
                 )
             confirm()
             answer = transport.ask(request, _paying(budget, request))

@@ -212,8 +212,8 @@ def change(visit: Visit) -> Response:
             changes[setting.key] = value
     if begun and not why and _FIXED_AT_START & changes.keys():
         raise Refused(
-            "screening has already begun, so if you change when it may stop, the recall is no longer guaranteed, and "
-            "reports mention the change; enter a reason for the change"
+            "screening has already begun. If you now change the stopping rule, its recall or its confidence, the "
+            "recall is no longer guaranteed, and reports mention the change. To change it anyway, enter a reason"
         )
     # All values are checked before the first is written.
     try:

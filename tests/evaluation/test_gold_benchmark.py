@@ -321,7 +321,10 @@ def test_predictions_that_do_not_match_are_refused(gold, systems):
 def test_second_coder_must_have_coded_the_same(gold, systems, coded):
     for change, message in [
         ({"key": "x"}, "no coded record has the key 'x'"),
-        ({"sentence_labels": ((),)}, "record 'c0' has 1 sentence, but the coded record with this key has 2"),
+        (
+            {"sentence_labels": ((),)},
+            "record with the key 'c0' has 1 sentence, but the coded record with this key has 2",
+        ),
     ]:
         second = [coded.second[0].model_copy(update=change)]
         wrong = CodedSet(coded.records, coded.documents, coded.sentences, second=second)

@@ -123,7 +123,7 @@ def test_the_option_what_chooses_decisions_or_codings() -> None:
         (("nothing", "--what", "decisions"), "nothing: "),
         (
             ("book.yaml",),
-            "nor a table of codings (CSV or XLSX); tag the records first with 'mechtag tag book.yaml -o out'",
+            "If it contains records, tag them first: 'mechtag tag book.yaml -o out'",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_an_export_replaces_only_a_file_that_is_a_labelling_configuration(folder
     (folder / "codings.xml").write_text("<records/>", encoding="utf-8")
     words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "label-studio", "-o", "codings.json")
     status, _, message = call(*words)
-    assert (status, "codings.xml: this file is not a labelling configuration of Label Studio" in message) == (1, True)
+    assert (status, "codings.xml: the export writes a labelling configuration to this file" in message) == (1, True)
     assert (folder / "codings.xml").read_text(encoding="utf-8") == "<records/>"
     assert not (folder / "codings.json").exists()
     (folder / "codings.xml").unlink()

@@ -99,7 +99,7 @@ def show(acts: Acts, coder: int, record: int, stage: str = "code", **values: Any
         (lambda acts: acts.split(stamp(ANN), 1), "not joined to another", 409),
         (lambda acts: acts.change_plan(stamp(CAT), "pace", 1), "the plan has no setting 'pace'", 422),
         (lambda acts: acts.change_plan(stamp(CAT), "coders_code", 3), "cannot have the value 3", 422),
-        (lambda acts: acts.change_account(stamp(CAT), ANN, state="asleep"), "'asleep' is not a state", 422),
+        (lambda acts: acts.change_account(stamp(CAT), ANN, state="asleep"), "'asleep' is not a possible state", 422),
         (lambda acts: acts.change_account(stamp(CAT), 99, state="left"), "there is no person with the number 99", 404),
         (lambda acts: acts.undo(stamp(ANN)), "there is nothing to undo", 409),
         (lambda acts: acts.redo(stamp(ANN)), "there is nothing to redo", 409),

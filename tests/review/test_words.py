@@ -46,9 +46,9 @@ def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) ->
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ("a*", "has two characters or more, with * only at its end"),
+        ("a*", "at least two characters and begins and ends with a letter or digit"),
         ("*", "cannot be highlighted"),
-        ("ap*le", "with * only at its end"),
+        ("ap*le", "you may add * at its end"),
         ("(x|y)+", "cannot be highlighted"),
         ("c++", "begins and ends with a letter or digit"),
         ("\u0301e", "cannot be highlighted"),
