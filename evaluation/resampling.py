@@ -92,7 +92,7 @@ class Estimate:
 
 
 def tail(papers: int) -> float:
-    """Return the proportion of resamples to cut off on each side of a 95% interval, which is below 2.5%.
+    """Return the proportion of resamples to cut off at each end of a 95% interval. This proportion is below 2.5%.
 
     With 2.5%, percentile intervals of n papers would be too short for two reasons. One is the factor sqrt((n - 1) / n).
     The other is the ratio of normal quantiles to Student's t quantiles. Hesterberg (2015,

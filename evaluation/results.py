@@ -322,10 +322,10 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return the runs of each language model or vote, in the order of ``llms``, without repeating a run.
+    """Return one list of runs per element of ``llms``, in the same order; no run is in two lists.
 
-    A vote consists of the runs of its voters, so a run can belong to several elements of ``llms``. Such a run is
-    returned only for the first of these elements.
+    A vote consists of the runs of its voters, so a run can belong to several elements of ``llms``. Such a run is only
+    in the list of the first of these elements.
     """
     known: list[LlmRun] = []
     found = []

@@ -990,10 +990,7 @@ class Acts:
         )
 
     def _tagged(self, connection: Connection, record: int, tag: str, more: Mapping[str, Any]) -> Draft:
-        """Return the event for a change of a tag of a record.
-
-        The event adds the tag. If ``more["on"]`` is ``False``, it removes the tag.
-        """
+        """Return the event that adds a tag to a record, or removes a tag if ``more["on"]`` is ``False``."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")

@@ -295,9 +295,9 @@ def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
     """Return the id under which an action from a copy of the review is imported into the review.
 
-    Background jobs number their actions separately in each copy, so different actions can have the same id. If the
-    review contains a different action with the id of this action, the result is a new id. Otherwise, the id is
-    unchanged. ``known`` is the result of `_ids` for the review, and ``row`` is the first event of the action.
+    Background jobs number their actions separately in each copy, so a different action in the review can have the same
+    id. In this case, the result is a new id. Otherwise, the action keeps its id. ``known`` is the result of `_ids` for
+    the review, and ``row`` is the first event of the action.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)

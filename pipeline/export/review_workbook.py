@@ -119,7 +119,7 @@ def write(
     by_basis: bool = False,
     tables: Iterable[TableSheet] = (),
 ) -> None:
-    """Write tagged records as a workbook with a review sheet and a sheet of explanations.
+    """Write tagged records as a workbook with a review sheet and a sheet that explains the columns and labels.
 
     Parameters
     ----------

@@ -18,10 +18,11 @@ class RecordedPaths:
     records
         Records after deduplication.
     files
-        All files for which `find` will be called. They show which file names are unique.
+        All files for which `find` will be called. A path without folders is used only if exactly one of these files has
+        this name.
     merged
-        One tuple for each duplicate that was merged into one of ``records``. Each tuple has three items: the paths that
-        `recorded_paths` returned for the duplicate, the id of the kept record, and the id of the duplicate.
+        One tuple for each duplicate that was merged into one of ``records``. Its three items are the paths in the
+        duplicate (see `recorded_paths`), the id of the kept record, and the id of the duplicate.
     """
 
     def __init__(

@@ -48,12 +48,12 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     Returns
     -------
     dict
-        The keys are:
+        The first four keys are about the codes that can be added:
 
-        - ``codes``: number of codes that can be added.
-        - ``records``: number of records with such codes.
-        - ``coders``: number of such codes, keyed by the name of the coder.
-        - ``labels``: number of such codes, keyed by label.
+        - ``codes``: number of these codes.
+        - ``records``: number of records that have these codes.
+        - ``coders``: number of these codes, keyed by the name of the coder.
+        - ``labels``: number of these codes, keyed by label.
         - ``left_out``: entries and codes that cannot be added, each with its place and the reason; at most `SHOWN`.
         - ``all_left_out``: number of all entries and codes that cannot be added.
         - ``counts``: number of entries, keyed by outcome.

@@ -95,7 +95,8 @@ def read_map(path: str | Path) -> MapFile:
 def _meant(name: str, codebook: Codebook) -> Meaning | None:
     """Convert an entry of a map file to its meaning; return ``None`` if the entry is not valid.
 
-    ``KEY`` means yes for the label, ``not KEY`` means no, and ``KEY:ROLE`` means yes with a role of evidence.
+    There are three kinds of entries. ``KEY`` means yes for a label. ``not KEY`` means no for a label. ``KEY:ROLE``
+    means yes for a label and a role of evidence.
     """
     key, _, role = name.removeprefix(_NOT).partition(":")
     key, role = key.strip(), role.strip()
