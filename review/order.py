@@ -1,8 +1,8 @@
 """Choose the record that a person judges next.
 
 A ranking is a list of records, which each person reads from the top. While a person has a record on the screen, the
-record is reserved for this person for some minutes (a lease). During this time, the record is not shown to more people
-than must judge it according to the plan. The order is shuffled within blocks of ten records, because a high rank would
+record is reserved for this person for some minutes (a lease). During this time, the record is shown to further people
+only if the plan requires their codes. The order is shuffled within blocks of ten records, because a high rank would
 itself be a suggestion.
 """
 

@@ -78,7 +78,7 @@ class MergedRecords:
         return self._follow(self._into[start] | self._suffixed.get(start, set()))
 
     def __contains__(self, record_id: str) -> bool:
-        """Return whether an id belongs to a merged record; ids of records in the table of unique records do not count."""
+        """Return whether an id belongs to a merged record; ids of records in the table do not count."""
         return record_id in self._ids
 
     def _follow(self, names: Iterable[str]) -> tuple[str, ...]:
