@@ -1812,7 +1812,8 @@ class Acts:
         new = owed_labels(connection, stamp.coder, record, stage) if settled is not None else set[str]()
         if settled is not None and not (labels and new.issuperset(labels)):
             raise Refused(
-                "an adjudicator has settled this record; to change your codes, ask for it to be sent back to you",
+                "an adjudicator has settled this record; to change your codes, ask an adjudicator to send the record "
+                "back to you",
                 409,
             )
         if stamp.based_on is not None:

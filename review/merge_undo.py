@@ -55,8 +55,8 @@ def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
     Raises
     ------
     Refused
-        If there is nothing to undo or redo, or if people have since worked on the records in a way that relies on the
-        current state (status 409).
+        If there is nothing to undo or redo, or if people's later work depends on the import or on its undo. The error
+        has status 409.
     """
     event = schema.event
     imported = connection.execute(select(event).where(_is_of(job)).order_by(event.c.seq)).all()

@@ -37,8 +37,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Returns
     -------
     dict
-        The fields of `mechtag.workflows.learn.Learned`, such as ``outcome``, and ``tagged``: the number of records for
-        which suggestions are computed.
+        The fields of `mechtag.workflows.learn.Learned`, such as ``outcome``. One more field, ``tagged``, is the number
+        of records for which suggestions are computed.
 
     Raises
     ------
