@@ -86,7 +86,7 @@ def prepare(
     sentences: Sequence[Sentence],
     work: Path | None = None,
 ) -> Bench:
-    """Read and encode the coded records and the gold papers, and return them with their codes for `run_all`.
+    """Read and encode the coded records and the gold papers; `run_all` needs the result.
 
     Parameters
     ----------

@@ -342,7 +342,10 @@ def llm_sections(llms: Sequence[LlmFigures], names: Mapping[str, str]) -> list[S
 
 
 def describe_llms(llms: Sequence[LlmFigures]) -> list[str]:
-    """Return sentences on how each language model was run, and how many codes it left unanswered."""
+    """Return sentences that describe how each language model was run.
+
+    For a language model that did not answer all questions, a sentence states the number of missing codes.
+    """
     found: list[str] = []
     for own in llms:
         found += own.runs.describe() if own.runs else [f"{own.name} is a language model, whose run is not described."]

@@ -155,7 +155,9 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
             "--what codings"
         )
     if to == "csv" and found.what == "both":
-        raise MechtagError("a CSV table has either decisions or codings; choose --what decisions or --what codings")
+        raise MechtagError(
+            "a CSV table contains either decisions or codings; choose --what decisions or --what codings"
+        )
     if to in _OF_PEOPLE:
         found = replace(found, what="codings", predictions=None)
     content = _read(request, found, reporter)

@@ -166,7 +166,10 @@ def read_map(
 
 
 def _record_named(row: TableRow, finder: Finder, records: Mapping[str, Record], merged: MergedRecords) -> Assigned:
-    """Return the record that a row of the user's table names; raise `MechtagError` unless there is exactly one."""
+    """Return the record that a row of the user's table names.
+
+    Raises `MechtagError` if the row names no record, or could name several records.
+    """
     name = row.cells[_RECORD]
     found = finder.find(cited_in(TableRow(row.number, row.place, {_RECORD: name})))
     if found.record:

@@ -75,9 +75,8 @@ class Identity(Strict):
 class RunManifest(Strict):
     """Content of ``manifest.json``, which describes a tagging run and does not change during the run.
 
-    Chunk ``n`` starts with record ``n * chunk_records`` and ends before record ``(n + 1) * chunk_records``; the first
-    record has the number 0. ``intake`` contains the fields of `inputs.Inputs`, which are counts that describe the
-    input.
+    Chunk ``n`` starts with record ``n * chunk_records`` and ends before record ``(n + 1) * chunk_records``. The first
+    record has the number 0. ``intake`` contains counts that describe the input: the fields of `inputs.Inputs`.
     """
 
     format_version: int = FORMAT_VERSION

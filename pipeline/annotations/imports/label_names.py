@@ -121,7 +121,9 @@ def _divided(name: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Looks up label names in the map file, then in the codebook, and then among words such as 'included'.
+    """Finds the label that a name in a file stands for.
+
+    A name is looked up in the map file, then in the codebook, and then among words such as 'included'.
 
     Raises
     ------

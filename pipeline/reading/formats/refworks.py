@@ -30,7 +30,7 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record; a record starts at the tag RT.
 
-    If tags precede the first RT, they become a record, and a note reports that the RT line of this record is missing.
+    Tags before the first RT become a record of their own. A note reports that this record has no RT line.
     """
     return numbered(_drafts(source), ("T1",))
 
