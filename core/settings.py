@@ -263,7 +263,9 @@ class TrainSettings(Strict):
     @classmethod
     def _named(cls, added: ProjectPath) -> ProjectPath:
         if not added:
-            raise ValueError("the path for added annotations is empty; name a folder, which need not exist yet")
+            raise ValueError(
+                "the folder for added annotations has no name; enter the name of an existing or a new folder"
+            )
         return added
 
 
@@ -360,7 +362,8 @@ class RetrainSettings(Strict):
     group_field
         Field of the source file that identifies the study on which a record reports; empty if there is no such field.
     paraphrase
-        Lowest similarity at which a text counts as a paraphrase of a sentence of a test paper; see `leakage.likeness`.
+        Lowest similarity at which a text counts as nearly the same as the text of a test paper; see
+        `leakage.likeness`.
         ``None`` for the value that was measured for the encoder; see `Settings.paraphrase`.
     margins
         The decrease of each metric that is tolerated, keyed by the name of the metric. With 97.5% certainty, the
@@ -435,7 +438,7 @@ class Settings(Strict):
 
     @property
     def paraphrase(self) -> float:
-        """Return the lowest similarity at which a text counts as a paraphrase of a sentence of a test paper.
+        """Return the lowest similarity at which a text counts as nearly the same as the text of a test paper.
 
         If ``retrain.paraphrase`` is ``None``, the value that was measured for the encoder is returned.
         """

@@ -61,7 +61,7 @@ def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
     event = schema.event
     imported = connection.execute(select(event).where(_is_of(job)).order_by(event.c.seq)).all()
     if not imported:
-        raise Refused("nothing of this import is in the review, so there is nothing to undo", 409)
+        raise Refused("this import has added nothing to the review, so there is nothing to undo", 409)
     last = _last_reversal(connection, job)
     if again == (last is None or json.loads(last.value)["again"]):
         raise Refused("this import has not been undone" if again else "this import has already been undone", 409)
@@ -75,7 +75,7 @@ def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
 
 
 def _is_of(job: int) -> ColumnElement[bool]:
-    """Return an SQL condition for the events that an import added."""
+    """Return an SQL condition for the events that an import added; ``job`` is the number of the import."""
     return func.coalesce(func.json_extract(schema.event.c.value, f"$.{GROUP}"), "") == group_of(job)
 
 

@@ -119,7 +119,7 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
             f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. A model "
             "cannot learn when to answer no if it sees only yes. If the coders went through all labels, import their "
             "codes again with 'mechtag codings --unticked no'. Otherwise, code these labels no (0) in some relevant "
-            "records that do not have them"
+            "records that do not have these labels"
         )
 
 

@@ -80,8 +80,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             "--llm",
-            help="Table of codings of the gold papers by a language model, written by 'llm' or 'llm-vote'. Its figures "
-            "are reported next to those of the model; repeat the option for several tables.",
+            help="Table of codings of the gold papers by a language model, written by 'llm' or 'llm-vote'. The "
+            "figures of the language model are added to the report. For several tables, repeat the option.",
             show_default=False,
         ),
     ] = None,

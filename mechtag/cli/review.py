@@ -68,7 +68,7 @@ def review(
         bool,
         typer.Option(
             "--rebuild",
-            help="Recompute the state of all records from the log of events, to repair the database, and exit.",
+            help="Repair the database by recomputing the state of all records from the log of events, then exit.",
         ),
     ] = False,
 ) -> None:

@@ -458,7 +458,9 @@ class Transport:
                         raise httpx.ReadTimeout("too slow")
                     chunks.append(chunk)
                 return response.status_code, response.headers, b"".join(chunks)
-        raise _Refused(f"the service redirects the request more than {_MOST_REDIRECTS} times, so mechtag gave up")
+        raise _Refused(
+            f"the service redirects the request more than {_MOST_REDIRECTS} times, so mechtag gave up; try again later"
+        )
 
     def _secrets(self) -> Sequence[str]:
         plain = [secret for secret in (self._email, *self._keys.values()) if len(secret) >= _SHORTEST_SECRET]

@@ -346,7 +346,10 @@ def test_redirects_stay_at_the_site(connect: Connect, services: FakeServices, mo
     services.faults["crossref"].extend([Reply(status=302, headers={"Location": "/crossref/works/1"})] * 6)
     transport = connect()
     assert transport.ask(work(1)) is None
-    assert transport.failures[0].reason == "the service redirects the request more than 5 times, so mechtag gave up"
+    assert (
+        transport.failures[0].reason
+        == "the service redirects the request more than 5 times, so mechtag gave up; try again later"
+    )
 
 
 @pytest.mark.parametrize(
