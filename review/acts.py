@@ -84,7 +84,7 @@ _JUDGING = ("code", "evidence", "sign", "role", "link", "commit", "reopen", "set
 
 
 def _named(text: Reading) -> dict[str, str]:
-    """Return the part of an event that identifies the full text; empty if the text is an abstract."""
+    """Return the SHA-256 of a full text as a field of an event, or an empty dict if the text is an abstract."""
     return {"text": text.sha256} if text.sha256 else {}
 
 
@@ -154,10 +154,10 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Decorate a method that returns drafts of events, so that it writes these events to the log.
+    """Decorate a method that returns drafts of events: the decorated method writes these events to the log.
 
-    The decorated method fills in ``connection`` and returns the number of the first event. If an action with the same
-    ``client_id`` was written before, no events are written.
+    The decorated method is called without ``connection`` and returns the number of the first event. If an action with
+    the same ``client_id`` was written before, no events are written.
     """
 
     @wraps(act)
@@ -539,7 +539,8 @@ class Acts:
             drafts.append(Draft("evidence", record, stage, label, {"sentences": [], "complete": True, **named}))
         if not drafts:
             raise Refused(
-                "every label already has an answer, so nothing was changed; to change an answer, choose a different one"
+                "every label already has an answer, so nothing was changed; to change the answer for a label, choose "
+                "another answer for this label"
             )
         return drafts
 
@@ -1680,7 +1681,9 @@ class Acts:
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the result of the undo or redo that was written with the ``client_id`` of a stamp, or ``None``.
+        """Return the result of an undo or redo that was already written with the ``client_id`` of a stamp.
+
+        If nothing was written with this ``client_id``, the result is ``None``.
 
         Raises
         ------

@@ -94,7 +94,9 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[
 
 
 def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) -> tuple[int, str]:
-    """Save an uploaded file; return its number, and the reason for not reading the file (``""`` if it is read).
+    """Save an uploaded file, and return its number and a reason.
+
+    The reason states why the text of the file is not read. If the text is read, the reason is ``""``.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def _new_folder(workspace: Workspace) -> tuple[int, Path]:
 
 
 def find_file(connection: Connection, number: int) -> Attached:
-    """Return the uploaded file with a number.
+    """Return the uploaded file with the given number.
 
     Raises
     ------

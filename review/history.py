@@ -81,7 +81,7 @@ def name_answer(value: int | None, refer: object = False) -> str:
 def sentences_about(
     connection: Connection, records: Sequence[int], codebook: Codebook, viewer: int, *, blinded: bool
 ) -> list[Happening]:
-    """Return the events of some records in words, the oldest event first.
+    """Describe the events of some records in sentences, the oldest event first.
 
     Until blinding ends, other people's judgements of a record are left out, with two exceptions. They are returned if
     the codes of the record are shown to everyone. They are also returned if the reader is an owner or adjudicator who

@@ -33,9 +33,9 @@ _LONG = (_FILE.c.text, _FILE.c.document, _FILE.c.sentences)
 
 
 def write_imports(workspace: Workspace) -> None:
-    """Write the files of all imports and full texts that have changed, and delete files that are no longer needed.
+    """Write the log files of all imports and full texts that have changed, and delete unneeded log files.
 
-    A file is no longer needed if its import or full text no longer exists. Only the worker process calls this function.
+    A log file is unneeded if its import or full text no longer exists. Only the worker process calls this function.
     """
     folder = workspace.folder / "log"
     folder.mkdir(parents=True, exist_ok=True)

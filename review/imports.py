@@ -79,7 +79,7 @@ class Batch:
 
 
 def folder_of(workspace: Workspace, batch: int) -> Path:
-    """Return the folder of an import.
+    """Return the folder of an import; ``batch`` is the number of the import.
 
     Import 0 consists of the records that the project had before its first import.
     """

@@ -144,8 +144,8 @@ class Choice:
     key_set
         Name of a key set in `SETS`. If `SETS` has no such key set, the keys of `TABLE` apply.
     own
-        Keys that the person has changed, keyed by action. A changed key replaces the key of the key set. If it is
-        empty, the action has no key.
+        Keys that the person has changed, keyed by action. For these actions, the key set is ignored. The value ``""``
+        means that the action has no key.
     """
 
     key_set: str = "default"
@@ -153,9 +153,9 @@ class Choice:
 
     @classmethod
     def load(cls, stored: Any) -> Choice:
-        """Return the shortcuts that table ``fact`` stores as ``stored``.
+        """Return the shortcuts that a person has saved.
 
-        If ``stored`` is ``None``, the person has not chosen any shortcuts yet.
+        ``stored`` is the value from table ``fact``; ``None`` if the person has not saved any shortcuts.
         """
         if isinstance(stored, Mapping):
             own = {action: name for action, name in stored["own"].items() if action in _BY_ACTION}

@@ -298,7 +298,7 @@ _PUT_ASIDE = (
 
 
 def _walk(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
-    """Return the record number and the position of the next record of a ranking that a person can judge now.
+    """Return record number and position, in a ranking, of the next record that a person can judge now.
 
     The search begins at position ``start``. If there is no such record up to the end of the ranking, the result is
     ``None``.

@@ -129,10 +129,13 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return the codes that were given with a suggestion in view, and the codes of the audit sample.
+    """Return codes by which the effect of suggestions can be estimated.
 
-    The records of the audit sample are shown without suggestions, for comparison. If a person has changed a code, the
-    code that the person gave first is returned.
+    These are codes that were given while a suggestion was visible, and codes of the audit sample, which is always shown
+    without suggestions. If a person has changed a code, the person's first code is returned.
+
+    ``suggested`` contains the decisions of the model, keyed by record id and label; codes without a decision are left
+    out.
     """
     plan = read_plan(connection)
     found = []

@@ -543,7 +543,7 @@ def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
 
 
 def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the RIS fields that store the decision on a record and its labels, as pairs of tag and value.
+    """Yield RIS fields, as pairs of tag and value, for the decision on a record and for the labels of the record.
 
     There are three kinds of fields: keywords (``KW``), a label for Zotero (``LB``) and a note for EndNote (``N1``).
     """

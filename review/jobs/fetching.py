@@ -113,7 +113,7 @@ def _group_of(job: int) -> str:
 
 
 def _added_by(connection: Connection, job: int) -> dict[int, str]:
-    """Return the web service of each abstract that a job has added, keyed by record number."""
+    """Return the web service that supplied each abstract added by a job, keyed by record number."""
     event = schema.event
     source, group = (func.json_extract(event.c.value, f"$.{name}") for name in ("source", "group"))
     rows = connection.execute(

@@ -670,8 +670,9 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
 def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
     """Return the links with which a person switches between coding abstracts and coding full texts.
 
-    If the other text of the same record can be coded, or was begun, the link to the other text leads to this record.
-    Otherwise, the link leads to the next record.
+    The page shows one text of a record: the abstract or the full text. If the person can also code the other text, or
+    has begun to code it, the link to the other text leads to the same record. Otherwise, this link leads to the next
+    record.
 
     Parameters
     ----------

@@ -67,7 +67,7 @@ class Line:
 class Member:
     """One record of a group of duplicates, as the page shows it.
 
-    One record of the group represents the whole group (the representative).
+    The whole group is represented by one of its records (the representative).
 
     Attributes
     ----------
@@ -78,9 +78,9 @@ class Member:
     gave
         Names of the fields that were empty in the representative and were filled from this record.
     copy
-        Number of the row of table ``copy`` if the record is such a row; otherwise ``None``.
+        Number of the row of table ``copy`` if the record is only in this table; otherwise ``None``.
     record
-        Record number if the record is a row of table ``record``; ``None`` for the representative.
+        Record number if the record is in table ``record`` and is not the representative; otherwise ``None``.
     """
 
     title: str

@@ -39,9 +39,9 @@ def exports(visit: Visit) -> Response:
 def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
     """Return whether a person may download the file that a job created.
 
-    A file with the codes of one person may be downloaded only by that person. For all other files, the person must be
-    allowed to see the decisions of others (``open_to``). A file that shows codes by name may be downloaded only by the
-    person who requested it.
+    A file with the codes of one person may be downloaded only by that person. Any other file may be downloaded only if
+    ``open_to`` is true, which means that the person may see the decisions of others. If such a file shows codes by
+    name, only the person who requested it may download it.
     """
     if arguments["coder"] is not None or not open_to:
         return bool(arguments["coder"] == visit.person.id)

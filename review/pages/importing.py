@@ -48,7 +48,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import: its progress, the numbers of records that were read, or the numbers that were added."""
+    """Show one import: how far it has got, how many records were read, or how many records were added."""
     number = int(visit.path["batch"])
     with visit.workspace.store.read() as connection:
         batch = imports.read_batch(connection, number)

@@ -156,7 +156,7 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, chosen: Selection, record: int, stage: str, *, hidden: bool) -> dict[str, Any]:
-    """Return what the page shows about a record and its joined records in addition to the codes of the coders.
+    """Return everything that the page shows about a record and its joined records, except the codes of the coders.
 
     This includes open labels, final codes, notes, comments and the names of the coders. If ``hidden`` is true, all
     values are empty; see `mechtag.review.sight.is_hidden`.

@@ -25,7 +25,7 @@ from mechtag.review.visit import Visit, route
 
 @dataclass(frozen=True)
 class Row:
-    """A record of the preview, with the codes that people gave for one label.
+    """A record on the page that previews which codes become final, with the codes that people gave for one label.
 
     Attributes
     ----------
@@ -46,8 +46,8 @@ class Row:
 def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
     """Convert the code of one person to a final code of a record.
 
-    ``reasons`` are the reasons for exclusion in the current plan. A different reason is left out. If the answer is no,
-    marked sentences are left out.
+    ``reasons`` are the reasons for exclusion in the current plan. If the reason of the code is not one of them, the
+    final code has no reason. If the answer is no, the final code has no marked sentences.
     """
     return Settlement(
         record,

@@ -24,7 +24,7 @@ _ROWS = 100
 
 @dataclass(frozen=True)
 class ChangeCounts:
-    """Counts of the suggestions that a training changed.
+    """Counts of the suggestions that changed when the model was last trained.
 
     Attributes
     ----------

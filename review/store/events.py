@@ -316,7 +316,7 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
     """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage.
 
-    Records that have codes but are no longer to be coded are included.
+    The query also returns records that have codes but no longer need to be coded.
     """
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)

@@ -29,8 +29,7 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 def record_of_copy(connection: Connection, copy: int) -> int | None:
     """Return the record number of a duplicate that an import found, or ``None`` if there is no such duplicate.
 
-    If the duplicate is not a record yet, a record is added for it, and is joined to the record that the duplicate
-    repeats.
+    If the duplicate has no record number yet, it is added as a record, and is joined to the record of the same paper.
 
     Parameters
     ----------

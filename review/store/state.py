@@ -104,7 +104,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Final:
-    """The final code of one label of a record, with the columns of table ``final``.
+    """The final code of one label of a record: a row of table ``final``.
 
     Attributes
     ----------
