@@ -260,9 +260,9 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Restore values that a paper had after an earlier run, but that none of the records in the input has now.
+    """Fill fields of a paper that are empty now, but that an earlier run filled.
 
-    If a record in ``split`` has the same value, the value is not restored, because it may be from this record.
+    A field stays empty if a record in ``split`` has the earlier value, because the value may be from that record.
 
     Parameters
     ----------

@@ -242,9 +242,10 @@ def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def same_pages(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether two records have the same page range, which must have at least two pages.
+    """Return whether two records have the same page range.
 
-    Ranges that start on page 1 do not count, because different papers can share them by chance.
+    A range of only one page does not count, nor does a range that starts on page 1: different papers can share them by
+    chance.
     """
     pages = left.page, left.last_page
     return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)

@@ -102,7 +102,8 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
     Parameters
     ----------
     papers
-        Papers from which the short citations are made. A paper that is missing here is cited by its record id.
+        Papers that the passages are from; short citations such as author and year are made from them. If a paper is not
+        in ``papers``, it is cited by its record id.
 
     Raises
     ------

@@ -309,9 +309,9 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return the mark after a tick: a mark for absence, a mark for partial absence, or ``""``.
+    """Return the mark to print after a tick: `ABSENT`, `PARTLY_ABSENT` or ``""``.
 
-    Absence means that all evidence has the sign ``absent``; partial absence means that only some evidence has this
+    The mark is `ABSENT` if all evidence has the sign ``absent``, and `PARTLY_ABSENT` if only some evidence has this
     sign. If people gave a sign to any passage, the signs of models are ignored.
     """
     if cells != "tick" or answer != "yes":

@@ -191,8 +191,8 @@ def _pages(prediction: Prediction | None) -> str:
 def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
     """Return ``absent`` if all sentences of the evidence have the sign ``absent``.
 
-    If only some sentences have this sign, the result is ``partly absent``. If no sentence has it, there is no
-    prediction, or the decision is ``no``, the result is ``""``.
+    The result is ``partly absent`` if only some sentences have this sign. In all other cases, it is ``""``: no sentence
+    has this sign, the decision is ``no``, or there is no prediction.
     """
     if prediction is None or prediction.decision == "no":
         return ""

@@ -150,9 +150,9 @@ class DerivedSheets:
 
 @contextmanager
 def deriving(codebook: Codebook, folder: Path, passages: Sequence[RolePassage] = ()) -> Iterator[DerivedSheets]:
-    """Yield an empty `DerivedSheets`, to which papers can be added.
+    """Return a context manager that yields an empty `DerivedSheets`, to which papers can be added.
 
-    Temporary files are in ``folder``, and are deleted when the context ends.
+    Temporary files are in ``folder``, and are deleted at the end of the block.
     """
     with sorting(folder) as sorter:
         yield DerivedSheets(codebook, sorter, passages)

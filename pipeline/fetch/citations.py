@@ -106,7 +106,7 @@ class Chase:
 
     @property
     def known(self) -> int:
-        """Return how many of the papers that were found had been included or known before."""
+        """Return how many of the papers that were found were already among the included or known papers."""
         return self.identified - len(self.papers)
 
 

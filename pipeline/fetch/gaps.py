@@ -99,7 +99,7 @@ class Result:
 
 
 def fill(records: Sequence[Record], wanted: Wanted, transport: Transport, progress: Progress) -> Result:
-    """Ask services for data that the records lack, and return the completed records and the data.
+    """Ask web services for data that records lack.
 
     Records are looked up by DOI or PubMed id. If a record has neither, its title is searched for. If this search finds
     an identifier, the record is then looked up by the identifier.
@@ -108,8 +108,15 @@ def fill(records: Sequence[Record], wanted: Wanted, transport: Transport, progre
     ----------
     wanted
         Data to ask for (abstracts, identifiers or full texts), and services to ask.
+    transport
+        Sends the requests.
     progress
         Function that shows the progress of a step; see `workflows.reporter.Reporter.progress`.
+
+    Returns
+    -------
+    Result
+        The completed records, and the data that the services returned.
     """
     return _Filling(records, wanted, transport, progress).run()
 

@@ -45,7 +45,7 @@ def likeness(left: str, right: str) -> float:
 
 
 def by_identifier(record: Record, found: Found) -> Verdict:
-    """Compare the titles of a record and a paper that have the same DOI or PubMed id, and return the verdict."""
+    """Judge by the titles whether a record describes the paper that was found by the record's DOI or PubMed id."""
     if not record.title:
         return Verdict(None)
     alike = likeness(record.title, found.record.title)

@@ -81,8 +81,8 @@ def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool
     Parameters
     ----------
     replace_shorter
-        Whether the new abstract is also used if it is longer than the record's abstract, which may have been cut off,
-        and begins in the same way.
+        Whether an existing abstract, which may have been cut off, is also replaced. The new abstract must be longer,
+        and must begin in the same way.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):

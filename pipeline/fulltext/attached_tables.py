@@ -31,7 +31,7 @@ class Paths(NamedTuple):
 
 
 def output_paths(output: Path) -> Paths:
-    """Return the paths of all result files.
+    """Return the paths of all files that 'mechtag attach' writes.
 
     Parameters
     ----------
@@ -43,7 +43,12 @@ def output_paths(output: Path) -> Paths:
 
 
 def refuse_filled(path: Path) -> None:
-    """Refuse to overwrite a table ``unmatched.csv`` in which a person entered records; ``path`` is its path.
+    """Refuse to overwrite a table of unmatched files in which a person entered records.
+
+    Parameters
+    ----------
+    path
+        Path of the table, ``unmatched.csv``.
 
     Raises
     ------

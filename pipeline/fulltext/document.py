@@ -94,7 +94,11 @@ class Assembled(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """Clean the text of a block: composed characters, single spaces, plain letters, and no control characters."""
+    """Clean the text of a block.
+
+    Control characters are removed, and each run of white space becomes one space. Ligatures and letters of mathematical
+    fonts become plain letters. Letters with accents become single characters.
+    """
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), _SPACE.sub(" ", text))
     return unicodedata.normalize("NFC", _SPACE.sub(" ", _REMOVED.sub("", text)).strip())
 

@@ -31,7 +31,11 @@ def open_package(data: bytes, name: str) -> zipfile.ZipFile:
 
 
 def decoded(data: bytes, *encodings: str) -> str:
-    """Decode bytes with the first suitable encoding; if none is suitable, use Windows-1252 or Latin-1."""
+    """Decode bytes with the first of the given encodings that can decode them.
+
+    If no given encoding can decode the bytes, Windows-1252 is used. If Windows-1252 cannot decode them either, Latin-1
+    is used.
+    """
     for encoding in (*encodings, "cp1252"):
         try:
             return data.decode(encoding)

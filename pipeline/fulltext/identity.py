@@ -144,8 +144,8 @@ class Identifier:
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
         """Return the similarity, from 0 to 1, of a record's title and the beginning of a file.
 
-        If the beginning contains the title, the result is ``1``. If the two are not more similar than unrelated texts,
-        it is ``0``. If the record has no title, it is ``None``.
+        If the beginning contains the title, the result is ``1``. If title and beginning are not more similar than
+        unrelated texts, the result is ``0``. If the record has no title, the result is ``None``.
         """
         title = self._letters[record.record_id]
         return _scaled(beginning.similarity(title)) if title else None

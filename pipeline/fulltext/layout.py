@@ -63,15 +63,17 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
 
 
 def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
-    """Return the rows before the list of references, which is in smaller print and may be longer than the text."""
+    """Return the lines before the list of references, from which the style of the text can be estimated."""
+    # The list of references is in smaller print, and may be longer than the text.
     heads = [place for place, row in enumerate(rows) if kind_of(row.text) == "references"]
     return rows[: heads[-1]] if heads and heads[-1] > len(rows) * _EARLIEST_REFERENCES else rows
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading begins with a small letter, and so continues an earlier sentence.
+    """Return whether the text after a heading continues a sentence from before the heading.
 
-    Such a heading is part of a box that is printed between two lines of the sentence.
+    This is the case if the text begins with a small letter. The heading then belongs to a box that is printed between
+    two lines of the sentence.
     """
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()

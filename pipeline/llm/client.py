@@ -348,9 +348,9 @@ class Budget:
     exhausted: bool = False
 
     def allows(self, request: Request) -> bool:
-        """Return whether a request may be sent, because even its highest possible cost does not exceed the limit.
+        """Return whether a request may be sent: even at its highest possible cost, the run stays within the cost limit.
 
-        Once a request was refused, all later requests are refused.
+        After the first refused request, all later requests are refused.
         """
         if self.limit is not None:
             self.exhausted |= self.spent + self.most(request) > self.limit

@@ -177,7 +177,7 @@ class _Studies(Strict):
 
 
 class Elsewhere(Strict):
-    """Counts that mechtag cannot know, from a file that the user wrote; docs/prisma.md describes every key."""
+    """Counts from outside mechtag, which the user wrote to a file. docs/prisma.md describes every key of the file."""
 
     title: str = ""
     databases: Sources | None = None

@@ -326,7 +326,7 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A line in a box: a description, and a count ``n`` that is ``None`` if it is not known.
+    """A line in a box of the flow diagram: a text, and a count ``n``, which is ``None`` if the count is not known.
 
     A line with ``level`` 1 counts a part of the nearest line above it with ``level`` 0. For example, it counts one
     reason for exclusion.

@@ -352,9 +352,9 @@ def from_inverted(index: Any) -> str | None:
 
 
 def unread(names: Sequence[str]) -> str:
-    """Return a note that lists the unread columns of a table if abstracts, authors or years were not found.
+    """Return a note that lists the columns of a table that were not read.
 
-    The result is ``""`` if columns with all three were found, or if every column was read.
+    The result is ``""`` if all columns were read, or if columns with abstracts, authors and years were found.
     """
     known = attributes(names)
     found = {attribute.removeprefix("inverted ") for attribute, _ in known.values()}

@@ -285,7 +285,8 @@ def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
     """Return the paths of files that an earlier run of ``mechtag ingest`` wrote and that are not search exports.
 
     These are ``ingest.json``, ``rejected.jsonl`` and tables of records. A table is returned only if all its source
-    files, as listed in ``ingest.json``, are in ``paths``. Otherwise, the records of the table would be missing.
+    files, as listed in ``ingest.json``, are in ``paths``. The records of any other table can be read only from the
+    table.
     """
     names = {printable_name(path.name) for path in paths}
     own: list[Path] = []
@@ -311,7 +312,7 @@ def _counted_files(path: Path) -> set[str]:
 
 
 def _files_of(table: Path) -> set[str]:
-    """Return the names of the source files in a table of records, or ``{""}`` if ``table`` is not such a table."""
+    """Return the names of the source files in a table of records, or ``{""}`` if the file is not a table of records."""
     try:
         with RecordTable(table, str(table)) as records:
             return {str(row["source_file"]) for row in records.rows(["source_file"])}

@@ -210,7 +210,9 @@ def rank(
 def judge_course(
     labels: Array, order: Index, sampled: Index | None, target: Target, seed: int, *, earlier: int = 0
 ) -> tuple[Index | None, StoppingVerdict | None]:
-    """Apply the stopping rule to a review in progress, and draw the random sample of the rule when it is due.
+    """Apply the stopping rule to a review in progress.
+
+    If the rule needs a random sample and the sample is due, the sample is drawn.
 
     Parameters
     ----------
@@ -220,6 +222,8 @@ def judge_course(
         Indices of the judged records, in the order of reading.
     sampled
         Indices of the records in the sample, in the order of the sample. ``None`` if no sample has been drawn yet.
+    target
+        The stopping rule, with the recall and the confidence to reach.
     seed
         Seed of the sample.
     earlier
@@ -229,11 +233,9 @@ def judge_course(
     Returns
     -------
     sampled
-        Indices of the records in the sample, which may have been drawn in this call. ``None`` if the sample is not due
-        yet, or if the rule needs no sample.
+        Indices of the records in the sample, which may have been drawn in this call. ``None`` if there is no sample.
     verdict
-        Verdict of the stopping rule. If the rule is ``sample``, the verdict is ``None`` until the sample has been
-        drawn.
+        Verdict of the stopping rule. ``None`` if the rule is ``sample`` and no sample has been drawn yet.
     """
     read = labels[order].astype(np.int64)
     if target.rule == "ranked":

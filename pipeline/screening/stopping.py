@@ -244,7 +244,15 @@ def too_many(found: int, recall: float) -> int:
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
     """Return the p-value of the hypothesis that at least ``missed`` relevant records are unread.
 
-    For every ``n``, a p-value is computed from the last ``n`` records read. The smallest p-value is returned.
+    A p-value is computed from the record that was read last, from the last two records read, and so on. The smallest of
+    these p-values is returned.
+
+    Parameters
+    ----------
+    labels
+        Decisions on the records that were read, in the order of reading: 1 for relevant, 0 for irrelevant.
+    total
+        Number of records, read and unread.
     """
     if missed > total - len(labels):
         return 0.0  # Fewer than that are left.

@@ -295,8 +295,8 @@ def full_text_rows(
 def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]:
     """Return the evidence for relevance or for a label, the sentence with the highest score first.
 
-    ``column`` is 0 for relevance, and otherwise the column of the label in the scores. Evidence for relevance is taken
-    from ``tagged.first``, and evidence for a label from the windows with the highest scores.
+    If ``column`` is 0, the evidence is for relevance, and is taken from ``tagged.first``. Otherwise, the evidence is
+    for the label with this number (counted from 1), and is taken from the windows with the highest scores.
     """
     scored, divided = tagged.scored, tagged.divided
     best = [0]

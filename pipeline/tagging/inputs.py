@@ -298,7 +298,10 @@ def _sources_beside(
 
 
 class GivenSentences:
-    """Reads a table of sentences that were split earlier; the sentences must be in the order of their records."""
+    """Reads a table of sentences that were split earlier.
+
+    The table must list the records in the order in which they are tagged.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -111,7 +111,8 @@ def run_local(
     on_progress
         Called with the number of records processed since the last call.
     run
-        Function that starts an iterator. The iterator reads chunks and splits their records into sentences.
+        Function that runs the iterator that reads chunks and splits their records into sentences. By default, the
+        iterator runs in the current process.
     """
 
     def note(writing: Future[Chunk] | None) -> None:

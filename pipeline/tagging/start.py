@@ -83,7 +83,10 @@ class Job:
 
     @contextmanager
     def open_full_texts(self) -> Iterator[FullTextTable | None]:
-        """Open the table of full texts, and yield the open table; yield ``None`` if only abstracts are tagged."""
+        """Open the table of full texts, and yield the open table.
+
+        If only abstracts are tagged, ``None`` is yielded.
+        """
         if self.full_texts is None:
             yield None
             return
@@ -98,7 +101,7 @@ class Job:
 
     @property
     def todo(self) -> list[int]:
-        """Return the numbers of unfinished chunks."""
+        """Return the numbers of the chunks that are not finished, counted from 0."""
         return [number for number in range(self.manifest.chunks) if number not in self.finished]
 
     @property

@@ -76,7 +76,7 @@ _NONE = re.compile(r"[\[(]?\s*(?:no abstract(?: is)? available|no abstract|abstr
 
 
 def _is_notice(text: str) -> bool:
-    """Return whether a text contains nothing that could be content; the text must start like a notice."""
+    """Return whether a text that starts like a copyright, funding or similar notice contains nothing else."""
     if _CONTENT.search(text):
         return False
     words = _WORD.findall(_LINK.sub(" ", text))

@@ -107,7 +107,10 @@ def by_words(sentences: Sequence[str]) -> list[Sign]:
 
 
 def word_features(sentence: str) -> tuple[float, ...]:
-    """Return numbers that describe the words of a sentence, from which a classifier can learn to recognise absence."""
+    """Return numbers that describe the words of a sentence.
+
+    A classifier learns from these numbers to recognise sentences that state that something is absent.
+    """
     rest = _HARMLESS.sub(" ", sentence)
     return (
         float(_says_lack(sentence)),

@@ -288,7 +288,7 @@ class _Run:
                 yield meaning.key, code._replace(value=value, details=details, role=meaning.role)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
-        """Return a no for each label that a coder left unticked, if the user specified that unticked means no.
+        """If the user specified that unticked means no, return a no for each label that a coder left unticked.
 
         No labels are returned for coders who excluded the paper or were in doubt.
         """

@@ -102,7 +102,7 @@ class _Recognised:
     pages
         Numbers of the pages whose text was recognised.
     faults
-        For each page whose text could not be recognised, the reason.
+        Messages, one for each page whose text could not be recognised.
     """
 
     pages: list[int] = field(default_factory=list)

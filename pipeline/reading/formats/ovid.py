@@ -103,8 +103,8 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
     """Return the last year in the source field, or ``None`` if no year is found.
 
-    Ovid writes the year of an article that is not printed yet in the status or the date of publication. Both fields are
-    searched if the source field has no year.
+    If the source field has no year, the status and the date of publication are searched. Ovid writes the year there if
+    the article has not been printed yet.
     """
     return last_year(source) or last_year(first(values, "status", "date of publication") or "")
 

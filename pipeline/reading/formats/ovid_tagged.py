@@ -31,7 +31,10 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record; a record starts at a record number, or where the tag VN recurs."""
+    """Yield one entry per record.
+
+    A record starts at a record number. It also starts at the tag VN, unless VN is the first tag after a record number.
+    """
     return numbered(_drafts(source), ("TI",))
 
 
