@@ -79,7 +79,7 @@ class FullTextSet:
     query: str
 
     def counts(self, record_id: str) -> Counts:
-        """Return the numbers of words and windows of a paper's full text, and the frequency of the query."""
+        """Return measures of a paper's full text; see `Counts`."""
         text = self.texts[record_id]
         counted = (text.text[one.start : one.end] for one in text.sections if one.kind not in _NOT_COUNTED)
         words = normalise_title(" ".join(counted)).split()

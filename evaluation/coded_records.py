@@ -59,7 +59,8 @@ class CodedSet:
         Codings of each coder, if the records were coded in a table. ``records`` then contains the codes on which all
         coders agree.
     learning
-        Predictions like ``documents``, keyed by the number of papers on which the model was trained.
+        Predictions for records, as in ``documents``, by models that were trained on fewer papers. The keys are the
+        numbers of training papers.
     about
         Title and kind of text of each set of records, keyed by the name of the set.
     """

@@ -107,8 +107,8 @@ def language_models_section(
 ) -> list[dict[str, Any]]:
     """Compute the metrics of each language model on all gold papers that have a record.
 
-    If an answer is unclear or missing, it is treated like a decision that needs review. It counts as no, and ranks
-    between yes and no.
+    An answer that is unclear or missing is treated like a decision that needs review. Metrics of decisions count it as
+    no. Metrics of ranking place it between yes and no.
     """
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

@@ -265,7 +265,10 @@ class BaselineLabelFigures(Block):
 
 
 class CoverageRisk(Block):
-    """A point of the coverage-risk curve, where the most confident judgements are included first.
+    """A point of the coverage-risk curve.
+
+    The judgements are sorted by confidence, the most confident first. At each point, all judgements up to a certain
+    place are included.
 
     Attributes
     ----------
@@ -537,7 +540,7 @@ class GoldRelevance(Block):
 class Relevance(Block):
     """Metrics of relevance on the coded records, and decisions on relevance for the gold papers.
 
-    ``baselines`` are naive methods.
+    ``baselines`` contains the metrics of naive methods, keyed by the name of the method.
     """
 
     coded_records: LabelFigures
@@ -874,7 +877,7 @@ class Resampling(Block):
 
 
 class Variation(Block):
-    """Changes in the decisions after one variation was applied to the texts; see `invariance.invariance_section`."""
+    """Changes in the decisions after the texts were rewritten in one way; see `invariance.invariance_section`."""
 
     papers: int
     cells: int

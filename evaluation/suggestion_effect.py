@@ -29,8 +29,8 @@ class ComparedCodes:
     record, label
         Index of the record, and index of the label.
     code
-        ``1`` for yes, ``0`` for no, any other number for *needs review*. A code of *needs review* agrees with no
-        decision.
+        ``1`` for yes, ``0`` for no, any other number for *needs review*. A code of *needs review* never counts as
+        agreement with the model.
     suggested
         Decision of the model: ``1`` for yes, ``0`` for no.
     seen

@@ -173,7 +173,10 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
 
 
 def _decides_full_texts(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Return whether at least one label of a full text can be decided without review."""
+    """Return whether a model can decide any label of a full text as yes or no; otherwise all labels need review.
+
+    ``arrays`` are the arrays of the model, keyed by name.
+    """
     low, high = (arrays.get(f"windows.{name}", np.empty(0)) for name in ("low", "high"))
     return bool((low > 0).any() or np.isfinite(high).any())
 

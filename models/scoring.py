@@ -72,8 +72,8 @@ class RelevanceHead:
     def is_unlike(self, vectors: Vectors) -> NDArray[np.bool_]:
         """Return for each text whether it is unlike the training texts, shape (n_texts,).
 
-        A text is unlike the training texts if its cosine similarity to the nearest support vector is below
-        ``familiar``. If there are no support vectors, the result is ``False`` for all texts.
+        A text is unlike the training texts if its cosine similarity to the nearest support vector is below the
+        attribute ``familiar``. If there are no support vectors, the result is ``False`` for all texts.
         """
         if not len(self.weights):
             return np.zeros(len(vectors), dtype=bool)

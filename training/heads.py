@@ -406,7 +406,7 @@ class LabelExamples:
         return Bags(features[self.whole_units], self.lengths, self.whole_targets)
 
     def fit(self, features: Any, regularisation: float, prior: Array | None = None) -> tuple[Array, float]:
-        """Fit a logistic regression to the examples of the label, and return its weights and intercept.
+        """Fit a logistic regression to these examples, and return its weights and intercept.
 
         Parameters
         ----------

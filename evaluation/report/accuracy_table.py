@@ -101,7 +101,7 @@ def _columns(block: type[Block], *names: str) -> dict[str, str]:
 
 
 def _narrow(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the column headings of metrics for tables with narrow columns, keyed by metric."""
+    """Return the names of some metrics of ``block`` for tables with narrow columns, keyed by metric."""
     words = block.words()
     return {name: words[name].narrow for name in names}
 

@@ -206,7 +206,7 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """Draw one chart over all labels, with one line per protocol, such as ``transfer``."""
+    """Draw one chart with one line per protocol, such as ``transfer``; each line is over all labels."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()

@@ -75,7 +75,7 @@ class Agreement:
 
 
 def measure_agreement(reference: Sequence[Scored], other: Sequence[Scored]) -> Agreement:
-    """Compare the results of two runtimes for the same documents, of which there must be at least one."""
+    """Compare the results of two runtimes for the same documents; there must be at least one document."""
     difference = max(
         float(np.abs(one.probabilities - two.probabilities).max()) for one, two in zip(reference, other, strict=True)
     )

@@ -169,8 +169,8 @@ class OpenVinoEncoder:
         start
             Number of texts that earlier calls submitted.
         order
-            Row of ``vectors`` for each text of all calls, in the order of submission. The vector of the first text in
-            ``texts`` is written to row ``order[start]``.
+            For each text of all calls, in the order of submission: the row of ``vectors`` to which its vector is
+            written. The entry for the first text in ``texts`` is ``order[start]``.
         vectors
             Array to which OpenVINO's results are written.
         """

@@ -1,8 +1,9 @@
 """Compute the contrastive loss for fine-tuning an encoder with torch.
 
 The loss attracts texts that share a label, and repels texts that share no label, as in SetFit (Tunstall et al. 2022).
-There are four kinds of texts: coded sentences; exemplars; papers that were coded only as a whole, as the mean vector of
-their parts; and one definition or rule of each label.
+There are four kinds of texts: coded sentences, exemplars, whole papers, and definitions. A whole paper is usually used
+only for labels for which its sentences were not coded. Its vector is the mean vector of its parts. For each label, one
+definition or rule is used.
 """
 
 from __future__ import annotations
@@ -157,9 +158,10 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
     """Return the contrastive loss of a batch (Khosla et al. 2020, supervised contrastive learning).
 
-    For each pair of texts that share a label, the loss compares the similarity of the two texts with the similarities
-    between the first text and all texts that certainly share no label with it. Pairs for which it is unknown whether
-    they share a label are ignored. The loss is averaged over the pairs of each text, and then over the texts.
+    Each pair of texts that share a label is compared with texts that certainly share no label with the first text of
+    the pair. The loss is small if the two texts of the pair are much more similar to each other than the first text is
+    to those texts. If it is unknown whether two texts share a label, the pair is ignored. The loss is averaged over the
+    pairs of each text, and then over the texts.
 
     Parameters
     ----------

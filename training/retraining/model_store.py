@@ -100,7 +100,7 @@ def keep_challenger(paths: ModelPaths, challenger: Path, version: str, tags: Map
 
 
 def is_kept(paths: ModelPaths, model_id: str) -> bool:
-    """Return whether a copy of a model is kept, from which the model can be restored."""
+    """Return whether the folder of kept models contains a copy of a model."""
     return bool(model_id) and (paths.kept / model_id / NOTE).is_file()
 
 
