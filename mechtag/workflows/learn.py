@@ -89,8 +89,8 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     Raises
     ------
     MechtagError
-        If the coded records that the settings name are not a table. If the table was not written by this function, or
-        was changed after the last call.
+        If the setting ``train.records`` does not name a table. If the table was not written by this function, or was
+        changed after the last call.
     """
     from mechtag.core.tables import is_table
     from mechtag.pipeline.annotations.coding_table import write_codings

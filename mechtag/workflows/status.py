@@ -78,7 +78,10 @@ def _describe_tagged(project: Project, folder: Path) -> str:
 
 
 def has_codes(project: Project) -> bool:
-    """Return whether the project has human codes: the file named in the settings, or codes added by retraining."""
+    """Return whether the project has codes by people.
+
+    These are in the file of coded records that the settings name, or were added by retraining.
+    """
     settings = project.settings.train
     return Path(settings.records).exists() or bool(version_in_use(settings.added))
 
