@@ -35,7 +35,7 @@ def coders_codings(
         Account number of the person whose codes are returned; by default, the codes of all people are returned.
     viewer
         Account number of the person who will see the result. If this person can still judge a record, other people's
-        codes of the record are left out. By default, no codes are hidden from anybody.
+        codes of the record are left out. By default, the result is for a viewer who may see all codes.
     """
     current, account = schema.current, schema.account
     query = (

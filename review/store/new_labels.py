@@ -35,7 +35,7 @@ def count_owed_by_label(connection: Connection) -> dict[str, int]:
 
 
 def next_owed(connection: Connection, coder: int, stage: str) -> int | None:
-    """Return the next record that a person must code for newly added labels, or ``None`` if there is none.
+    """Return the next record that a person must code for newly added labels at a stage; ``None`` if there is none.
 
     Records that the person put aside come last.
     """
