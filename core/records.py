@@ -1,4 +1,4 @@
-"""Define the rows that pipeline stages exchange: records, sentences, predictions and codings."""
+"""Define the rows that the steps of the pipeline exchange: records, sentences, predictions and codings."""
 
 from __future__ import annotations
 
@@ -376,7 +376,10 @@ def passages_of(evidence: str | None) -> list[str]:
 
 
 def _signs(value: Any) -> Any:
-    """Convert a table cell such as ``absent; ; present`` to a tuple of signs, or to ``()`` if the cell has no signs."""
+    """Convert a table cell such as ``absent; ; present`` to a tuple of signs, or to ``()`` if the cell has no signs.
+
+    Each sign belongs to a passage. It states whether what the label describes is present, absent or unclear there.
+    """
     if isinstance(value, str):
         value = tuple(part.strip() or None for part in value.split(";"))
     return () if value is None or (isinstance(value, tuple | list) and not any(value)) else value
@@ -422,9 +425,9 @@ class Coding(Row):
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences do not support the label.
     signs
-        Sign of each passage, or ``None`` for a passage without a sign; see `Sign`. The passages are the marked
-        ``sentences``. If ``sentences`` is ``None``, the passages are the quotations in ``evidence``. Empty if no
-        passage has a sign.
+        Sign of each passage: whether, according to the passage, what the label describes is ``present``, ``absent`` or
+        ``unclear``. ``None`` for a passage without a sign. The passages are the marked ``sentences``. If ``sentences``
+        is ``None``, the passages are the quotations in ``evidence``. Empty if no passage has a sign.
     refer
         Whether the coder referred the label to somebody else (needs review). If so, ``value`` is ``None``.
     role

@@ -1,4 +1,4 @@
-"""Define the settings in ``params.yaml``, with one block per stage."""
+"""Define the settings in ``params.yaml``, with one block per step of the work."""
 
 from __future__ import annotations
 
@@ -291,11 +291,13 @@ class TagSettings(Strict):
     threads
         Number of threads that encode texts; 0 for one thread per core.
     sign
-        Method that recognises evidence of absence in tables and exports. ``words`` uses the words of a sentence.
-        ``accurate`` also uses the vector of the sentence from the encoder ``accurate``. It finds more evidence of
-        absence than ``words``, but also marks more sentences wrongly.
+        Method that recognises evidence of absence in tables and exports: sentences which say that what a label
+        describes is absent. ``words`` uses the words of a sentence. ``accurate`` also uses the vector of the sentence
+        from the encoder ``accurate``. It finds more evidence of absence than ``words``, but also marks more sentences
+        wrongly.
     chunk_records
-        Number of records per chunk. Smaller chunks need less memory, and less work is lost if a run is interrupted.
+        Number of records per chunk. The records of a chunk are tagged and written together. Smaller chunks need less
+        memory, and less work is lost if a run is interrupted.
     score_all
         Whether to score the labels of clearly irrelevant records. If false, tagging such a record takes half the time.
         The record then has neither a probability nor evidence for any label.

@@ -71,7 +71,7 @@ class Survey(NamedTuple):
     Attributes
     ----------
     parts
-        Parts of the file, each with its encoding.
+        Parts of the file, each with its encoding; more than one if files in different encodings were joined.
     size
         Size of the file in bytes.
     nuls
