@@ -1,4 +1,4 @@
-"""Compute metrics on the project's own coded records, by comparing people's codes with out-of-fold decisions.
+"""Compute metrics on the coded records of a project, by comparing people's codes with out-of-fold decisions.
 
 The coded records are training data, not a gold standard. Their metrics help to choose between methods, and are never
 reported as the accuracy of mechtag.
@@ -40,7 +40,7 @@ _ADDED_TITLE = "added by mechtag retrain"
 
 @dataclass(frozen=True)
 class CodedSet:
-    """The project's own coded records and the out-of-fold predictions for these records.
+    """The coded records of a project, and the out-of-fold predictions for these records.
 
     Attributes
     ----------

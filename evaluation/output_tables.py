@@ -83,7 +83,7 @@ def write_full_text_outputs(
 
 
 def write_per_label(path: str | Path, results: Results) -> None:
-    """Write a table of counts and metrics, with one row for each protocol and label."""
+    """Write a table of counts and metrics, with one row per label and evaluation protocol, such as ``transfer``."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
     for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]

@@ -459,7 +459,7 @@ def _explained(section: Section) -> Section:
 
 
 def _meaning(results: Results, protocol: str) -> str:
-    """Return sentences on the data on which the models were trained; ``protocol`` is one of `PROTOCOLS`."""
+    """Return sentences on the training data of the models of an evaluation protocol, such as ``transfer``."""
     if protocol == "transfer":
         return results.describe_training()
     return "Each paper was tagged by a model that was also trained on the other papers of the gold standard."

@@ -119,7 +119,9 @@ def chart_files(folder: Path, results: Results) -> dict[str, str]:
 
 
 def reliability_charts(rows: Sequence[Row], protocols: Mapping[str, str], frame: Frame = PANEL) -> Charts:
-    """Draw a reliability curve for each evaluation protocol, such as ``transfer``.
+    """Draw a reliability curve for each evaluation protocol.
+
+    A protocol, such as ``transfer``, states on which papers the evaluated model was trained.
 
     Parameters
     ----------
@@ -149,7 +151,7 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """Draw ROC or precision-recall charts, one chart per label; each line in a chart shows one protocol."""
+    """Draw one ROC or precision-recall chart per label, with one line per evaluation protocol, such as ``transfer``."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
@@ -206,7 +208,7 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """Draw one chart with one line per protocol, such as ``transfer``; each line is over all labels."""
+    """Draw one chart with one line per evaluation protocol, such as ``transfer``; each line is over all labels."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()
