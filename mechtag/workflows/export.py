@@ -80,7 +80,8 @@ class Request:
         Text (abstract or full text) on which the exported codes are based. By default, codes based on the full text are
         exported. If there are none, codes based on the abstract are exported.
     roles
-        Table of configurations. The passages in this table are exported with the codes of people.
+        Table of configurations, which are groups of passages that together explain a label. The passages in this table
+        are exported with the codes of people.
     fetched
         Table ``fetched.csv`` that the command ``fetch`` wrote. Fetched texts without an open licence are left out of
         the export. If ``None``, no text is left out.
@@ -353,7 +354,7 @@ def _passages(
 ) -> tuple[RolePassage, ...]:
     """Return the passages with roles of evidence that are to be exported.
 
-    The passages are from the table of configurations and from the table of codings.
+    The passages are from the table of configurations (groups of linked passages) and from the table of codings.
     """
     from mechtag.pipeline.annotations.coding_table import read_role_codings
     from mechtag.pipeline.annotations.record_finder import Finder

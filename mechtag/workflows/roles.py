@@ -93,7 +93,8 @@ def role_table(
     Parameters
     ----------
     source
-        Table of configurations, or table of codings with the column ``role``.
+        Table of configurations (groups of passages that together explain a label), or table of codings with the column
+        ``role``.
     records
         Table of records, or search export, from which the citations of the papers are taken.
     note

@@ -34,8 +34,8 @@ class Tagged:
     output
         Folder of the results.
     chunks
-        Folder with one file of predictions per chunk. It exists only if the output is in an object store. Otherwise,
-        the chunks were joined into one table, and the folder was deleted.
+        Folder with one file of predictions per chunk (a fixed number of records). It exists only if the output is in an
+        object store. Otherwise, the chunks were joined into one table, and the folder was deleted.
     """
 
     inputs: Inputs

@@ -62,6 +62,8 @@ def run_baselines(
 ) -> list[str]:
     """Predict the labels of the gold papers with the leave-one-paper-out protocol and with each baseline.
 
+    In this protocol, a gold paper is tagged by a model that was trained on all other gold papers.
+
     Parameters
     ----------
     records
