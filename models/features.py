@@ -100,7 +100,7 @@ class Definitions:
     relevance: Array
 
     def features(self, vectors: Vectors, reports: Array) -> Array:
-        """Return the features from which parts of sentences are scored for each label.
+        """Return the features from which parts of sentences (pieces between semicolons) are scored for each label.
 
         The features of a part are its centred vector, followed by its scaled log odds in ``reports``.
 
@@ -121,7 +121,8 @@ class Definitions:
     def label_weights(self) -> Array:
         """Return the weights that turn the features of a part into its label scores, shape (n_labels, size + 1).
 
-        The weights depend only on the codebook's definitions. `features` computes the features.
+        A part is a sentence, or a piece of a sentence between semicolons. The weights depend only on the codebook's
+        definitions. `features` computes the features.
         """
         return np.pad(DEFINITION_WEIGHT * self.labels, ((0, 0), (0, 1)))
 

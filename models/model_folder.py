@@ -161,7 +161,7 @@ def pack(tagger: Tagger) -> bytes:
 
 
 def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
-    """Return a copy of the configuration with the model's id, which is a hash of the other settings and the weights."""
+    """Return a copy of a model's ``config`` with the id of the model: a hash of the other settings and the weights."""
     # A model without windows has the id that it had before there were windows.
     text = config.model_dump_json(exclude={"model_id"} | ({"window"} if config.window is None else set()))
     prefix = ""
@@ -455,7 +455,7 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
     """Raise `MechtagError` if an array contains NaN, if a word has no weight, or if a value is unexpectedly infinite.
 
-    Only the bounds of decisions may be infinite.
+    Only the bounds between which decisions need review may be infinite.
     """
     for name, array in arrays.items():
         # An infinite bound means that no probability is high or low enough to decide.

@@ -80,7 +80,7 @@ def role_model() -> RoleModel:
 
 @dataclass(frozen=True)
 class PartRoles:
-    """Roles of the parts of sentences.
+    """Roles (such as methods or results) of the parts of sentences, which are the pieces between semicolons.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class PartRoles:
 
 
 def read_roles(texts: Sequence[str]) -> PartRoles:
-    """Return the roles of sentence parts; see `PartRoles`.
+    """Return the roles (such as methods or results) of sentence parts; see `PartRoles`.
 
     The roles do not depend on the headings in an abstract, because only some journals print headings.
     """

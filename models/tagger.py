@@ -57,7 +57,7 @@ class Units:
     Attributes
     ----------
     parts : list of str, length n_parts
-        Text of each part. A title is one part. Sentences are split by `text.clauses`.
+        Text of each part. A title is one part. Sentences are split at semicolons by `text.clauses`.
     n_parts : ndarray, shape (n_units,)
         Number of parts of each unit.
     lengths : ndarray, shape (n_documents,)
@@ -82,7 +82,7 @@ class Units:
 
     @property
     def parts_of_documents(self) -> Index:
-        """Return the number of parts of each document, shape (n_documents,)."""
+        """Return the number of parts (title, and pieces of sentences) of each document, shape (n_documents,)."""
         ends = np.append(0, np.cumsum(self.n_parts))[np.cumsum(self.lengths)]
         return np.diff(ends, prepend=0)
 
@@ -105,7 +105,7 @@ class Units:
 
 
 def units_of(documents: Sequence[Document]) -> Units:
-    """Split documents into parts, and classify the role of each part."""
+    """Split documents into parts (titles, and sentences split at semicolons), and classify the role of each part."""
     parts: list[str] = []
     n_parts: list[int] = []
     left_out: list[bool] = []
@@ -144,9 +144,10 @@ def units_of(documents: Sequence[Document]) -> Units:
 class Heads:
     """One head that scores the relevance of whole texts, and linear heads that score sentence parts for each label.
 
-    The label score of a part is the sum of three numbers: a score computed from the features of the part, a score
-    computed from its words, and the intercept of the label. Without coded records, the weights for features are
-    computed from the definitions (`features.Definitions.label_weights`), and the vocabulary is empty.
+    A part is a sentence, or a piece of a sentence between semicolons. The label score of a part is the sum of three
+    numbers: a score computed from the features of the part, a score computed from its words, and the intercept of the
+    label. Without coded records, the weights for features are computed from the definitions
+    (`features.Definitions.label_weights`), and the vocabulary is empty.
 
     Attributes
     ----------
@@ -179,7 +180,7 @@ class Heads:
         return self.relevance.score(vectors, self.words.features(texts))
 
     def score_parts(self, vectors: Vectors, features: Array, words: csr_matrix) -> Array:
-        """Score parts of sentences for relevance and for each label.
+        """Score parts of sentences (pieces between semicolons) for relevance and for each label.
 
         Parameters
         ----------
@@ -300,8 +301,9 @@ class Tagger:
         Adjustment of the calibration to the number of windows of a full text; ``None`` if the model cannot tag full
         texts.
     finer
-        Function that returns a more precise encoder; ``None`` if ``encoder`` is precise enough. Documents near a
-        decision bound (`Calibration.is_close`) are scored again with the more precise encoder.
+        Function that returns a more precise encoder; ``None`` if ``encoder`` is precise enough. If a probability of a
+        document is near a bound between two decisions (`Calibration.is_close`), the document is scored again with the
+        more precise encoder.
     score_all
         Whether to score the sentences of documents that are clearly irrelevant. If this is false, the first words of
         each text are scored first. If these words are clearly irrelevant, the rest of the text is not read.

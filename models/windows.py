@@ -68,7 +68,7 @@ class WindowCalibration:
         """Return the calibration for a text with ``count`` windows.
 
         ``calibration`` is the calibration for abstracts. For a text with one window, it is returned unchanged. For
-        longer texts, its intercepts and bounds are replaced.
+        longer texts, its intercepts are replaced, and so are the bounds between which decisions need review.
         """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:

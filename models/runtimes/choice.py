@@ -162,7 +162,8 @@ class Runtimes:
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
         """Return a function that loads a more precise encoder; ``None`` unless ``runtime`` is ``int8``.
 
-        The tagger uses the more precise encoder for documents near a decision bound; see ``finer`` in `Tagger`.
+        The tagger uses the more precise encoder if a probability of a document is near a bound between two decisions.
+        See ``finer`` in `Tagger`.
         """
         return cache(self._finer) if runtime == "int8" else None
 
@@ -181,7 +182,8 @@ class Runtimes:
         ----------
         tagger
             Function that makes a tagger from two arguments: an encoder, and a function that loads a more precise
-            encoder for documents near a decision bound. The second argument may be ``None``.
+            encoder. This encoder is used if a probability of a document is near a bound between two decisions. The
+            second argument may be ``None``.
         """
         try:
             where = machine(self._threads)
