@@ -181,7 +181,8 @@ def text_length(bench: Bench) -> list[Prediction]:
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
     """Return predictions in which the score of a gold paper is its mean cosine similarity to a query.
 
-    The mean is taken over all parts of the title and the sentences. All labels have the same score.
+    The mean is taken over the title and all parts of the sentences (pieces between semicolons). All labels have the
+    same score.
     """
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
@@ -190,7 +191,8 @@ def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
 def definition_cosine(bench: Bench) -> list[Prediction]:
     """Return predictions in which the score of a gold paper for a label is its similarity to the label's definition.
 
-    The similarity is the mean cosine between the definition and each part of the title and the sentences.
+    The similarity is the mean cosine between the definition and each part: the title, and the sentences split at
+    semicolons.
     """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)
@@ -278,7 +280,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return, for each document, the mean score of the parts of its title and sentences."""
+    """Return the mean score of the parts of each document: its title, and its sentences split at semicolons."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 

@@ -63,8 +63,8 @@ class CodedDocument:
 class Corpus:
     """Training texts as arrays: the title and sentences of each document, then the exemplars, all split into parts.
 
-    A unit is a title, a sentence or an exemplar. A text is a part of a unit (see `text.clauses`). Columns are
-    relevance, followed by the labels in codebook order. NaN means not judged, and never counts as negative.
+    A unit is a title, a sentence or an exemplar. A text is a part of a unit, between semicolons (see `text.clauses`).
+    Columns are relevance, followed by the labels in codebook order. NaN means not judged, and never counts as negative.
 
     Attributes
     ----------
@@ -225,7 +225,8 @@ class Corpus:
     def score_units(self, scores: Array) -> Array:
         """Return the score of each unit (title, sentence or exemplar), pooled over its parts.
 
-        Parts that are not content are ignored. The score of a unit without content is minus infinity.
+        Sentences are split into parts at semicolons. Parts that are not content are ignored. The score of a unit
+        without content is minus infinity.
 
         Parameters
         ----------

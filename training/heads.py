@@ -165,6 +165,8 @@ def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Hea
 def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSettings) -> Calibration:
     """Fit probability curves, thresholds and decision bounds on the out-of-fold scores of the selected documents.
 
+    A decision needs review if its probability is between the two bounds of its label.
+
     Parameters
     ----------
     scores : ndarray, shape (n_documents, 1 + n_labels)
@@ -200,7 +202,7 @@ def cross_calibrate(
     scores : ndarray, shape (n_rows, 1 + n_labels)
         Out-of-fold scores of these documents.
     calibration : Calibration
-        Curves, thresholds and bounds, fitted on the documents of the other folds.
+        Curves, thresholds and bounds between decisions, fitted on the documents of the other folds.
     """
     chosen = np.ones(len(fold), dtype=bool) if documents is None else documents
     for held_out in np.unique(fold):
@@ -370,7 +372,8 @@ class LabelExamples:
     Attributes
     ----------
     units : ndarray of int
-        Rows of the corpus that contain the parts of individually coded sentences and of exemplars.
+        Rows of the corpus that contain the parts (pieces between semicolons) of individually coded sentences and of
+        exemplars.
     targets : ndarray
         Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
@@ -397,6 +400,8 @@ class LabelExamples:
 
     def bags(self, features: Any) -> Bags:
         """Return the papers that were judged for the label, with their codes and the features of their parts.
+
+        The parts of a paper are its title, and its sentences split at semicolons.
 
         Parameters
         ----------

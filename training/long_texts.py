@@ -223,8 +223,9 @@ def fit_windows(
 ) -> WindowCalibration:
     """Calibrate the scores of long texts, which are scored in several windows.
 
-    A correction that grows with the number of windows is added to the log odds. Decision bounds are fitted for texts of
-    2, 4, 8, ... windows. The slope and intercept that were fitted to abstracts are not changed.
+    A correction that grows with the number of windows is added to the log odds. The bounds between which a decision
+    needs review are fitted for texts of 2, 4, 8, ... windows. The slope and intercept that were fitted to abstracts are
+    not changed.
 
     A label with enough positives and negatives has its own correction. All other labels share one correction, which is
     fitted to all labels together. If even all labels together have too few positives or negatives, the function returns

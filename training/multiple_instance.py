@@ -26,7 +26,7 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Bags:
-    """Papers that were coded as a whole, each as the features of its units (parts of its title and sentences).
+    """Papers that were coded as a whole, each as the features of its units (title, and pieces of sentences).
 
     In multiple-instance learning, a bag is a group of units with one code. Here, a bag is a paper.
 

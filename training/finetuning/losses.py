@@ -2,8 +2,8 @@
 
 The loss attracts texts that share a label, and repels texts that share no label, as in SetFit (Tunstall et al. 2022).
 There are four kinds of texts: coded sentences, exemplars, whole papers, and definitions. A whole paper is usually used
-only for labels for which its sentences were not coded. Its vector is the mean vector of its parts. For each label, one
-definition or rule is used.
+only for labels for which its sentences were not coded. Its vector is the mean vector of its title and of the parts of
+its sentences. For each label, one definition or rule is used.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from mechtag.training.finetuning.top_layers import States
 class TuningCorpus:
     """A corpus prepared for fine-tuning.
 
-    A text is a part of a title, sentence or exemplar, as in `Corpus`. An item is a text that was coded individually, or
-    a paper that was coded as a whole. An item is stored as an array of text numbers: the number of the text, or the
-    numbers of all texts of the paper.
+    A text is a title, or a part of a sentence or exemplar between semicolons, as in `Corpus`. An item is a text that
+    was coded individually, or a paper that was coded as a whole. An item is stored as an array of text numbers: the
+    number of the text, or the numbers of all texts of the paper.
 
     Attributes
     ----------

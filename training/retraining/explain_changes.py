@@ -1,8 +1,8 @@
 """Explain decisions in which a new model differs from the previous model.
 
 A probability is computed in steps: sentences are scored, their scores are pooled and calibrated, and the result is
-multiplied by the probability of relevance. The decision follows from comparing the probability with the bounds for yes
-and no.
+multiplied by the probability of relevance. The decision follows from comparing the probability with the two bounds
+between which a decision needs review.
 
 The steps of the old model are replaced, one after another, with the steps of the new model. The probability is computed
 after each replacement. The cause of a change is the step whose replacement moved the probability most in the direction
@@ -53,7 +53,7 @@ class Change:
         - that of the new model, in which the probability of relevance is replaced as well.
     cause
         Step that moved the probability most in the direction of the change, one of `STEPS`. If the decision would be
-        unchanged with the old bounds, the cause is `BOUNDS`.
+        unchanged with the old bounds between yes, needs review and no, the cause is `BOUNDS`.
     why
         Sentence that explains the change.
     """
@@ -72,7 +72,8 @@ class Change:
 class _Dissected:
     """The scores of a model for documents and their parts, with the contributions of words and definitions.
 
-    Columns are relevance, followed by the labels in codebook order.
+    The parts of a document are its title, and its sentences split at semicolons. Columns are relevance, followed by the
+    labels in codebook order.
 
     Attributes
     ----------
@@ -279,8 +280,9 @@ def _explain(
 def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
     """Describe which part of a document changed the document's score most, and why.
 
-    The effect of a part is the change of the part's score, times the weight of this score in the pooled score of the
-    document. The weight is averaged over both models. ``up`` states whether the score of the document increased.
+    A part is a title, or a piece of a sentence between semicolons. The effect of a part is the change of the part's
+    score, times the weight of this score in the pooled score of the document. The weight is averaged over both models.
+    ``up`` states whether the score of the document increased.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
     rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
@@ -304,7 +306,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return the contribution of each word or word pair to the score of a part for a label.
+    """Return the contribution of each word or word pair to the score of a part (a piece of a sentence) for a label.
 
     The result is keyed by word or word pair. ``row`` is the number of the part, and ``column`` is the column of the
     label.
