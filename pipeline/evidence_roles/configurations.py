@@ -93,7 +93,8 @@ class Configurations(NamedTuple):
 def read_configurations(path: StrPath, codebook: Codebook) -> Configurations:
     """Read a table of passages with roles; invalid rows are rejected, each with a reason.
 
-    The columns ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected in these cases:
+    Passages with the same ``config_id`` form a configuration: together, they explain a label. The columns
+    ``config_id``, ``label``, ``role`` and ``text`` are required. A row is rejected in these cases:
 
     - The label or the role is not in the codebook.
     - A cell has an invalid value.
@@ -180,8 +181,8 @@ def write_configurations(path: Path, passages: Iterable[RolePassage]) -> None:
 def passages_from(codings: Iterable[Coding]) -> Iterator[RolePassage]:
     """Yield the passages of those codings that have a role.
 
-    The passages belong to no configuration. A coding without a quoted passage, such as a tick in a matrix, yields
-    nothing.
+    The passages belong to no configuration (a group of linked passages). A coding without a quoted passage, such as a
+    tick in a matrix, yields nothing.
     """
     for row in codings:
         texts = passages_of(row.evidence) if row.role else []

@@ -1,9 +1,9 @@
 """Read configurations from a text in which a marker follows each passage, as in published realist reviews.
 
-A marker names the role of the passage before it, such as ``(C)`` or ``(M+, Resource)``. The marker may also state
-whether what the passage describes is present (``+``) or absent (``-``). Further examples are ``[M-, Reasoning]``,
-``(M-Res)`` and ``(O-)``. A paragraph with markers is one configuration. A paragraph without markers is the heading of
-the paragraphs below it, and names their label.
+A configuration consists of passages that together explain a label. A marker names the role of the passage before it,
+such as ``(C)`` or ``(M+, Resource)``. The marker may also state whether what the passage describes is present (``+``)
+or absent (``-``). Further examples are ``[M-, Reasoning]``, ``(M-Res)`` and ``(O-)``. A paragraph with markers is one
+configuration. A paragraph without markers is the heading of the paragraphs below it, and names their label.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Marker(NamedTuple):
     Attributes
     ----------
     roles
-        Key and sign of each role that the marker names.
+        Key and sign of each role that the marker names. The sign is present, absent or unclear.
     fault
         Reason why the marker cannot be read; ``""`` if the marker can be read.
     """
@@ -183,7 +183,9 @@ def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
 
 
 def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None], ...]:
-    """Return the key and the sign of each role that is named in a marker; ``inside`` is the text between its brackets.
+    """Return the key and sign (present, absent or unclear) of each role in a marker.
+
+    ``inside`` is the text between the brackets of the marker.
 
     Raises
     ------
@@ -236,7 +238,7 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role named in a marker such as ``(C+)``, and the signs that follow the name.
+    """Yield the key of each role named in a marker such as ``(C+)``, and the signs (``+`` for present) after the name.
 
     If the marker names the whole mechanism (resource and reasoning together), the key is ``None``.
 
@@ -271,7 +273,10 @@ def _named(
 
 
 def _joined(signs: list[Sign]) -> Sign | None:
-    """Return the common sign of a role in a marker: ``unclear`` if its signs differ, ``None`` if it has no sign."""
+    """Return the common sign of a role in a marker: ``present``, ``absent`` or ``unclear``.
+
+    If the signs of the role differ, the result is ``unclear``. If the role has no sign, it is ``None``.
+    """
     return None if not signs else signs[0] if len(set(signs)) == 1 else "unclear"
 
 

@@ -1,8 +1,8 @@
 """Arrange passages with roles as a table of context, mechanism and outcome, and write the table to a file.
 
-The table has one column per role and one row per configuration. The rows are grouped by label. Passages that belong to
-no configuration are in separate rows, one per paper and coder. A second list contains every passage with its paper and
-page. In a workbook, the cells of the table link to this list.
+The table has one column per role. It has one row per configuration, which is a group of linked passages. The rows are
+grouped by label. Passages that belong to no configuration are in separate rows, one per paper and coder. A second list
+contains every passage with its paper and page. In a workbook, the cells of the table link to this list.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class RoleQuote(NamedTuple):
 class RoleRow(NamedTuple):
     """A row of the table of configurations.
 
-    The row contains the passages of one configuration, or those passages of one coder and paper that belong to no
-    configuration.
+    A configuration consists of passages that together explain a label. The row contains the passages of one
+    configuration, or those passages of one coder and paper that belong to no configuration.
 
     Attributes
     ----------
@@ -78,6 +78,8 @@ class RoleRow(NamedTuple):
 @dataclass(frozen=True)
 class RoleTable:
     """A table of configurations.
+
+    A configuration consists of passages that together explain a label, each in a role such as context or outcome.
 
     Attributes
     ----------
@@ -98,6 +100,8 @@ class RoleTable:
 
 def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: Iterable[Citable] = ()) -> RoleTable:
     """Arrange passages by label, configuration and role.
+
+    A configuration consists of passages that together explain a label.
 
     Parameters
     ----------
@@ -143,6 +147,8 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
 
 def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
     """Write a table of configurations; the extension of the file name determines the format.
+
+    A configuration consists of passages that together explain a label.
 
     Parameters
     ----------

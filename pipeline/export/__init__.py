@@ -44,13 +44,15 @@ def writing(
     labels
         Key and name of every label, relevance first.
     guide
-        Definition of each label and bounds of its decisions, keyed by label. The workbook explains them to reviewers.
+        Definition of each label, and the bounds between which its decisions need review, keyed by label. The workbook
+        explains them to reviewers.
     by_basis
         Whether the tables have columns for the basis of the decisions and the pages of the evidence.
     tables
         Further sheets of the XLSX workbook. They are iterated after all records were added.
     read_signs
-        Function that returns the sign (such as absent) of each sentence of evidence.
+        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
+        describes is present or absent.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -98,11 +100,13 @@ def export(
     labels
         Key and name of every label in codebook order, relevance first.
     guide
-        Definition of each label and bounds of its decisions, keyed by label. A workbook explains them to reviewers.
+        Definition of each label, and the bounds between which its decisions need review, keyed by label. A workbook
+        explains them to reviewers.
     tables
         Further sheets of the XLSX workbook. They are iterated after all records were written.
     read_signs
-        Function that returns the sign (such as absent) of each sentence of evidence.
+        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
+        describes is present or absent.
     on_record
         Function that is called with each record and all its predictions, before ``tables`` are iterated.
 

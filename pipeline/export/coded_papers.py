@@ -54,8 +54,8 @@ class Quote(NamedTuple):
     score
         Score of the passage if a model chose it, otherwise ``None``.
     sign
-        Sign that the coder gave to the passage, such as ``absent``; ``None`` if the coder gave no sign. If a model
-        chose the passage, mechtag sets the sign to ``absent`` or ``None``.
+        Whether, according to the passage, what the label describes is ``present``, ``absent`` or ``unclear``. ``None``
+        if the coder did not state this. If a model chose the passage, mechtag sets the sign to ``absent`` or ``None``.
     """
 
     text: str
@@ -201,7 +201,8 @@ def from_predictions(
         Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
         both, only the decision based on the full text is returned.
     read_signs
-        Function that returns the sign (such as absent) of each sentence of evidence.
+        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
+        describes is present or absent.
 
     Raises
     ------
@@ -246,7 +247,8 @@ def decided_paper(
         Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
         both, only the decision based on the full text is returned.
     read_signs
-        Function that returns the sign of each sentence of evidence, such as ``absent``.
+        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
+        describes is present or absent.
     """
     texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
     codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]

@@ -204,7 +204,8 @@ class _Origin:
     bounds
         Lowest probability at which the model decides yes, keyed by label.
     signers
-        Coders who gave a sign (such as absent) to a passage; a model is listed as ``""``.
+        Coders who stated in a sign whether what a label describes is present or absent in a passage; a model is listed
+        as ``""``.
     bases
         Texts (abstract or full text) on which the codes for labels other than relevance are based.
     """
@@ -311,8 +312,9 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
     """Return the mark to print after a tick: `ABSENT`, `PARTLY_ABSENT` or ``""``.
 
-    The mark is `ABSENT` if all evidence has the sign ``absent``, and `PARTLY_ABSENT` if only some evidence has this
-    sign. If people gave a sign to any passage, the signs of models are ignored.
+    The sign ``absent`` states that what the label describes is absent. The mark is `ABSENT` if all evidence has this
+    sign, and `PARTLY_ABSENT` if only some evidence has it. If people gave a sign to any passage, the signs of models
+    are ignored.
     """
     if cells != "tick" or answer != "yes":
         return ""

@@ -79,8 +79,9 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     a passage becomes a coding of the whole source. If the text does not contain a quotation, the quotation becomes a
     note on such a coding.
 
-    A label that needs review has a separate code below the code of the label. Each sign of the passages of a label
-    (such as absent) has a separate code, too. A passage with a sign therefore has two codings.
+    A label that needs review has a separate code below the code of the label. A coder can also state in a sign whether
+    what the label describes is present, absent or unclear in a passage. Each of these signs has a separate code, too. A
+    passage with a sign therefore has two codings.
 
     Raises
     ------
@@ -130,7 +131,7 @@ def _guid(*parts: object) -> str:
 def sign_code(name: str, sign: Sign) -> str:
     """Return the name of the code for a label and a sign, such as ``Trust (absent)``.
 
-    ``name`` is the name of the label.
+    ``name`` is the name of the label. The sign states whether what the label describes is present, absent or unclear.
     """
     return f"{_one_line(name)} ({sign})"
 
@@ -189,7 +190,7 @@ def _one_line(text: str) -> str:
 
 
 class _Signed(NamedTuple):
-    """The code or the role of a passage, and the sign (such as absent) that the coder gave to the passage."""
+    """The code or the role of a passage, and the sign that the coder gave to it: present, absent or unclear."""
 
     code: Code | RolePassage
     sign: Sign | None
@@ -328,7 +329,7 @@ class _Project:
         return _element("NoteRef", targetGUID=guid)
 
     def _sign(self, signed: _Signed, *place: object) -> Any:
-        """Return the coding that states the sign (such as absent) of a passage.
+        """Return the coding that states the sign of a passage: present, absent or unclear.
 
         ``place`` identifies the passage. The GUID of the coding is derived from it.
         """

@@ -126,8 +126,9 @@ def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[st
     Parameters
     ----------
     labels
-        Key and name of each label, relevance first. Relevance has no column for the sign of its evidence. It has no
-        column for the reviewer's code either, because reviewers enter this code in the column ``decision``.
+        Key and name of each label, relevance first. Relevance has no column for the sign (present or absent) of its
+        evidence. It has no column for the reviewer's code either, because reviewers enter this code in the column
+        ``decision``.
     by_basis
         Whether the table has the column ``basis`` and, for each label, a column for the pages of the evidence.
     """
@@ -191,8 +192,9 @@ def _pages(prediction: Prediction | None) -> str:
 def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
     """Return ``absent`` if all sentences of the evidence have the sign ``absent``.
 
-    The result is ``partly absent`` if only some sentences have this sign. In all other cases, it is ``""``: no sentence
-    has this sign, the decision is ``no``, or there is no prediction.
+    This sign means that what the label describes is absent according to the sentence. The result is ``partly absent``
+    if only some sentences have this sign. In all other cases, it is ``""``: no sentence has this sign, the decision is
+    ``no``, or there is no prediction.
     """
     if prediction is None or prediction.decision == "no":
         return ""
@@ -208,7 +210,8 @@ def cells_of(
 ) -> Iterator[str | float | None]:
     """Yield the cells of a record in the table for reviewers, in the order of `header`, but without the rank.
 
-    ``read_signs`` is the function that returns the sign (such as absent) of each sentence of evidence.
+    ``read_signs`` is the function that returns the sign of each sentence of evidence: whether the sentence says that
+    what the label describes is present or absent.
     """
     yield None
     yield excel_cell("; ".join(record.authors))

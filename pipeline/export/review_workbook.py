@@ -47,7 +47,7 @@ _DARK, _GREEN, _PALE, _GREY = "FF1F3864", "FF2F5D50", "FFFFF8E1", "FFBFBFBF"
 
 
 class LabelGuide(NamedTuple):
-    """The definition of a label and the bounds of its decisions; the workbook explains both to reviewers."""
+    """The definition of a label, and the bounds between which its decisions need review; the workbook states both."""
 
     definition: str
     bounds: tuple[float, float] | None
@@ -59,8 +59,8 @@ def guide_to(codebook: Codebook, bounds: Sequence[tuple[float, float]] | None = 
     Parameters
     ----------
     bounds
-        Lower and upper bound of the model's decisions on each label, relevance first; ``None`` if the model is not
-        known.
+        Lower and upper bound for each label, relevance first; a probability between the bounds needs review. ``None``
+        if the model is not known.
     """
     known: Iterable[tuple[float, float] | None] = bounds or [None] * len(codebook.entries)
     return {
@@ -128,7 +128,7 @@ def write(
     rows
         Rows of the records in reading order; see `review_rows.ranking`.
     guide
-        Definition and bounds of each label, keyed by label.
+        Definition of each label, and the bounds between which its decisions need review, keyed by label.
     by_basis
         Whether the rows contain the basis of the decisions and the pages of the evidence.
     tables
@@ -396,7 +396,8 @@ def _explanation(
 ) -> None:
     """Write the sheet that explains the columns and, if known, the bounds of the decisions.
 
-    ``left`` is the number of papers that do not fit into the review sheet.
+    A decision needs review if its probability is between two bounds. ``left`` is the number of papers that do not fit
+    into the review sheet.
     """
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
@@ -514,5 +515,5 @@ def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, 
 
 
 def _bound(value: float) -> float | str:
-    """Return a bound as the sheet shows it: a number, or ``never`` if no probability can reach the bound."""
+    """Return a bound between decisions as the sheet shows it: a number, or ``never`` if no probability can reach it."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

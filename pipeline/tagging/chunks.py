@@ -1,4 +1,4 @@
-"""Store the results of a tagging run in chunks, so that an interrupted run can be resumed."""
+"""Store the results of a tagging run in chunks of records, so that an interrupted run can be resumed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class RunManifest(Strict):
 
     @property
     def chunks(self) -> int:
-        """Return the number of chunks in the run."""
+        """Return the number of chunks of records in the run."""
         return -(-self.records // self.chunk_records)
 
     def bounds(self, number: int) -> tuple[int, int]:
@@ -97,7 +97,7 @@ class RunManifest(Strict):
 
 
 class Chunk(Strict):
-    """Description of a finished chunk: its number, records, file and decisions.
+    """Description of a finished chunk (records that were tagged together): its number, records, file and decisions.
 
     Attributes
     ----------
@@ -129,10 +129,11 @@ class Chunk(Strict):
 class ChunkStore:
     """The chunks of a tagging run, stored in a folder.
 
-    A chunk consists of two files: its predictions (``predictions-00000.parquet``) and the description of the chunk
-    (``predictions-00000.json``, see `Chunk`). The description is written last, so a chunk counts as finished if its
-    description exists. If the chunk is on this machine, the predictions must also have the SHA-256 that the description
-    states. Several processes can write chunks at the same time without coordination.
+    The records of a chunk are tagged and written together. A chunk consists of two files: its predictions
+    (``predictions-00000.parquet``) and the description of the chunk (``predictions-00000.json``, see `Chunk`). The
+    description is written last, so a chunk counts as finished if its description exists. If the chunk is on this
+    machine, the predictions must also have the SHA-256 that the description states. Several processes can write chunks
+    at the same time without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:
@@ -173,7 +174,7 @@ class ChunkStore:
         (self.folder / MANIFEST).write(json_bytes(manifest.model_dump(mode="json")))
 
     def delete(self) -> None:
-        """Delete the manifest, and then the chunks."""
+        """Delete the manifest of a tagging run, and then the chunks with its results."""
         # The chunks are useless without the manifest, so they may be left if this is interrupted.
         for name in sorted(self.folder.names(), key=lambda name: name != MANIFEST):
             if name == MANIFEST or _PART.fullmatch(name):
@@ -190,7 +191,7 @@ class ChunkStore:
         unlike: int,
         full_texts: dict[str, FullTextTagging] | None = None,
     ) -> Chunk:
-        """Write the predictions and the description of a finished chunk, and return the description.
+        """Write the predictions and the description of a finished chunk of records, and return the description.
 
         Parameters
         ----------
@@ -223,11 +224,11 @@ class ChunkStore:
         return chunk
 
     def written(self) -> int:
-        """Return the number of chunks that were written; the content of the chunks is not checked."""
+        """Return the number of chunks of records that were written; the content of the chunks is not checked."""
         return sum(bool(_NOTE.fullmatch(name)) for name in self.folder.names())
 
     def finished(self, manifest: RunManifest) -> dict[int, Chunk]:
-        """Return the descriptions of the finished chunks, keyed by the number of the chunk."""
+        """Return the descriptions of the finished chunks of records, keyed by the number of the chunk."""
         names = self.folder.names()
 
         def whole(number: int) -> Chunk | None:
@@ -246,7 +247,7 @@ class ChunkStore:
             return {chunk.part: chunk for chunk in pool.map(whole, range(manifest.chunks)) if chunk}
 
     def read(self, chunk: Chunk) -> bytes:
-        """Return the content of a chunk's predictions file, after checking its SHA-256.
+        """Return the content of the predictions file of a chunk of records, after checking the SHA-256 of the file.
 
         Raises
         ------
@@ -273,7 +274,7 @@ def _name(place: StoragePath) -> str:
 
 
 def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
-    """Return the number of records with each decision, added up over all chunks.
+    """Return the number of records with each decision, added up over all chunks of a tagging run.
 
     The keys of the result are labels; the values are dicts of numbers of records, keyed by decision.
     """

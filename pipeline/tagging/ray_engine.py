@@ -1,4 +1,4 @@
-"""Tag the missing chunks of a run with Ray Data, in worker processes on one or more machines."""
+"""Tag the missing chunks of records of a run with Ray Data, in worker processes on one or more machines."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _ENVIRONMENT = {
 
 
 class Tries:
-    """Counts the attempts at each chunk, because Ray would retry forever if a chunk always killed its worker."""
+    """Counts the attempts at each chunk of records; Ray would retry forever if a chunk always killed its worker."""
 
     def __init__(self) -> None:
         self._begun: Counter[int] = Counter()
 
     def begin(self, number: int) -> int:
-        """Count an attempt, and return the number of attempts at this chunk."""
+        """Count an attempt to tag a chunk of records, and return the number of attempts at this chunk."""
         self._begun[number] += 1
         return self._begun[number]
 
 
 class Worker:
-    """A Ray actor that processes chunks in a separate process."""
+    """A Ray actor that tags chunks of records in a separate process."""
 
     def __init__(self, job: Job, load: Callable[[], Model], settings: Settings, tries: Any) -> None:
         self._job, self._load, self._settings, self._tries = job, load, settings, tries
@@ -58,9 +58,10 @@ class Worker:
         return ChunkScorer(self._job, self._load(), self._settings, full_texts)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
-        """Process chunk number ``row["item"]``, and return a dict with the pickled result under the key ``made``.
+        """Tag chunk number ``row["item"]``, and return a dict with the pickled result under the key ``made``.
 
-        The result is a `Chunk` or an error. Errors are returned and not raised, because Ray would wrap them.
+        A chunk consists of records that are tagged together. The result is a `Chunk` or an error. Errors are returned
+        and not raised, because Ray would wrap them.
         """
         try:
             return {"made": pickle.dumps(self._make(int(row["item"])))}
@@ -68,7 +69,7 @@ class Worker:
             return {"made": pickle.dumps(error)}
 
     def _make(self, number: int) -> Chunk:
-        """Process one chunk and return its description; a chunk may be processed more than once.
+        """Tag one chunk of records, and return its description; a chunk may be processed more than once.
 
         Raises `MechtagError` if several workers have died while they processed the chunk.
         """
@@ -93,7 +94,7 @@ def run_ray(
     workers: int | None = None,
     on_progress: Progress = lambda _: None,
 ) -> None:
-    """Process the unfinished chunks of a run on the Ray cluster at ``RAY_ADDRESS``.
+    """Tag the unfinished chunks of records of a run on the Ray cluster at ``RAY_ADDRESS``.
 
     If ``RAY_ADDRESS`` is not set, the workers run on this machine. If a worker dies, a different worker processes its
     chunk again. All workers must have access to the records, the chunks and the model.

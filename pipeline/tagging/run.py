@@ -1,4 +1,4 @@
-"""Score the chunks of a tagging run, and write the result tables."""
+"""Score the chunks of records of a tagging run, and write the result tables."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Progress = Callable[[int], None]
 
 
 class ScoredChunk(NamedTuple):
-    """The sentences and scores of each record in a chunk.
+    """The sentences and scores of each record in a chunk of records that are tagged together.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class ScoredChunk(NamedTuple):
 
 
 class ChunkScorer:
-    """Scores the records in a chunk, and writes their predictions.
+    """Scores the records of a chunk (records that are tagged together), and writes their predictions.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def run_local(
     on_progress: Progress = lambda _: None,
     run: Runner = directly,
 ) -> None:
-    """Process the unfinished chunks of a tagging run on this machine.
+    """Tag the unfinished chunks of records of a tagging run on this machine.
 
     While a chunk is scored, a thread writes the previous chunk. If ``run`` is from `prefetch.prefetch`, a separate
     process splits the next chunk into sentences at the same time.
@@ -143,17 +143,18 @@ def finish(
 ) -> dict[str, Any]:
     """Write the result tables of a tagging run, then ``summary.json``; return the content of ``summary.json``.
 
-    On this machine, the chunks are joined into one table and then deleted. In an object store, the chunks are kept as
-    the result.
+    On this machine, the chunks of results are joined into one table and then deleted. In an object store, the chunks
+    are kept as the result.
 
     Parameters
     ----------
     calibration
-        Calibration of the model. The workbook explains the bounds of this calibration.
+        Calibration of the model. The workbook explains the bounds between which its decisions need review.
     on_progress
         Called with the number of records written since the last call.
     read_signs
-        Function that returns the sign (``present`` or ``absent``) of each sentence of evidence, for the tables.
+        Function that returns the sign of each sentence of evidence, for the tables: whether the sentence says that what
+        the label describes is ``present`` or ``absent``.
     """
     chunks = [job.finished[number] for number in range(job.manifest.chunks)]
     unlike = sum(chunk.unlike for chunk in chunks)

@@ -45,7 +45,7 @@ _START_OVER = "or delete this folder to start over"
 
 
 class ChunkInput(NamedTuple):
-    """The number, records and sentences of one chunk."""
+    """The number, records and sentences of one chunk of records that are tagged together."""
 
     number: int
     records: list[Record]
@@ -65,7 +65,8 @@ class Job:
     output
         Folder for the results.
     finished
-        Finished chunks, keyed by number. Code that finishes a chunk adds the chunk to this dict.
+        Finished chunks of records, keyed by the number of the chunk. Code that finishes a chunk adds the chunk to this
+        dict.
     full_texts
         Table of full texts, or ``None`` if only abstracts are tagged.
     merged
@@ -101,12 +102,12 @@ class Job:
 
     @property
     def todo(self) -> list[int]:
-        """Return the numbers of the chunks that are not finished, counted from 0."""
+        """Return the numbers of the chunks of records that are not finished, counted from 0."""
         return [number for number in range(self.manifest.chunks) if number not in self.finished]
 
     @property
     def done(self) -> int:
-        """Return the number of records in finished chunks."""
+        """Return the number of records that have been tagged, which are the records in finished chunks."""
         return sum(chunk.stop - chunk.start for chunk in self.finished.values())
 
 
@@ -186,7 +187,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
         are passed without a table, or belong to different records. If a different run is writing to the output folder.
         If the folder contains an unfinished run, and ``resume`` is false. If ``resume`` is true, but a source, the
         model, the codebook or a setting has changed. If the run is stopped with Ctrl-C, or the disk is full; finished
-        chunks are then kept.
+        chunks of results are then kept.
     """
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):
@@ -299,7 +300,7 @@ def read_chunks(
     settings: SentenceSettings,
     sentences: Path | None = None,
 ) -> Iterator[ChunkInput]:
-    """Yield the chunks whose numbers are in ``chunks``, in ascending order.
+    """Yield the chunks of records whose numbers are in ``chunks``, in ascending order.
 
     Each chunk is yielded with its number, records and sentences. If ``sentences`` is ``None``, the abstracts are split
     into sentences.

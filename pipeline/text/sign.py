@@ -102,7 +102,7 @@ def sign_of(sentence: str) -> Sign:
 
 
 def by_words(sentences: Sequence[str]) -> list[Sign]:
-    """Return the sign of each sentence, ``present`` or ``absent``, as decided by its words; see `sign_of`."""
+    """Return for each sentence whether something is ``present`` or ``absent`` according to its words; see `sign_of`."""
     return list(map(sign_of, sentences))
 
 
@@ -123,7 +123,7 @@ def word_features(sentence: str) -> tuple[float, ...]:
 
 
 def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
-    """Summarise the signs of several sentences.
+    """Summarise the signs of several sentences: whether each says that something is ``present`` or ``absent``.
 
     The result is ``absent`` if all signs are ``absent``. It is ``partly absent`` if some signs are ``absent``, but not
     all. It is ``""`` if no sign is ``absent``. Even then, something may be absent, because mechtag does not recognise

@@ -132,7 +132,7 @@ def _codes(parent: Any) -> Iterator[_Entry]:
     """Yield the codes below an XML element ``Codes`` or ``Code``, at any depth.
 
     Categories are left out, because coders cannot assign them. Codes that mechtag wrote for roles of evidence, for
-    signs of passages, or for labels that need review are left out, too.
+    signs of passages (present, absent or unclear), or for labels that need review are left out, too.
     """
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())

@@ -145,7 +145,10 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the sign, such as ``absent``, of each passage of a merged judgement; ``None`` if there is no sign.
+    """Return the sign of each passage of a merged judgement; ``None`` for a passage without a sign.
+
+    The sign states whether, according to the passage, what the label describes is ``present``, ``absent`` or
+    ``unclear``.
 
     If ``sentences`` is ``None``, the passages are those in ``evidence``. Otherwise, they are the marked sentences.
 

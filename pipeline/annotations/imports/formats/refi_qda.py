@@ -105,8 +105,8 @@ def _signs(
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
     """Separate the codings that assign a sign to a passage from all other codings.
 
-    The first item of the result is a dict of the signs. A sign, such as absent, belongs to a label. The key of a sign
-    is a tuple: label key, coder, text of the passage.
+    The first item of the result is a dict of the signs. A sign states whether what a label describes is present, absent
+    or unclear in the passage. The key of a sign is a tuple: label key, coder, text of the passage.
 
     The second item is a list of the other codings. A coder may have assigned a sign to a passage without coding the
     passage with the sign's label. A coding with this label is then added to the list.
