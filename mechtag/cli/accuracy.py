@@ -26,7 +26,10 @@ def evaluate(
         typer.Argument(metavar="GOLD", help="Coding matrix: one row per paper, one column per label, with 1 or 0."),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Metrics file to write; tables are written next to it.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="JSON file to write the metrics to. Tables are written to the same folder."
+        ),
     ],
     records: Annotated[
         Path | None,
@@ -71,7 +74,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts that 'tag' read to write PREDICTIONS. Predictions based on full texts are "
+            help="Table of the full texts that 'tag' read for PREDICTIONS. Predictions based on full texts are "
             "evaluated separately from those based on abstracts.",
             show_default=False,
         ),
@@ -175,7 +178,7 @@ def report(
         typer.Option(
             "-o",
             "--output",
-            help="Report file to write. Its name must end in .html or .md; repeat the option to write both.",
+            help="File to write the report to. Its name must end in .html or .md. To write both, repeat the option.",
             show_default=False,
         ),
     ] = None,
@@ -193,7 +196,7 @@ def report(
         Path | None,
         typer.Option(
             "--mlflow-run",
-            help="mlflow_run.json in the model folder, which contains the id of the MLflow run that the report shows.",
+            help="File mlflow_run.json in the model folder. The report shows the MLflow run whose id is in this file.",
         ),
     ] = None,
     project: ProjectFolder = None,

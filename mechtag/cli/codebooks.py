@@ -25,7 +25,7 @@ def from_file(
             "'definition'.",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Codebook to write (YAML).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="YAML file to write the codebook to.")],
     name: Annotated[str, typer.Option("--name", help="Name of the codebook. Default: the name of the file.")] = "",
     relevance: Annotated[
         str,

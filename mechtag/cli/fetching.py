@@ -147,7 +147,7 @@ def chase(
         typer.Option(
             "-o",
             "--output",
-            help="RIS file to write. The tables and the cache of answers are written to the same folder.",
+            help="RIS file to write the papers to. The tables and the cache of answers are written to the same folder.",
         ),
     ],
     email: Email = "",
@@ -155,7 +155,8 @@ def chase(
         str,
         typer.Option(
             "--direction",
-            help="Papers to find: 'backward' (cited by the included papers), 'forward' (citing them), or both.",
+            help="Papers to find: 'backward' (cited by the included papers), 'forward' (citing them), or "
+            "'backward,forward' (both).",
         ),
     ] = "backward,forward",
     sources: Annotated[str, typer.Option("--sources", help="Services to ask.")] = "openalex,europepmc",

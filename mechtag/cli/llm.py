@@ -44,7 +44,9 @@ def llm(
     model: Annotated[str, typer.Option("--model", help="Name of the model at the endpoint.")],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Table of codings (CSV) to write; other files are written next to it."),
+        typer.Option(
+            "-o", "--output", help="CSV file to write the codings to. Other files are written to the same folder."
+        ),
     ],
     full_texts: Annotated[
         Path | None,
@@ -88,11 +90,13 @@ def llm(
         typer.Option(
             "--max-tokens",
             min=20,
-            help="Maximum number of tokens in an answer. If an answer is cut off, the model is asked again, and "
-            "may then use up to four times this number.",
+            help="Maximum number of tokens in an answer of the model. If an answer is cut off, the model is asked "
+            "again, and may then use up to four times this number.",
         ),
     ] = 400,
-    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for an answer.")] = 300,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=1, help="Maximum number of seconds to wait for an answer of the model.")
+    ] = 300,
     think_first: Annotated[
         bool, typer.Option("--think-first", help="Have the language model state evidence and reason before its answer.")
     ] = False,
@@ -173,7 +177,7 @@ def llm_vote(
         list[Path],
         typer.Argument(metavar="CODINGS...", help="Tables written by 'llm', each by a different model."),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Table of codings (CSV) to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the codings to.")],
     coder: Annotated[
         str, typer.Option("--coder", help="Name of the coder under which the vote is stored; must begin with llm:.")
     ] = "llm:vote",

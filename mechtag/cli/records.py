@@ -13,7 +13,7 @@ from mechtag.core.words import counted
 
 def ingest(
     sources: Sources,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of records to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write the records to.")],
 ) -> None:
     """Read search exports into one table of records.
 
@@ -47,10 +47,13 @@ def ingest(
 
 def dedupe(
     records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records to deduplicate.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of unique records to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write the unique records to.")],
     groups: Annotated[
         Path | None,
-        typer.Option("--groups", help="CSV table of merged records to write. Default: groups.csv next to the output."),
+        typer.Option(
+            "--groups",
+            help="CSV file to write the list of merged records to. Default: groups.csv in the folder of the output.",
+        ),
     ] = None,
     existing: Annotated[
         Path | None,
@@ -113,7 +116,7 @@ def dedupe(
 
 def sentences(
     records: Annotated[Path, typer.Argument(metavar="IN", help="Parquet table of records to split into sentences.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet table of sentences to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write the sentences to.")],
     project: ProjectFolder = None,
 ) -> None:
     """Clean records as 'tag' does, and split their abstracts into sentences with section names.
@@ -141,7 +144,7 @@ def attach(
         Path, typer.Option("--records", help="Records without duplicates, as a parquet table or a search export.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder to write to, or the parquet table of full texts to write.")
+        Path, typer.Option("-o", "--output", help="Folder to write to, or parquet file to write the full texts to.")
     ],
     map_file: Annotated[
         Path | None,
@@ -203,7 +206,12 @@ def attach(
 
 def prisma(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="SVG file to write; a table of the counts is written next to it.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="SVG file to write the diagram to. A table of the counts is written to the same folder.",
+        ),
     ],
     summary: Annotated[
         Path | None, typer.Argument(metavar="[SUMMARY]", help="Counts of a tagging run: summary.json written by 'tag'.")

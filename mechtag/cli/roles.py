@@ -63,7 +63,10 @@ def table(
         typer.Argument(metavar="FILE", help="Table of configurations, or of codings with the column 'role'."),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Table to write; the extension is .xlsx, .html, .md or .csv.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="File to write the table to. Its name must end in .xlsx, .html, .md or .csv."
+        ),
     ],
     records: Annotated[
         Path | None,
@@ -87,7 +90,7 @@ def table(
 def suggest(
     source: Annotated[Path, typer.Argument(metavar="CODINGS", help="Table of codings with the column 'evidence'.")],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Table of passages with suggested roles (CSV) to write.")
+        Path, typer.Option("-o", "--output", help="CSV file to write the passages and their suggested roles to.")
     ],
     records: Annotated[
         Path | None,

@@ -26,7 +26,10 @@ def rank(
         Path, typer.Argument(metavar="IN", help="Records without duplicates, as a parquet table or a search export.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="CSV table to write, with the records to read next at the top.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="CSV file to write the ranked records to. The records to read next are at the top."
+        ),
     ],
     labels: Annotated[
         Path | None,
@@ -112,14 +115,12 @@ def simulate(
         ),
     ] = 5,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Number of records read between two rankings.")] = 10,
-    recall: Annotated[
-        float, typer.Option("--recall", help="Proportion of all relevant records to find before reading stops.")
-    ] = 0.95,
+    recall: Annotated[float, typer.Option("--recall", help="Proportion of all relevant records to find.")] = 0.95,
     confidence: Annotated[
         float,
         typer.Option(
             "--confidence",
-            help="How confident mechtag must be, before reading stops, that the proportion in --recall has been found.",
+            help="Each replay stops when mechtag is this confident that the proportion in --recall has been found.",
         ),
     ] = 0.95,
     project: ProjectFolder = None,

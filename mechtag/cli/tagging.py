@@ -186,7 +186,7 @@ def export(
         ),
     ],
     to: Annotated[ExportFormat, typer.Option("--to", help="Output format.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write the export to.")],
     records: Annotated[
         Path | None,
         typer.Option(

@@ -16,7 +16,7 @@ def train(
         typer.Option(
             "-o",
             "--output",
-            help="Model folder to write. Default: the model folder of the project.",
+            help="Folder to write the model to. Default: the model folder of the project.",
             show_default=False,
         ),
     ] = None,

@@ -42,7 +42,7 @@ def attach(
     source
         Records without duplicates, as a parquet table or a search export.
     output
-        Folder to write to, or the parquet table of full texts to write.
+        Folder to write to, or parquet file to write the full texts to.
     map_file
         Table in which a person assigned files to records.
     groups

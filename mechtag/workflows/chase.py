@@ -43,7 +43,7 @@ def chase(
     source
         Records of the included papers, without duplicates.
     output
-        RIS file to write. Tables and the cache of answers are written next to it.
+        RIS file to which the papers are written. Tables and the cache of answers are written to the same folder.
     known
         Files of records that were found before. These records are left out of the output.
     directions

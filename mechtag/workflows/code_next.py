@@ -33,7 +33,7 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     tagged
         Output folder of `tag.tag`.
     output
-        CSV table to write.
+        CSV file to which the chosen papers are written.
     count
         Maximum number of papers.
 

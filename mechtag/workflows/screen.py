@@ -38,13 +38,13 @@ def rank(
     source
         Records without duplicates, as a parquet table or a search export.
     output
-        CSV table to write, with the records to read next at the top.
+        CSV file to which the ranked records are written. The records to read next are at the top.
     labels
         Table of the decisions so far, such as the output of the previous call with decisions filled in.
     model
         Folder of the model that ranks the records until a relevant record is known.
     recall
-        Proportion of the relevant records to find before reading stops.
+        Proportion of the relevant records to find.
     confidence
         Confidence that this proportion has been found when reading stops.
     rule
