@@ -64,8 +64,8 @@ class Wanted:
     limit
         Maximum number of papers.
     max_tokens
-        Maximum number of tokens in an answer. If an answer is cut off, the model is asked again, with up to four times
-        as many tokens.
+        Maximum number of tokens in an answer of the language model. If an answer is cut off, the model is asked again,
+        with up to four times as many tokens.
     think_first
         Whether the model states evidence and reason before its answer.
     shots
@@ -106,7 +106,7 @@ class LlmAccess:
     ask
         Function that asks the user a question, and returns whether the answer is yes.
     timeout
-        Time limit in seconds for an answer.
+        Maximum number of seconds to wait for an answer of the language model.
     clock
         Clock that measures waiting times; tests use a simulated clock.
     """
@@ -275,7 +275,7 @@ def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
     path = project.settings.train.exemplars
     if not path:
         raise MechtagError(
-            "--shots: the project has no exemplars; name their file in params.yaml under train.exemplars"
+            "--shots: params.yaml does not name a file of exemplars; enter its path under train.exemplars"
         )
     exemplars = [one for one in read_exemplars(path, project.codebook.keys) if one.record_id is None]
     return {
@@ -427,7 +427,7 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         if found is None:
             raise MechtagError(
                 f"{path_of_runs(table)}: this file is missing; it describes the coders of {table}. Pass tables that "
-                "'mechtag llm' wrote, and keep the files that it wrote next to them"
+                "'mechtag llm' wrote, and keep the other files that the command wrote in the same folders"
             )
         if found.vote:
             raise MechtagError(f"{table}: this table is itself a vote; pass the tables of the models that voted")

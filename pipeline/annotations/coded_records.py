@@ -101,8 +101,8 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
         here = {file.stem for file in about.parent.glob(_LINES)}
         if strays := sorted(known.keys() - here):
             raise MechtagError(
-                f"{about}: the file describes {', '.join(map(repr, strays))}, but the folder contains no *.jsonl file "
-                f"with this name; correct the name (files found: {', '.join(sorted(here)) or 'none'})"
+                f"{about}: these names match no *.jsonl file in the folder: {', '.join(map(repr, strays))}; correct "
+                f"the names (files found: {', '.join(sorted(here)) or 'none'})"
             )
     return {
         file.stem: (known[file.stem].title, known[file.stem].texts) if file.stem in known else (file.stem, "unknown")

@@ -169,7 +169,7 @@ def version_in_use(folder: StrPath) -> str:
     if not isinstance(name, str) or (name and not _NAME.fullmatch(name)):
         raise MechtagError(
             f"{path}: {name!r} is not a valid version name; restore the file from version control, or write "
-            '{"version": ""} into it to use no version'
+            '{"version": ""} into it to train without any version of the annotations'
         )
     return name
 

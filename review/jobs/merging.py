@@ -163,7 +163,8 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
     found = [row for row in coders_codings(theirs) if row.value is not None]
     if not found:
         raise MechtagError(
-            "this zip contains a different review, which has no codes; choose a zip that contains a copy of this review"
+            "this zip contains a different review, and that review has no codes that could be imported; "
+            "choose a zip that contains a copy of this review"
         )
     # With the token of the upload, so that a repeated job writes the same file and adds no second job.
     token = arguments["token"]
@@ -360,7 +361,10 @@ def _seq_of(connection: Connection, client_id: str) -> int | None:
 
 
 def _here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
-    """Return the number that a record of the copy has in this review; ``None`` if this review lacks the record."""
+    """Return the number of a record in this review; ``None`` if this review lacks the record.
+
+    ``number`` is the number of the same record in the imported copy of the review.
+    """
     record = schema.record
     name = theirs.execute(select(record.c.record_id).where(record.c.id == number)).scalar()
     return connection.execute(select(record.c.id).where(record.c.record_id == name)).scalar()

@@ -735,7 +735,7 @@ def test_the_form_of_the_question_can_be_chosen(project: Project, access: LlmAcc
         (project.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         project = Project.open(project.root)
         if not path:
-            with pytest.raises(MechtagError, match="--shots: the project has no exemplars"):
+            with pytest.raises(MechtagError, match=r"--shots: params\.yaml does not name a file of exemplars"):
                 run(project, access, shots=2)
     run(project, access, labels=("trust",), shots=2, think_first=True)
     message = model.questions[-1].body["messages"][1]["content"]

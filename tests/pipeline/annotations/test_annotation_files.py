@@ -138,7 +138,7 @@ def test_what_files_hold_is_described_in_about(tmp_path: Path) -> None:
         ("a: {title: A, texts: invented, colour: red}", r"about\.yaml: a\.colour: unknown key"),
         (
             "c: {title: A, texts: invented}",
-            r"about\.yaml: the file describes 'c', but the folder contains no .*files found: a",
+            r"about\.yaml: these names match no .* in the folder: 'c'; .*files found: a",
         ),
         ("- a", r"file descriptions must be a mapping"),
     ],
