@@ -750,7 +750,7 @@ class _Worker:
         other.close()
 
     def fault(self, number: int) -> str:
-        """Read the damaged file with a number, and return a description of a fault, or ``""`` if there is none.
+        """Read the damaged file that has the given number, and return its fault, or ``""`` if there is none.
 
         If the process ends or does not answer in time, the result says so. The caller must then start a new process.
         """

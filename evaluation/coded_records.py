@@ -280,8 +280,8 @@ def coded_agreement(
     Raises
     ------
     MechtagError
-        If a record that the second coder coded is not among the coded records. Also if the record has a different
-        number of sentences there.
+        If a record that the second coder coded is not among the coded records, or has a different number of
+        sentences there.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))

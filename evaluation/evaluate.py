@@ -1,4 +1,7 @@
-"""Evaluate files of predictions and codings, and write ``metrics.json`` and the tables next to it."""
+"""Evaluate files of predictions on the gold standard, and measure how well coders agree.
+
+`evaluate_files` writes a metrics file, and tables in the same folder.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +68,8 @@ def evaluate_files(
     records
         Records of the gold papers.
     output
-        Metrics file to write. Further files are written next to it: ``headline.json``, ``per_label.csv``, the table of
-        human codes and predictions, and the plot points.
+        Metrics file to which the result is written. Further files are written to the same folder: ``headline.json``,
+        ``per_label.csv``, the table of human codes and predictions, and the plot points.
     baselines
         Folder with one prediction file per baseline, named after the baseline. If the name of a file begins with
         ``relevance_``, the file predicts relevance for the coded records. The file ``leave_one_out`` contains

@@ -158,7 +158,7 @@ def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
 
 
 def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
-    """Encode the definitions and ``include`` rules of the labels and of relevance.
+    """Encode the definition and ``include`` rules of each label, and the definition and ``include`` rules of relevance.
 
     ``exclude`` rules are not used.
     """

@@ -1,7 +1,4 @@
-"""Turn vectors into decisions: score relevance, pool sentence scores, calibrate probabilities, and apply the bounds.
-
-A decision needs review if its probability is between two bounds.
-"""
+"""Compute scores from vectors, probabilities from scores, and decisions from probabilities."""
 
 from __future__ import annotations
 

@@ -250,7 +250,7 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def read_batch(connection: Connection, number: int) -> Batch | None:
-    """Return the import with a number, or ``None`` if there is no such import."""
+    """Return the import that has the given number, or ``None`` if there is no such import."""
     row = connection.execute(select(schema.batch).where(schema.batch.c.id == number)).one_or_none()
     return None if row is None else _batch(connection, row)
 

@@ -34,7 +34,7 @@ def extract_log(path: Path, folder: Path) -> None:
     Raises
     ------
     MechtagError
-        If the file is not a zip, or if it does not contain the log of exactly one review. Also if the zip is damaged or
+        If the file is not a zip, or if it does not contain the log of exactly one review. If the zip is damaged or
         encrypted, or if it contains links, duplicate names, paths outside the project, or more data than a project can
         have.
     """

@@ -191,8 +191,8 @@ def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
 def definition_cosine(bench: Bench) -> list[Prediction]:
     """Return predictions in which the score of a gold paper for a label is its similarity to the label's definition.
 
-    The similarity is the mean cosine between the definition and each part: the title, and the sentences split at
-    semicolons.
+    The similarity is the mean of the cosines between the definition and the parts of the paper. The title is one part.
+    Sentences are split into parts at semicolons.
     """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)

@@ -723,7 +723,8 @@ class _Fitted:
     def _width(self, position: int) -> int:
         """Return a width for a column, in characters.
 
-        In a column of this width, only long texts and headings are wrapped.
+        In a column of this width, a heading may be wrapped between its words. Other texts are wrapped only if they are
+        long.
         """
         cells = [line for row in self.rows for line in row[position].splitlines()]
         longest = max(map(len, cells), default=0)

@@ -62,7 +62,8 @@ def report(
         Metrics file written by `evaluate`. The HTML report also includes the tables, plot points and ``methods.md``
         next to the metrics file. The report states which of these files are missing.
     outputs
-        Files to write. If a name ends in ``.md``, the accuracy table is written. Otherwise, the HTML report is written.
+        Files to which the report is written. If a name ends in ``.md``, the accuracy table is written. Otherwise, the
+        HTML report is written.
     model
         Model folder; by default, the folder of the project's model.
     summary

@@ -71,7 +71,7 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_coded`, `read_codings` and `coded_from`. Also if a language model coded a
+        For the same reasons as in `read_coded`, `read_codings` and `coded_from`. If a language model coded a
         record in a JSON Lines file, or if ``train.texts`` is needed but is not set or does not exist.
     """
     path = Path(settings.train.records)

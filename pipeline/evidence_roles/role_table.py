@@ -56,7 +56,7 @@ class RoleQuote(NamedTuple):
 
 
 class RoleRow(NamedTuple):
-    """A row of the table of configurations.
+    """A row of the table of context, mechanism and outcome.
 
     A configuration consists of passages that together explain a label. The row contains the passages of one
     configuration, or those passages of one coder and paper that belong to no configuration.
@@ -77,16 +77,17 @@ class RoleRow(NamedTuple):
 
 @dataclass(frozen=True)
 class RoleTable:
-    """A table of configurations.
+    """A table of context, mechanism and outcome, with one column per role of evidence.
 
-    A configuration consists of passages that together explain a label, each in a role such as context or outcome.
+    A row shows one configuration (passages that together explain a label), or passages that belong to no configuration.
 
     Attributes
     ----------
     roles
         Names of the roles, in the order of the codebook.
     groups
-        One pair for each label: the name of the label, and its rows. Labels without passages are omitted.
+        One pair for each label: the name of the label, and its rows (see `RoleRow`). Labels without passages are
+        omitted.
     """
 
     roles: tuple[str, ...]
@@ -146,9 +147,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
 
 
 def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
-    """Write a table of configurations; the extension of the file name determines the format.
-
-    A configuration consists of passages that together explain a label.
+    """Write a table of context, mechanism and outcome; the extension of the file name determines the format.
 
     Parameters
     ----------

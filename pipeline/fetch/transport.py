@@ -237,9 +237,10 @@ class Transport:
         Parameters
         ----------
         again
-            Function that decides whether to send the request again after an answer that cannot be used. It is called
-            only for a service that the user chose (`Service.own`). Its argument is the answer; if the answer was
-            incomplete, its body is empty. By default, the request is sent again.
+            Function that decides whether to send the request again after an answer that cannot be used. Its argument
+            is the answer; if the answer was incomplete, its body is empty. The function is called only for a service
+            that the user chose (`Service.own`). For other services, or if no function is passed, the request is sent
+            again.
         """
         if known := self.known(request):
             return known

@@ -357,7 +357,7 @@ class Budget:
         return not self.exhausted
 
     def most(self, request: Request) -> float:
-        """Return an upper bound on the cost of a request and its answer in US dollars; 0 if the price is unknown."""
+        """Return an upper bound on the cost, in US dollars, of a request and its answer; 0 if the price is unknown."""
         return self.price.of(*most_tokens(request)) if self.price else 0.0
 
     def pay(self, request: Request, usage: Usage | None) -> None:
@@ -400,7 +400,7 @@ def find_mode(
     Raises
     ------
     MechtagError
-        If the endpoint does not answer or accepts no mode. Also if the requests could exceed the cost limit.
+        If the endpoint does not answer or accepts no mode. If the requests could exceed the cost limit.
     """
     known = known_mode(asking, label, transport)
     for mode in _MODES:

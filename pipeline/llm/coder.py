@@ -290,10 +290,10 @@ class Coder:
         self._pay(request, usage, found)
 
     def _pay(self, request: Request, usage: Usage | None, found: Coded) -> None:
-        """Count an answer: its tokens and its cost in ``found``, and its cost in the budget.
+        """Add the tokens and the cost of an answer to ``found``, and charge the cost to the budget.
 
-        If the answer does not state its number of tokens, ``found`` stays as it is, and the budget gets an upper bound
-        on the cost.
+        If the answer does not state its number of tokens, ``found`` is not changed, and an upper bound on the cost is
+        charged to the budget.
         """
         if usage:
             found.counts["prompt_tokens"] += usage.prompt_tokens

@@ -30,7 +30,7 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
     Raises
     ------
     MechtagError
-        If there are fewer than two language models, or if one of the coders is a person. Also if ``coder`` is the name
+        If there are fewer than two language models, or if one of the coders is a person. If ``coder`` is the name
         of one of the models, or is not ``llm:`` followed by a name.
     """
     voters = list(dict.fromkeys(row.coder for row in codings))

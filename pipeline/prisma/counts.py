@@ -233,7 +233,7 @@ def read_elsewhere(path: str | Path) -> Elsewhere:
     Raises
     ------
     MechtagError
-        If the file is missing or is not a YAML mapping. Also if a key is unknown or repeated, or if a count is negative
+        If the file is missing or is not a YAML mapping. If a key is unknown or repeated, or if a count is negative
         or not a whole number.
     """
     return read_yaml(

@@ -328,8 +328,8 @@ STAGES = {
 class FlowLine:
     """A line in a box of the flow diagram: a text, and a count ``n``, which is ``None`` if the count is not known.
 
-    A line with ``level`` 1 counts a part of the nearest line above it with ``level`` 0. For example, it counts one
-    reason for exclusion.
+    The count of a line with ``level`` 1 is a part of the count in the nearest line above it that has ``level`` 0. For
+    example, it is the number of records that were excluded for one of the reasons.
     """
 
     text: str

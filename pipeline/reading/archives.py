@@ -90,7 +90,7 @@ def unpack(source: Source) -> Iterator[tuple[str, Source]]:
     Raises
     ------
     MechtagError
-        If the archive is damaged or empty. Also if it contains too many files, or files that are too large.
+        If the archive is damaged or empty. If it contains too many files, or files that are too large.
     """
     if source.start.startswith(_GZIP):
         packed = source.path.stat().st_size

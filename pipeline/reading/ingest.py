@@ -143,7 +143,7 @@ class Reading:
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, or is listed twice. Also if an earlier run of ``mechtag
+        If a source is missing, is neither a file nor a folder, or is listed twice. If an earlier run of ``mechtag
         ingest`` wrote all the files.
     """
 
@@ -389,7 +389,7 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, or is listed twice. Also if a file is empty, binary,
+        If a source is missing, is neither a file nor a folder, or is listed twice. If a file is empty, binary,
         damaged, too large or of an unknown format, or is a table without a column of titles. For a folder or archive,
         this error is raised only if it concerns all its files.
     """
@@ -440,7 +440,7 @@ def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_sources`. Also if the file contains no records, or two records of one paper.
+        For the same reasons as in `read_sources`. If the file contains no records, or two records of one paper.
     """
     records = read_sources([path], on_note)
     _check_unique(path, ((record.record_id, record.source_index) for record in records))

@@ -152,7 +152,7 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     Raises
     ------
     MechtagError
-        If the file is missing, empty or in a different format, or if a column is missing. Also if a decision has an
+        If the file is missing, empty or in a different format, or if a column is missing. If a decision has an
         unknown value, if two decisions on a record contradict each other, or if no row is about relevance.
     """
     path = Path(path)

@@ -188,7 +188,7 @@ def rank(
     Raises
     ------
     MechtagError
-        For the same reasons as in `Judgements.labels` and `stopping.judge_sample`. Also if the sample was drawn from a
+        For the same reasons as in `Judgements.labels` and `stopping.judge_sample`. If the sample was drawn from a
         different set of unread records.
     """
     check_shares(target.recall, target.confidence)

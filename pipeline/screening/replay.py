@@ -33,7 +33,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
     Raises
     ------
     MechtagError
-        For the same reasons as in `Judgements.labels`. Also if no record has a decision.
+        For the same reasons as in `Judgements.labels`. If no record has a decision.
     """
     labels = judgements.labels(records)
     judged = np.flatnonzero(~np.isnan(labels))

@@ -1,1 +1,1 @@
-"""Tag batches of records of any size."""
+"""Tag batches of records; a batch may contain any number of records."""

@@ -166,8 +166,8 @@ def _place(stage: str) -> str:
 def code(visit: Visit) -> Response:
     """Show the record whose number is in the address; without a number, show the next record to code.
 
-    If a person last coded a full text and has full texts left to code, ``/code`` redirects to ``/full-text``. Addresses
-    with ``record`` or ``basis`` are not redirected.
+    If the person last used the page for full texts, ``/code`` redirects to ``/full-text``. There is no redirect if the
+    person has no full texts left to code, or if the address contains ``record`` or ``basis``.
     """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)
@@ -231,9 +231,11 @@ def mark(visit: Visit) -> Response:
 
 
 def sign(visit: Visit) -> Response:
-    """Save the sign that a person gave to a sentence, and mark the sentence as support for the label.
+    """Save the sign that a person gave to a sentence for a label.
 
-    If no sign was chosen in the form, an earlier sign is removed.
+    The sign is ``present``, ``absent`` or ``unclear``. It says whether, according to the sentence, what the label
+    describes is there. A sentence with a sign is also marked as support for the label. If no sign was chosen in the
+    form, an earlier sign is removed.
     """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     given = visit.text("sign")

@@ -145,7 +145,7 @@ def full_text_of(row: Any, record_id: str) -> FullText:
 
 
 def attached_file(connection: Connection, record: int) -> Any:
-    """Return the row of table ``full_text`` for the full text of a record's paper.
+    """Return the row of table ``full_text`` for the file that contains the full text of a record's paper.
 
     The file may be attached to any of the records that are joined as this paper. The result is ``None`` if there is no
     file, or if mechtag has not read the text of the file.

@@ -93,7 +93,7 @@ def add_annotations(
     ------
     MechtagError
         If a table is invalid or refers to unknown records, or if a coding by a language model was not confirmed by a
-        person. Also raised if a record may be a test paper and ``leave_out_leaks`` is false.
+        person. If a record may be a test paper and ``leave_out_leaks`` is false.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
     history = read_history(settings.train.added)

@@ -145,12 +145,11 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the sign of each passage of a merged judgement; ``None`` for a passage without a sign.
+    """Return the sign of each passage of a merged judgement.
 
-    The sign states whether, according to the passage, what the label describes is ``present``, ``absent`` or
-    ``unclear``.
-
-    If ``sentences`` is ``None``, the passages are those in ``evidence``. Otherwise, they are the marked sentences.
+    The sign says whether what the label describes is ``present``, ``absent`` or ``unclear`` according to the passage.
+    The item of a passage without a sign is ``None``. If ``sentences`` is ``None``, the passages are those in
+    ``evidence``. Otherwise, they are the marked sentences.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ def _is_bold(properties: Any) -> bool:
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
-    """Yield each heading and paragraph of a document or a table cell, and whether its whole text is bold."""
+    """Yield each heading and paragraph of a document or a table cell, each with whether all of its text is bold."""
     for child in parent:
         if local(child) == "p":
             yield _paragraph(child, styles)

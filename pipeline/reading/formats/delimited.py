@@ -164,9 +164,9 @@ def _ends_in_cell(name: str) -> bool:
 
 
 def _next_table(line: str, delimiter: str, width: int) -> Table | None:
-    """Return the table whose header is on a line, or ``None`` if the line contains no header.
+    """Return the table whose header is in ``line``, or ``None`` if the line contains no header.
 
-    The last row of the previous table may precede the header on the same line.
+    The line may begin with the last row of the previous table.
     """
     if not may_be_header(line):
         return None
