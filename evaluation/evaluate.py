@@ -160,8 +160,8 @@ def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Pat
         raise MechtagError(
             f"{folder}: these out-of-fold predictions belong to model {', '.join(sorted(others))}, but the gold papers "
             f"were tagged by model {', '.join(sorted(made_by))}. Tag the gold papers again with model "
-            f"{', '.join(sorted(others))}, or pass the out-of-fold predictions of model {', '.join(sorted(made_by))} "
-            "with --out-of-fold"
+            f"{', '.join(sorted(others))}, or pass the out-of-fold predictions of model {', '.join(sorted(made_by))}",
+            options="--out-of-fold",
         )
 
 
@@ -212,7 +212,8 @@ def agreement_of_files(
     if len(coders.names) < 2:
         raise MechtagError(
             f"{place}: the only coder is {coders.names[0]}; agreement requires two coders. Add the codes of a second "
-            "coder, or the predictions of a model (--predictions)"
+            "coder, or the predictions of a model",
+            options="--predictions",
         )
     several = coders.of_several()
     generator = np.random.default_rng(settings.seed)

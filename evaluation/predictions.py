@@ -39,8 +39,9 @@ class System:
                 raise MechtagError(f"{place}: there are two predictions; delete one of the two rows")
             if row.score is None:
                 raise MechtagError(
-                    f"{place}: the label was not scored, because the record is clearly irrelevant; run 'mechtag "
-                    "tag' again with --score-all"
+                    f"{place}: the label was not scored, because the record is clearly irrelevant; tag the "
+                    "records again, and score all labels of every record",
+                    options="mechtag tag --score-all",
                 )
             if not math.isfinite(row.score):
                 raise MechtagError(f"{place}: the score {row.score} is not a finite number; run 'mechtag tag' again")

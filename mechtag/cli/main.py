@@ -69,7 +69,7 @@ def main() -> None:
         with printable_warnings():
             app()
     except MechtagError as error:
-        say(f"mechtag: {error}")
+        say(f"mechtag: {error.on_command_line}")
         sys.exit(1)
     except OSError as error:
         say(f"mechtag: {error.filename or ''}: {error.strerror or error}")

@@ -264,7 +264,7 @@ def _write_tagged(
 
     rows = Rows(lambda: (row for row in content.predictions if request.basis in (None, row.basis)))
     if next(iter(rows), None) is None:
-        raise MechtagError(no_decisions(request.basis))
+        raise no_decisions(request.basis)
     codebook, read_signs = project.codebook, read_signs_by(project.settings.tag)
     labels = [(entry.key, entry.name) for entry in codebook.entries]
     with ExitStack() as stack:

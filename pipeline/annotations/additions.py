@@ -87,8 +87,9 @@ def match_codings(
     if unknown:
         raise MechtagError(
             f"{place}: {counted(len(unknown), 'coded record')} cannot be found among the "
-            f"{counted(len(records), 'record')} in the --records file or among the records that were coded before. Add "
-            f"these records to the --records file: {', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}"
+            f"{counted(len(records), 'record')} in the table of records or among the records that were coded before. "
+            f"Add these records to the table: {', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}",
+            options="--records",
         )
     coded = list({_content(given[name]): given[name] for name in names if name in given}.values())
     found = dedupe(coded, settings, existing=known)

@@ -227,7 +227,7 @@ def from_predictions(
     )
     papers = tuple(paper for paper in decided if paper is not None)
     if not papers:
-        raise MechtagError(no_decisions(basis))
+        raise no_decisions(basis)
     return CodedPapers(codebook, papers)
 
 
@@ -255,14 +255,17 @@ def decided_paper(
     return _paper(record, codes, codebook, full_text, basis)
 
 
-def no_decisions(basis: Basis | None) -> str:
-    """Return the error message that is shown if no prediction has the requested basis."""
+def no_decisions(basis: Basis | None) -> MechtagError:
+    """Return the error to raise if no prediction has the requested basis."""
     if basis is None:
-        return "the predictions are empty; run 'mechtag tag' again"
-    return (
-        f"--basis: no decisions of the model are based on the {basis.replace('-', ' ')}; omit the option, or choose "
-        "the other text"
-    )
+        return MechtagError("the predictions are empty; run 'mechtag tag' again")
+    return _none_based_on("decisions of the model", basis)
+
+
+def _none_based_on(what: str, basis: Basis) -> MechtagError:
+    read = basis.replace("-", " ")
+    message = f"no {what} are based on the {read}; export those based on the other text, or on both texts"
+    return MechtagError(message, options="--basis")
 
 
 def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns) -> Code:
@@ -330,7 +333,7 @@ def from_codings(
         raise MechtagError("there are no codings to export; code papers first")
     coders = sorted({row.coder for row in codings})
     if coder and coder not in coders:
-        raise MechtagError(f"--coder: there are no codings by {coder!r}; use one of: {', '.join(coders)}")
+        raise MechtagError(f"there are no codings by {coder!r}; use one of: {', '.join(coders)}", options="--coder")
     own = [row for row in codings if not coder or row.coder == coder]
     texts = full_texts or {}
     known = {record.record_id: clean_record(record) for record in records}
@@ -349,8 +352,7 @@ def from_codings(
     coded = (_paper(known[name], codes, codebook, texts.get(name, ""), basis) for name, codes in found.items())
     papers = tuple(paper for paper in coded if paper is not None)
     if not papers:
-        where = (basis or "").replace("-", " ")
-        raise MechtagError(f"--basis: no codings are based on the {where}; omit the option, or choose the other text")
+        raise _none_based_on("codings", basis) if basis else MechtagError("there are no codings to export")
     return CodedPapers(codebook, papers)
 
 

@@ -166,8 +166,9 @@ class Arrangement:
         """
         if self._cells == "probability" and not self._origin.probabilities:
             raise MechtagError(
-                "--cells: codes of people have no probabilities; use --cells tick, pages or value, or export the "
-                "decisions of the model"
+                "codes of people have no probabilities, so the cells of the matrix cannot show them; choose different "
+                "contents for the cells, or export the decisions of the model",
+                options="--cells tick, pages or value",
             )
         if not self._rows:
             raise MechtagError(

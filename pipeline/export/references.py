@@ -224,7 +224,8 @@ def one_coder(coded: CodedPapers, program: str) -> str:
     if len(coded.coders) > 1:
         raise MechtagError(
             f"a file for {program} can contain the codes of only one person, but {', '.join(coded.coders)} coded these "
-            "papers; choose one coder with --coder"
+            "papers; choose one coder",
+            options="--coder NAME",
         )
     return coded.coders[0]
 

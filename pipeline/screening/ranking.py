@@ -158,7 +158,8 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
     if names := list(dict.fromkeys([*(records[int(row)].record_id for row in lost), *sorted(others), *unread])):
         raise MechtagError(
             f"overwriting {output} would delete decisions or notes on {counted(len(names), 'record')} "
-            f"(the first is {names[0]}). Pass this file as --labels, or choose a different output file (-o)"
+            f"(the first is {names[0]}). Read the decisions from this file, or choose a different output file",
+            options="--labels or -o",
         )
 
 

@@ -257,8 +257,9 @@ class ChunkStore:
         data = self._table(chunk.part).read()
         if hashlib.sha256(data).hexdigest() != chunk.sha256:
             raise MechtagError(
-                f"{self._table(chunk.part)}: this file was changed after it was written; run again "
-                "with --resume to recreate it"
+                f"{self._table(chunk.part)}: this file was changed after it was written; continue the "
+                "run to recreate it",
+                options="--resume",
             )
         return data
 

@@ -115,7 +115,8 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
     if tagger.long is None:
         raise MechtagError(
             f"{model}: this model cannot tag full texts, because it was trained by an earlier version of mechtag; "
-            "train again with 'mechtag train', or omit --full-texts"
+            "train again with 'mechtag train', or tag only abstracts",
+            options="omit --full-texts",
         )
     FullTextTable(path, path).close()
 

@@ -86,7 +86,8 @@ def _items(what: str, process: multiprocessing.process.BaseProcess, connection: 
             process.join()
             raise MechtagError(
                 f"the process that {what} ended unexpectedly (exit status {process.exitcode}), "
-                "possibly because memory ran out; close other programs and continue with --resume"
+                "possibly because memory ran out; close other programs and continue the run",
+                options="--resume",
             ) from None
         if kind == _END:
             return

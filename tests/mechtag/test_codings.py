@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mechtag.cli.main import main
 from mechtag.core.codebook import load_codebook
+from mechtag.core.errors import MechtagError
 from mechtag.core.parquet import write_records
 from mechtag.core.settings import load_settings
 from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.annotations.imports.importer import read_codings_from
 from mechtag.pipeline.reading.ingest import ingest
 from tests.support.coded_papers import CODINGS
 from tests.support.command import call
@@ -60,10 +63,34 @@ def test_mistakes_are_explained(params: Path) -> None:
     output = folder / "out/codings.csv"
     message = call(*words, "-o", output, "--coder", "us", "--basis", "abstract")[2]
     assert "the cell is empty, which can mean no or not judged" in message
+    assert message.endswith("(--unticked no if they did, --unticked not-judged if they did not)")
     assert not output.exists()
     assert call(*words, "-o", output, "--basis", "hearsay")[0] == 2
     status, _, message = call(*words, "-o", output, "--map", folder / "none.yaml")
     assert (status, "no such map file" in message) == (1, True)
+
+
+def test_only_the_command_line_names_options(
+    params: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The review page and the Python API show the same error without options, which they do not have."""
+    folder, book = params.parent, load_codebook(CODINGS / "codebook.yaml")
+    records = ingest([CODINGS / "records.jsonl"]).records
+    with pytest.raises(MechtagError, match=r"state whether reviewers went through all codes$"):
+        read_codings_from([CODINGS / "matrix.csv"], records, book, load_settings(params).dedupe, coder="us")
+    words = (
+        "mechtag",
+        "codings",
+        CODINGS / "matrix.csv",
+        "--records",
+        folder / "records.parquet",
+        "-o",
+        folder / "c.csv",
+    )
+    monkeypatch.setattr("sys.argv", [*map(str, words), "--coder", "us", "--project", str(folder)])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "(--unticked no if they did, --unticked not-judged if they did not)" in capsys.readouterr().err
 
 
 def test_help_has_an_example() -> None:

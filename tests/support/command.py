@@ -16,6 +16,6 @@ def call(*words: object) -> tuple[int, str, str]:
     """Run the command line as a shell would, and return exit status, standard output and standard error."""
     result: Result = CliRunner().invoke(app, [str(word) for word in words])
     if isinstance(result.exception, MechtagError):
-        return 1, result.stdout, str(result.exception)
+        return 1, result.stdout, result.exception.on_command_line
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.stdout, result.stderr

@@ -114,7 +114,8 @@ def add_annotations(
             f"{place or settings.train.added}: {counted(len(leaks), 'record')} may be about papers that are used to "
             f"measure accuracy ({settings.retrain.test_records}) and must not be used for training:\n{named}"
             f"{f'{chr(10)}  and {len(leaks) - _NAMED} more' if len(leaks) > _NAMED else ''}\n"
-            "Remove the codings of these records, or set them aside with --leave-out-leaks"
+            "Remove the codings of these records, or set them aside",
+            options="--leave-out-leaks",
         )
     refused = {leak.record_id: leak.reason for leak in leaks}
     additions, set_aside, counts = extend_additions(before, incoming, base, codebook, base_definitions, refused)

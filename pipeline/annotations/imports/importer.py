@@ -315,12 +315,15 @@ class _Run:
         if not code.coder:
             self.nobody[place.rpartition(": entry ")[0]] += 1
         if not coder:
-            raise MechtagError(f"{place}: the file does not record the coder; specify the coder with --coder NAME")
+            raise MechtagError(
+                f"{place}: the file does not record the coder; specify the coder", options="--coder NAME"
+            )
         basis = code.basis or self.asked.basis
         if basis is None:
             raise MechtagError(
-                f"{place}: the file does not record whether the coder read the abstract or the full text; add "
-                "--basis abstract or --basis full-text"
+                f"{place}: the file does not record whether the coder read the abstract or the full text; specify "
+                "which text was read",
+                options="--basis abstract or --basis full-text",
             )
         value = None if part and code.value == 0 else code.value
         # A sentence that was coded individually is its own evidence.
@@ -395,7 +398,7 @@ class _Run:
             self.notes.append(
                 f"the codes of {len(self.nobody)} files without a coder are recorded as codes of one coder, "
                 f"{self.asked.coder!r}: {files}. If different people coded the files, import each file separately, "
-                "with its own --coder"
+                "and specify its coder"
             )
         if not self.nobody and all(judgement.coder != self.asked.coder for judgement in self.judgements):
             coders = ", ".join(dict.fromkeys(judgement.coder for judgement in self.judgements)) or "none"

@@ -30,7 +30,7 @@ def test_matrix_with_ticks() -> None:
 
 
 def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -> None:
-    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: the cell is empty, .* '--unticked no'"):
+    with pytest.raises(MechtagError, match=r"line 2, column Money, shared: the cell is empty, .* state whether"):
         fixture("matrix.csv", coder="us")
     undecided = write(tmp_path / "m.csv", "key,included,trust\nlind-2020,,1\nbrandt-2019,0,0\n")
     assert brief(import_from(undecided, coder="us", unticked="no")) == [
@@ -140,7 +140,7 @@ def test_files_that_are_refused(tmp_path: Path, name: str, content: str, message
 
 def test_basis_is_never_guessed() -> None:
     with pytest.raises(
-        MechtagError, match=r"covidence_tags\.csv: entry 1: .* whether the coder read .* --basis full-text"
+        MechtagError, match=r"covidence_tags\.csv: entry 1: .* whether the coder read .* specify which text"
     ):
         fixture("covidence_tags.csv", coder="us", basis=None)
 

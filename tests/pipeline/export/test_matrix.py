@@ -188,11 +188,11 @@ def test_a_cell_shows_what_coders_agree_on() -> None:
     )
     assert matrix.arrange(from_codings(codings, records, BOOK, coder="Ann")).rows[0].cells == ("✓", "✓", "")
     assert matrix.arrange(from_codings(codings, records, BOOK), "value").rows[1].cells == ("?", "", "")
-    with pytest.raises(MechtagError, match="--coder: there are no codings by 'Eve'; use one of: Ann, Bob"):
+    with pytest.raises(MechtagError, match="there are no codings by 'Eve'; use one of: Ann, Bob"):
         from_codings(codings, records, BOOK, coder="Eve")
     with pytest.raises(MechtagError, match="there are no codings to export"):
         from_codings([], records, BOOK)
-    with pytest.raises(MechtagError, match="--cells: codes of people have no probabilities"):
+    with pytest.raises(MechtagError, match="codes of people have no probabilities"):
         matrix.arrange(from_codings(codings, records, BOOK), "probability")
     with pytest.raises(MechtagError, match="of 2 papers, 1 are not relevant and 1 have no code"):
         matrix.arrange(from_codings(codings[6:8], records[1:3], BOOK))

@@ -248,7 +248,7 @@ def test_marked_text_of_eppi_reviewer_is_by_full_text(tmp_path: Path, records: l
 @pytest.mark.parametrize("name", ["asreview.csv", "eppi.json"])
 def test_a_file_for_one_person_needs_a_coder(tmp_path: Path, records: list[Record], name: str) -> None:
     coded = from_codings(hostile_codings(records), records, BOOK)
-    with pytest.raises(MechtagError, match=r"but Ann, Bob <b> coded these papers; choose one coder with --coder"):
+    with pytest.raises(MechtagError, match=r"but Ann, Bob <b> coded these papers; choose one coder"):
         OTHERS[name][0](tmp_path / name, coded)
 
 

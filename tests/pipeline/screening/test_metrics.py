@@ -64,7 +64,7 @@ def test_loss_of_an_order_and_its_reverse_add_up_to_one(labels: list[int]) -> No
 
 @pytest.mark.parametrize("labels", [[], [1, 1], [0, 0], [1, 0, 2], [[1, 0]]])
 def test_labels_that_allow_no_figures_are_refused(labels: list[int]) -> None:
-    with pytest.raises(MechtagError, match="pass 1 for each relevant and 0 for each other record"):
+    with pytest.raises(MechtagError, match="pass 1 for each relevant record and 0 for each irrelevant"):
         screening_figures(labels)
 
 

@@ -79,7 +79,9 @@ def test_the_death_of_the_process_is_reported() -> None:
     with prefetch("counts", get_ready) as run:
         items = run(die)
         assert next(items) == 1
-        with pytest.raises(MechtagError, match=r"process that counts ended unexpectedly \(exit status 7\).*--resume"):
+        with pytest.raises(
+            MechtagError, match=r"process that counts ended unexpectedly \(exit status 7\).* continue the run"
+        ):
             next(items)
 
 

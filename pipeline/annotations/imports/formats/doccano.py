@@ -39,13 +39,11 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     if member and asked.coder:
         content.notes.append(
             f"the file name suggests that the coder is {member!r}, but the codes are recorded as those of "
-            f"{asked.coder!r}, as specified with --coder; omit --coder if the file name is right"
+            f"{asked.coder!r}, as you specified; specify no coder if the file name is right"
         )
         member = ""
     elif member:
-        content.notes.append(
-            f"the file name suggests that the coder is {member!r}; use --coder NAME to specify a different coder"
-        )
+        content.notes.append(f"the file name suggests that the coder is {member!r}; specify the coder if this is wrong")
     for entry in content.entries:
         yield faulty(entry) if entry.fault else _item(entry, member)
 

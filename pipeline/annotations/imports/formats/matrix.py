@@ -42,8 +42,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     if not ticks and not lists:
         raise MechtagError(
             f"{content.path}: no column is named after a label of the codebook, and no column contains names of "
-            f"labels. Rename the columns of codes to the names of labels, or map the columns to labels with --map "
-            f"(columns found: {', '.join(content.names)[:500]})"
+            f"labels. Rename the columns of codes to the names of labels, or map the columns to labels. Columns "
+            f"found: {', '.join(content.names)[:500]}",
+            options="--map FILE",
         )
     named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS, TOTAL))
     content.note_unread({*ticks, *lists, *named})
@@ -150,8 +151,9 @@ def _said(value: Value | str, name: str, entry: Entry, content: Content, asked: 
         )
     if asked.unticked is None:
         raise MechtagError(
-            f"{content.path}: line {entry.line}, column {name}: the cell is empty, which can mean no or not judged. "
-            "Add '--unticked no' if reviewers went through all codes, or '--unticked not-judged' if they did not"
+            f"{content.path}: line {entry.line}, column {name}: the cell is empty, which can mean no or not judged; "
+            "state whether reviewers went through all codes",
+            options="--unticked no if they did, --unticked not-judged if they did not",
         )
     return 0 if asked.unticked == "no" else None
 

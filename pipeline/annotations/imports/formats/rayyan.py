@@ -79,7 +79,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         if labels and not owner:
             raise MechtagError(
                 f"{content.path}: record {entry.number} has labels, but Rayyan does not record which member set "
-                "them; name one coder for all labels with --coder, for example --coder team"
+                "them; name one coder for all labels, for example 'team'",
+                options="--coder NAME",
             )
         decisions = _decisions(sections)
         answers, faults = matrix.row_codes(entry, content, asked, *forms, owner)
