@@ -417,7 +417,8 @@ class Acts:
         role
             Key of one of the roles of evidence in the codebook.
         on
-            If ``False``, the role is removed. The sentence then no longer has this role in any configuration.
+            If ``False``, the role is removed. The sentence then no longer has this role in any configuration (sentences
+            that together explain the label).
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -463,6 +464,9 @@ class Acts:
         stage: str = "code",
     ) -> list[Draft]:
         """Add a sentence to a configuration of a label.
+
+        A configuration consists of sentences that together explain the label, each in a role such as context or
+        outcome.
 
         Parameters
         ----------
@@ -867,7 +871,7 @@ class Acts:
         Raises
         ------
         Refused
-            If this coder has not judged the record at this stage.
+            If this coder has not judged the record at the stage ``stage``, such as ``code``.
         """
         self._require_record(connection, record)
         table = schema.current
@@ -893,8 +897,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the record is not settled at this stage; if the record belongs to a running calibration exercise; or if
-            everyone already sees its codes.
+            If the record is not settled at the stage ``stage``, such as ``code``; if the record belongs to a running
+            calibration exercise; or if everyone already sees its codes.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
@@ -1178,7 +1182,7 @@ class Acts:
         Parameters
         ----------
         copy
-            Number of the row of table ``copy``.
+            Number of the row of table ``copy`` that describes the duplicate.
 
         Raises
         ------
@@ -1295,7 +1299,7 @@ class Acts:
         Parameters
         ----------
         records
-            Numbers of records that nobody has judged at this stage, in random order.
+            Numbers of records that nobody has judged at the stage ``stage`` (such as ``screen``), in random order.
         coders
             Account numbers of the people who judge all these records.
 
@@ -1340,6 +1344,8 @@ class Acts:
     @_once
     def end_exercise(self, connection: Connection, stamp: Stamp, *, keep: bool) -> list[Draft]:
         """End the running calibration exercise.
+
+        In a calibration exercise, several people judge the same records before the real work.
 
         Parameters
         ----------
@@ -1422,8 +1428,8 @@ class Acts:
         ----------
         codes
             One mapping for each code. It has the keys ``label``, ``stage``, ``value`` (``1`` or ``0``), ``sentences``
-            (numbers of sentences) and ``date``. It may also have ``signs`` (dict of signs, keyed by the number of the
-            sentence) and ``roles`` (pairs of sentence number and role).
+            (numbers of sentences) and ``date``. It may also have ``signs`` (dict of ``present``, ``absent`` or
+            ``unclear``, keyed by the number of the sentence) and ``roles`` (pairs of sentence number and role).
         more
             Fields to add to each code event: ``group`` (name shared by all codes of an import) and ``by`` (account
             number of the person who imports the codes).
@@ -1708,7 +1714,7 @@ class Acts:
 
     @staticmethod
     def _answered(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
-        """Return the keys of the labels that a person has answered for a record at a stage."""
+        """Return the keys of the labels that a person has answered for a record at a stage, such as ``full-text``."""
         table = schema.current
         answered = table.c.value.is_not(None) | (table.c.refer == 1)
         return set(

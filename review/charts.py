@@ -136,7 +136,8 @@ def draw_learning(rows: Sequence[Mapping[str, str]]) -> Picture | None:
 def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
     """Draw, over time, how many records each person had judged and how many records were settled.
 
-    There is one chart per stage. Stages with only one day are left out. If no stage is left, the result is ``None``.
+    There is one chart per stage (screening, coding, full-text coding). Stages with only one day are left out. If no
+    stage is left, the result is ``None``.
 
     Parameters
     ----------
@@ -244,7 +245,8 @@ def _cells(state: str, places: Iterable[int], y: int) -> str:
 def draw_weeks(weeks: Mapping[str, Sequence[Mapping[str, Any]]]) -> Picture | None:
     """Draw the agreement between people by week, with one line per stage.
 
-    Stages with only one week are left out. If no stage is left, the result is ``None``.
+    The stages are screening, coding and full-text coding. Stages with only one week are left out. If no stage is left,
+    the result is ``None``.
 
     Parameters
     ----------

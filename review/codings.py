@@ -24,7 +24,8 @@ def coders_codings(
 ) -> list[Coding]:
     """Return the codes of each coder in the records that this coder has finished.
 
-    The codes are in the order of records, stages, coders and labels. Codes of withdrawn people are always left out.
+    The codes are in the order of records, stages (such as ``screen``), coders and labels. Codes of withdrawn people are
+    always left out.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def coders_codings(
 
 
 def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -> list[Coding]:
-    """Return the final codes, one for each record, stage and label that has one.
+    """Return the final codes: at most one for each record, stage (such as ``full-text``) and label.
 
     A final code was settled by an adjudicator, agreed by all coders, or given by the only required coder. Codes of a
     running calibration exercise are left out, because nobody may see them before the exercise ends.
@@ -140,7 +141,10 @@ def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
 
 
 def _texts(connection: Connection, rows: Iterable[Any], entries: dict[int, Entry]) -> dict[tuple[int, str], Reading]:
-    """Return the current text of each record and stage in ``rows``, keyed by record number and stage."""
+    """Return the current text of each record and stage in ``rows``, keyed by record number and stage.
+
+    The stage determines whether the text is the abstract or the full text.
+    """
     places = dict.fromkeys((row.record, row.stage) for row in rows)
     return {(record, stage): read_reading(connection, entries[record], stage) for record, stage in places}
 
@@ -151,6 +155,8 @@ def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
 
 def _signs(row: Any) -> tuple[Sign | None, ...]:
     """Return the sign of each marked sentence, in the order of the sentences; ``None`` for a sentence without a sign.
+
+    The sign states whether what the label describes is ``present``, ``absent`` or ``unclear`` in the sentence.
 
     Parameters
     ----------
@@ -185,7 +191,7 @@ def _coding(row: Any, entry: Entry, text: Reading, name: str, first: bool) -> Co
 
 
 def stage_of(coding: Coding, relevance: str) -> str:
-    """Return the stage at which a code of this review was given; ``relevance`` is the key of relevance."""
+    """Return the stage (such as ``screen``) at which a code was given; ``relevance`` is the key of relevance."""
     if coding.label == relevance:
         return "screen"
     return next(stage for stage, basis in BASES.items() if basis == coding.basis)
@@ -200,7 +206,8 @@ def independent_codings(connection: Connection) -> list[Coding]:
     """Return the final codes with which a model can be compared, because no suggestion can have influenced them.
 
     If a coder changed a code after seeing a suggestion, the first code of this coder is used. If the first codes of
-    several coders differ, none of these codes is used. Codes of a running calibration exercise are left out.
+    several coders differ, none of these codes is used. Codes of a running calibration exercise, in which several people
+    judge the same records, are left out.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(
@@ -233,7 +240,7 @@ def independent_codings(connection: Connection) -> list[Coding]:
 
 
 def _by_place(connection: Connection, votes: Iterable[Any]) -> dict[tuple[int, str, str], list[Any]]:
-    """Group the codes of people by record, stage and label.
+    """Group the codes of people by record, stage (such as ``full-text``) and label.
 
     Codes of a duplicate are listed under the record to which the duplicate was joined.
     """

@@ -3,8 +3,8 @@
 The files are next to the log of events, in ``data/review/log``.
 
 The first line of ``import-1.jsonl`` describes import 1. Each of the other lines is a row of table ``record``, ``copy``
-or ``pair``. The file is written again only if its first line would change. People's actions do not change the file,
-because they are stored in the log of events.
+(duplicates) or ``pair`` (possible duplicates). The file is written again only if its first line would change. People's
+actions do not change the file, because they are stored in the log of events.
 
 ``full-text-1.jsonl`` contains a row of table ``full_text`` in two lines; the text is in the second line.
 """

@@ -160,8 +160,8 @@ def _not_written(folder: Path, error: Exception) -> str:
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
     """Yield at most 1,000 events that follow event number ``after``, in the format of the log.
 
-    The log contains record ids instead of record numbers. The field ``sight`` contains the row of table ``sight``
-    instead of the number of the row.
+    The log contains record ids instead of record numbers. The field ``sight`` describes what the person saw: it
+    contains the row of table ``sight`` instead of the number of the row.
     """
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()

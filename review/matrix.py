@@ -35,8 +35,8 @@ class MatrixRow:
 def read_matrix(connection: Connection, labels: Sequence[str], stage: str) -> list[MatrixRow]:
     """Return the papers that at least one person has coded at a stage.
 
-    Papers with the same codes are next to each other. Papers of a running calibration exercise are left out, because
-    its coders must not see each other's codes.
+    Papers with the same codes are next to each other. Papers of a running calibration exercise are left out. Several
+    people code these papers, and they must not see each other's codes.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ class _Nothing(_Value):
 
 
 class _Row(BaseModel):
-    """The columns of table ``event`` that stay the same when an event of a copy is added to the review."""
+    """The columns of table ``event`` that are checked before an event is imported from a copy of the review."""
 
     client_id: str = Field(max_length=200)
     at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00$")
@@ -410,11 +410,16 @@ class _Records:
         self._readings: dict[tuple[int, int, str], Reading] = {}
 
     def here(self, number: int | None) -> int | None:
-        """Convert a record number of the copy to the number in the review; ``None`` if the review lacks the record."""
+        """Convert a record number of the imported copy to the number in the review.
+
+        If the review lacks the record, the result is ``None``.
+        """
         return self._ours.get(self.theirs.get(number or 0, ""))
 
     def sight(self, number: int) -> Any:
-        """Return a row of table ``sight`` of the copy.
+        """Return a row of table ``sight`` from the imported copy of the review.
+
+        The row describes what a person saw when judging a record.
 
         Parameters
         ----------

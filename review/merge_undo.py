@@ -112,7 +112,8 @@ def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[An
 
     Independent judgements of other people do not rely on an import. These kinds of work do:
 
-    - settling a record or sending it back, if the import contains judgements of the record at the same stage
+    - settling a record or sending it back, if the import contains judgements of the record at the same stage (such as
+      screening)
     - coding a record, if the import contains screening decisions on the record
     - judging a record, if the import contains a judgement by the same person at the same stage
     - judging a record, if the import changed its title or abstract

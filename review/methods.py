@@ -34,7 +34,7 @@ def methods_text(found: Mapping[str, Any], plan: Plan, codebook: Codebook, exerc
     found
         Result of `mechtag.review.jobs.accuracy.run`.
     exercises
-        Calibration exercises of the review, the latest first.
+        Calibration exercises, in which several people judged the same records, the latest first.
     """
     labels = f"{counted(len(codebook.keys), 'label')} (codebook {codebook.name}, version {codebook.sha256[:12]})"
     sentences = [

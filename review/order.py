@@ -48,7 +48,7 @@ _WINDOW = 200
 def add_ranking(
     connection: Connection, stage: str, records: Sequence[int], *, strategy: str, at: str, learned_from: int, seed: int
 ) -> int:
-    """Store a ranking of records, which replaces the earlier ranking of a stage.
+    """Store a ranking of records, which replaces the earlier ranking of a stage, such as ``screen``.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def next_record(
 ) -> int | None:
     """Reserve the record that a person should judge next, and return its number.
 
-    During a calibration exercise, its coders judge the records of the exercise first. A record is not available if the
-    person has judged it, or if enough other people have judged or reserved it. Records that the person put aside come
-    last, in the order in which they were put aside.
+    During a calibration exercise, several coders judge the same records. These coders judge the records of the exercise
+    first. A record is not available if the person has judged it, or if enough other people have judged or reserved it.
+    Records that the person put aside come last, in the order in which they were put aside.
 
     Returns
     -------
@@ -156,9 +156,10 @@ def next_record(
 
 
 def is_available(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether `next_record` could choose a record for a person at a stage.
+    """Return whether `next_record` could choose a record for a person at a stage, such as ``screen``.
 
-    Records of a running calibration exercise have an order of their own, so the result for them is ``False``.
+    In a calibration exercise, several people judge the same records in a separate order. While the exercise is running,
+    the result for these records is ``False``.
     """
     ranking = _ranking(connection, stage)
     if ranking is None:
@@ -168,7 +169,7 @@ def is_available(connection: Connection, record: int, coder: int, stage: str) ->
 
 
 def _ranking(connection: Connection, stage: str) -> int | None:
-    """Return the number of the ranking that is in use at a stage; ``None`` if there is no ranking."""
+    """Return the number of the ranking in use at a stage, such as ``screen``; ``None`` if there is no ranking."""
     table, ranked = schema.ranking, stage if stage in RANKED else "code"
     return connection.execute(select(table.c.id).where(table.c.stage == ranked, table.c.active == 1)).scalar()
 
@@ -187,7 +188,7 @@ def _asked(
 
 
 def left_in_exercise(connection: Connection, coder: int, exercise: Exercise) -> list[int]:
-    """Return the records of an exercise that a person still has to judge, in the order of reading.
+    """Return the records of a calibration exercise that a person still has to judge, in the order of reading.
 
     Records that the person put aside come last. If a record no longer has to be judged, for example because it was
     excluded while the exercise was running, it is left out.
@@ -218,7 +219,7 @@ def renew_lease(
 
 
 def release(connection: Connection, record: int, coder: int, stage: str) -> None:
-    """End the reservation of a record for a person at a stage."""
+    """End the reservation of a record for a person at a stage, such as ``screen``."""
     table = schema.lease
     connection.execute(delete(table).where(table.c.record == record, table.c.coder == coder, table.c.stage == stage))
 

@@ -57,7 +57,8 @@ class Plan(Strict):
         Words for inclusion, and words against inclusion. They are highlighted in titles and abstracts. An asterisk
         stands for any ending: ``stem*`` highlights all words that begin with ``stem``.
     roles
-        Whether coders can give roles of evidence to sentences, and link these sentences to configurations.
+        Whether coders can give roles of evidence to sentences, and link these sentences to configurations, each of
+        which explains a label.
     learn_from_assisted
         Whether training also uses codes that were given while a suggestion was visible.
     unblinded
@@ -82,14 +83,14 @@ class Plan(Strict):
     unblinded: bool = False
 
     def coders(self, stage: str) -> int:
-        """Return the number of people who must judge each record at a stage."""
+        """Return the number of people who must judge each record at a stage, such as ``screen``."""
         return self.coders_screen if stage == "screen" else self.coders_code
 
     @property
     def wanted(self) -> dict[str, int]:
-        """Return the number of people who must judge each record, keyed by stage."""
+        """Return the number of people who must judge each record, keyed by stage, such as ``screen``."""
         return {stage: self.coders(stage) for stage in STAGES}
 
     def mode(self, stage: str) -> Mode:
-        """Return the mode of a stage, which determines when coders see suggestions of the model."""
+        """Return the mode of a stage, such as ``screen``; it determines when coders see suggestions of the model."""
         return self.mode_screen if stage == "screen" else self.mode_code

@@ -1,4 +1,7 @@
-"""Collect the passages to which people gave roles of evidence, for the page of configurations and for exports."""
+"""Collect the passages to which people gave roles of evidence, for the page *Configurations* and for exports.
+
+A configuration consists of passages that together explain a label.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class PlacedPassage(NamedTuple):
     record
         Number of the record that represents the paper.
     stage
-        Stage at which the passage was marked.
+        Stage at which the passage was marked, such as ``full-text``.
     sentence
         Number of the sentence, from 0. ``None`` if the person marked the sentence in a text that the pages no longer
         show, such as the abstract of a duplicate or an earlier full text.
@@ -43,7 +46,8 @@ def read_role_passages(
     """Return the passages with roles of evidence, in the order of records, stages, people and labels.
 
     Only passages of finished codes with the answer yes are returned. Roles and labels that are no longer in the
-    codebook are left out. A passage that belongs to several configurations is returned once for each of them.
+    codebook are left out. A passage that belongs to several configurations (groups of linked passages) is returned once
+    for each of them.
 
     If records are joined as one paper, the passages are returned for the record that represents the paper. A passage
     has offsets only if it was marked in the text that the pages show for this record.
@@ -133,6 +137,8 @@ def _passages(
 
 def _config_id(row: Any, entry: Entry, number: int) -> str:
     """Return an identifier that is unique among all configurations of the review, even after records are joined.
+
+    A configuration consists of passages that together explain a label.
 
     Parameters
     ----------

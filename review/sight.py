@@ -62,8 +62,8 @@ class Vote:
         Numbers of the marked sentences in the text that is shown. Empty if the person marked sentences in a different
         text, such as the abstract of a duplicate.
     signs
-        Signs of the marked sentences (see `mechtag.core.records.Sign`), keyed by number of the sentence. Sentences
-        without a sign are left out.
+        Signs of the marked sentences, keyed by number of the sentence. A sign states whether what the label describes
+        is ``present``, ``absent`` or ``unclear`` in the sentence. Sentences without a sign are left out.
     """
 
     letter: str
@@ -89,7 +89,8 @@ class Sight:
     mode
         Mode in which the record is shown. For an adjudicator, this is ``reconcile``. For a coder, it is usually the
         mode of the plan. It is ``blind`` for an audited record that the coder has not finished, and for a record whose
-        suggestions are hidden by a calibration exercise (see `hides_suggestions`).
+        suggestions are hidden by a calibration exercise, in which several people judge the same records (see
+        `hides_suggestions`).
     audited
         Whether the record belongs to the audit sample of the mode ``assisted``. Coders judge this sample without
         suggestions, to estimate the effect of suggestions.
@@ -180,7 +181,7 @@ def show(
 
 
 def _rows_before(connection: Connection, record: int, coder: int) -> Sequence[Any]:
-    """Return the rows of table ``sight`` about a record and a person, the oldest first."""
+    """Return the rows of table ``sight`` that state what a person saw of a record, the oldest first."""
     table = schema.sight
     return connection.execute(
         select(table).where(table.c.record == record, table.c.coder == coder).order_by(table.c.id)
@@ -225,7 +226,7 @@ def note_adjudicator(
 
 
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
-    """Return whether a person can still judge a record at a stage.
+    """Return whether a person can still judge a record at a stage, such as ``screen``.
 
     If so, the codes of others must be hidden from this person. In a running calibration exercise, each coder of the
     exercise can judge each of its records once, even if enough others have judged the record.
@@ -240,7 +241,7 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
     """Return whether the codes that others gave for a record at a stage are still hidden from an owner or adjudicator.
 
     The codes are hidden in two cases: this owner or adjudicator can still judge the record, or the record is in a
-    running calibration exercise.
+    running calibration exercise, in which several people judge the same records.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())
@@ -249,9 +250,9 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     """Return the places where the codes of others are still hidden from an owner or adjudicator.
 
-    A place is a pair of record number and stage. The codes of a record are hidden while this person can still judge the
-    record, and while the record is in a running calibration exercise. If a record is hidden, all records that were
-    joined to it are included, too.
+    A place is a pair of record number and stage, such as ``screen``. The codes of a record are hidden while this person
+    can still judge the record, and while the record is in a running calibration exercise. If a record is hidden, all
+    records that were joined to it are included, too.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))
@@ -267,7 +268,7 @@ def hidden_from(
     """Return an SQL condition that holds if judgements of others must be hidden from an owner or adjudicator.
 
     Judgements on a record must be hidden if this person can still judge the paper of the record. They must also be
-    hidden if the paper is in a running calibration exercise.
+    hidden if the paper is in a running calibration exercise, in which several people judge it.
 
     Parameters
     ----------
@@ -286,7 +287,10 @@ def hidden_from(
 
 
 def in_exercise(connection: Connection, record: ColumnElement[int], stage: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return an SQL condition that holds if the paper of a record belongs to a running calibration exercise."""
+    """Return an SQL condition that holds if the paper of a record belongs to a running calibration exercise.
+
+    In a calibration exercise, several people judge the same records before the real work.
+    """
     head = _head(record)
     running = (one for one in read_exercises(connection) if one.state == "running")
     return or_(false(), *(and_(head.in_(one.records), or_(stage.is_(None), stage == one.stage)) for one in running))
@@ -396,7 +400,10 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
 
 
 def text_digest(connection: Connection, entry: Entry, stage: str) -> str:
-    """Return a hash of the title and the text of a record at a stage, in 16 hexadecimal digits."""
+    """Return a hash of the title and the text of a record at a stage, in 16 hexadecimal digits.
+
+    At the stage ``full-text``, the text is the full text; at all other stages, it is the abstract.
+    """
     text = read_reading(connection, entry, stage).text
     return hashlib.sha256(f"{entry.title}\n{text}".encode()).hexdigest()[:16]
 
@@ -410,7 +417,7 @@ def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
 
 
 def has_committed(connection: Connection, record: int, coder: int, stage: str) -> bool:
-    """Return whether a person has finished a record at a stage.
+    """Return whether a person has finished a record at a stage, such as ``screen``.
 
     If labels were added to the codebook later, the person must also have coded the record for these labels.
     """
@@ -424,7 +431,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether these rows of table ``sight`` contain a suggestion for one of the labels."""
+    """Return whether a person saw a suggestion for one of the labels, according to these rows of table ``sight``."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 

@@ -99,7 +99,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _of_exercises(connection: Connection) -> set[tuple[str | None, str]]:
-    """Return the records of all calibration exercises, as pairs of record id and stage."""
+    """Return the records of all calibration exercises, as pairs of record id and stage, such as ``screen``."""
     exercises = read_exercises(connection)
     entries = read_entries(connection, sorted({number for one in exercises for number in one.records}))
     names = {entry.id: entry.record_id for entry in entries}

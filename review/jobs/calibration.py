@@ -1,4 +1,7 @@
-"""Compute the agreement in a calibration exercise, and list the answers that the coders should discuss."""
+"""Compute the agreement in a calibration exercise, and list the answers that the coders should discuss.
+
+In a calibration exercise, several people judge the same records before the real work.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +78,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
-    """Return the codes of the records that coders finished in an exercise.
+    """Return the codes of the records that coders finished in a calibration exercise.
 
     Each item is a row of table ``current``, followed by the coder's name and the record's id and title. The columns
     ``first_value`` and ``first_refer`` contain the code that the coder had given when first finishing the record.

@@ -166,7 +166,7 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
 
 
 def _stage(row: Coding, workspace: Workspace) -> str | None:
-    """Return the stage to which a code belongs.
+    """Return the stage to which a code belongs: ``screen``, ``code`` or ``full-text``.
 
     If the code is a screening decision that is based on the full text, no stage fits, and the result is ``None``.
     """

@@ -31,8 +31,8 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
     Returns
     -------
     dict
-        The weeks of each stage, keyed by stage. Weeks with fewer than `LEAST` records are left out. The entry of a week
-        contains:
+        The weeks of each stage, keyed by stage, such as ``screen``. Weeks with fewer than `LEAST` records are left out.
+        The entry of a week contains:
 
         - ``week``: ISO date of the Monday
         - ``records``: number of records that a second person finished in this week

@@ -304,7 +304,7 @@ def _write_events(workspace: Workspace, path: Path, viewer: int | None) -> None:
 def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, str]]:
     """Return pairs of a record id and a stage for which a person must not see the codes of others.
 
-    See `hidden_places`.
+    A stage is ``screen``, ``code`` or ``full-text``. See `hidden_places`.
 
     Parameters
     ----------
@@ -352,8 +352,9 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
     """Return all final codes as rows of table ``final``.
 
-    The result is a dict, keyed by the pair of record number and stage. Its values are dicts of rows, keyed by label.
-    Codes of a running calibration exercise are left out, because nobody may see them before the exercise ends.
+    The result is a dict, keyed by the pair of record number and stage (such as ``code``). Its values are dicts of rows,
+    keyed by label. Codes of a running calibration exercise are left out, because nobody may see them before the
+    exercise ends.
     """
     found: dict[tuple[int, str], dict[str, Any]] = {}
     final = schema.final

@@ -201,7 +201,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
         - ``added``: number of actions that were added
         - ``reopened``: records that were settled before the import and on which people now differ. Each entry contains
-          record number, stage and title. There are at most `SHOWN` entries.
+          record number, stage (such as ``code``) and title. There are at most `SHOWN` entries.
         - ``all_reopened``: number of all such records
         - ``left_out``, ``reasons``, ``all_left_out``: actions that were not added, as in the result of `read`
     """
@@ -244,8 +244,8 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
     """Return the record number and stage of each record that was already settled when a job started for the first time.
 
-    The first start of the job saves the result in ``file``. If the job is started again, the result is read from this
-    file.
+    The stage is ``screen``, ``code`` or ``full-text``. The first start of the job saves the result in ``file``. If the
+    job is started again, the result is read from this file.
     """
     if not file.exists():
         with workspace.store.read() as ours:
@@ -254,7 +254,7 @@ def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
 
 
 def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
-    """Return the number and the stage of each record that is in one of the given states, such as ``conflict``."""
+    """Return the number and stage (such as ``code``) of each record that is in one of the given ``states``."""
     need = schema.need
     rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(states)))
     return {(row.record, row.stage) for row in rows}
@@ -263,7 +263,8 @@ def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
 def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
     """Return a sorted list with one item for each place, which is a pair of record number and stage.
 
-    Each item contains the record number, the stage and the title of the record.
+    A stage is ``screen``, ``code`` or ``full-text``. Each item contains the record number, the stage and the title of
+    the record.
     """
     entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
     return [(record, stage, entries[record].title) for record, stage in sorted(places)]
@@ -321,7 +322,7 @@ def _accounts(
 
 
 def _write(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
-    """Add an action from a copy of the review to this review, and return whether this was possible.
+    """Add an action from an imported copy of the review to this review, and return whether this was possible.
 
     It is not possible if this review lacks the person or the record of the action, or an action that it undoes.
     ``group`` is the name of the import; see `mechtag.review.merge_undo.group_of`.
@@ -371,9 +372,10 @@ def _here(connection: Connection, theirs: Connection, number: int | None) -> int
 
 
 def _sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
-    """Add a row of table ``sight`` of the imported copy to this review, and return its new number.
+    """Add a row of table ``sight`` from an imported copy of the review to this review, and return its new number.
 
-    ``number`` is the number of the row in the copy. If it is ``None``, no row is added, and the result is ``None``.
+    The row describes what a person saw when judging a record. ``number`` is the number of the row in the copy. If it is
+    ``None``, no row is added, and the result is ``None``.
     """
     if number is None:
         return None

@@ -16,10 +16,10 @@ from mechtag.review.store.exercises import hidden_records
 
 
 def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
-    """Return the progress of each stage by day, in the time zone of this computer.
+    """Return the progress of each stage (such as ``screen``) by day, in the time zone of this computer.
 
     Judgements that were undone or sent back do not count, nor do judgements of withdrawn people. Settled records of a
-    running calibration exercise do not count either.
+    running calibration exercise, in which coders judge the same records, do not count either.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
 
 
 def read_finished(connection: Connection, stage: str) -> list[Any]:
-    """Return the time at which each person first finished each record at a stage.
+    """Return the time at which each person first finished each record at a stage, such as ``screen``.
 
     Judgements that were undone or sent back are left out, and so are judgements of withdrawn people.
 

@@ -66,11 +66,11 @@ class Card:
     sentences
         Numbers of the sentences that the person marked, counted from 0.
     signs
-        Signs that the person gave to marked sentences, keyed by number of the sentence. A sign is ``present``,
-        ``absent`` or ``unclear``.
+        Signs that the person gave to marked sentences, keyed by number of the sentence. A sign states whether what the
+        label describes is ``present``, ``absent`` or ``unclear`` in the sentence.
     roles
         Roles of evidence of the marked sentences, keyed first by number of the sentence, then by role. The values are
-        the numbers of the configurations that contain the sentence in this role.
+        the numbers of the configurations (groups of linked sentences) that contain the sentence in this role.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -98,6 +98,8 @@ class Card:
     @property
     def configurations(self) -> dict[int, list[tuple[str, int]]]:
         """Return the marked sentences of each configuration, keyed by the number of the configuration.
+
+        A configuration consists of sentences that together explain a label.
 
         Each sentence is a tuple of a role and the number of the sentence.
         """
@@ -286,8 +288,9 @@ def role(visit: Visit) -> Response:
 def link(visit: Visit) -> Response:
     """Add a sentence to a configuration, or remove the sentence from the configuration.
 
-    The form contains the number of the configuration in the field ``link`` or, if the sentence is to be removed, in the
-    field ``unlink``. The field ``role`` contains the role of the sentence in this configuration.
+    A configuration consists of sentences that together explain a label. The form contains the number of the
+    configuration in the field ``link`` or, if the sentence is to be removed, in the field ``unlink``. The field
+    ``role`` contains the role of the sentence in this configuration.
     """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = "unlink" not in visit.form
@@ -544,7 +547,7 @@ def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: s
 
 
 def _replied(connection: Connection, record: int, stage: str, coder: int) -> set[str]:
-    """Return the keys of the labels for which a person has answered the suggestion at a stage."""
+    """Return the keys of the labels for which a person has answered the suggestion at a stage, such as ``code``."""
     table = schema.event
     events = alive(read_events(connection, table.c.record == record))
     mine = (event for event in events if (event.kind, event.stage, event.coder) == ("answer", stage, coder))
@@ -697,7 +700,10 @@ def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tu
 
 
 def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bool:
-    """Return whether a person can code a record at a stage, or has already answered one of its labels at this stage."""
+    """Return whether a person can code a record at a stage, or has already answered one of its labels at this stage.
+
+    The stage is ``code`` or ``full-text``.
+    """
     table = schema.current
     own = select(table.c.record).where(
         table.c.record == record,
@@ -718,7 +724,7 @@ def _from_others(examples: Sequence[Example], record: int, labels: Collection[st
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if a record is not to be coded at a stage.
+    """Raise `Refused` if a record is not to be coded at a stage, such as ``full-text``.
 
     No error is raised if the person has already begun to code the record.
     """

@@ -78,7 +78,8 @@ class Member:
     gave
         Names of the fields that were empty in the representative and were filled from this record.
     copy
-        Number of the row of table ``copy`` if the record is only in this table; otherwise ``None``.
+        Number of the row of table ``copy`` (duplicates found during imports) if the record is only in this table;
+        otherwise ``None``.
     record
         Record number if the record is in table ``record`` and is not the representative; otherwise ``None``.
     """

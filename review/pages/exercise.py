@@ -1,4 +1,7 @@
-"""Show the page *Calibration exercise*, on which people start and end an exercise, and see its progress and results."""
+"""Show the page *Calibration exercise*, on which people start and end an exercise, and see its progress and results.
+
+In a calibration exercise, several people judge the same records before the real work.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ _KINDS = {
 def exercise(visit: Visit) -> Response:
     """Show the running exercise or the form for a new exercise, and the results of past exercises.
 
-    Results that the person may not see yet are left out.
+    In a calibration exercise, several people judge the same records before the real work. Results that the person may
+    not see yet are left out.
     """
     return _show(visit)
 
@@ -118,7 +122,10 @@ def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dic
 
 
 def start(visit: Visit) -> Response:
-    """Draw a random sample of records that nobody has judged, and start a calibration exercise with these records."""
+    """Draw a random sample of records that nobody has judged, and start a calibration exercise with these records.
+
+    In a calibration exercise, several people judge the same records before the real work.
+    """
     stage, number = visit.text("stage"), visit.number("number") or 0
     try:
         if not 2 <= number <= LARGEST:

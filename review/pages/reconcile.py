@@ -101,7 +101,7 @@ def _address(place: Place | None, chosen: Selection) -> str:
 
 
 def _came_from(visit: Visit, stage: str) -> Selection:
-    """Return the list from which a person opened a record; by default, the list of conflicts at the stage."""
+    """Return the list from which a person opened a record; by default, the list of conflicts at the given stage."""
     name = visit.query.get("list", "")
     conflicts = next(name for name, place in LISTS.items() if place == (stage, "conflict"))
     return _chosen(visit, name if name in _TITLES else conflicts)

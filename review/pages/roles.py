@@ -1,4 +1,7 @@
-"""Show the page *Configurations*: a table of the sentences to which people gave roles of evidence."""
+"""Show the page *Configurations*: a table of the sentences to which people gave roles of evidence.
+
+A configuration consists of sentences that together explain a label.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,9 @@ _PAGE = 100
 def roles(visit: Visit) -> Response:
     """Show a table with one row per configuration and one column per role, grouped by label.
 
-    The sentences in the cells are links. Until blinding ends, coders see only their own sentences. Owners and
-    adjudicators do not see sentences of others on records that they can still judge.
+    A configuration consists of sentences that together explain a label. The sentences in the cells are links. Until
+    blinding ends, coders see only their own sentences. Owners and adjudicators do not see sentences of others on
+    records that they can still judge.
     """
     book, person = visit.workspace.codebook, visit.person
     with visit.workspace.store.read() as connection:

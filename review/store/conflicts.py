@@ -74,8 +74,9 @@ def select_page(
 ) -> list[tuple[int, str]]:
     """Return some consecutive records of a list on the page *Reconcile*, each as a tuple of record number and stage.
 
-    In most lists, the records that have waited longest come first. In the list ``settled``, the records that were
-    settled most recently come first. In the list `DOUBTED`, the records with the most doubtful codes come first.
+    A stage is ``screen``, ``code`` or ``full-text``. In most lists, the records that have waited longest come first. In
+    the list ``settled``, the records that were settled most recently come first. In the list `DOUBTED`, the records
+    with the most doubtful codes come first.
 
     Parameters
     ----------
@@ -104,8 +105,8 @@ Place = tuple[int, str]
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
     """Return the previous and the next record in a list of the page *Reconcile*.
 
-    Each of the two is a tuple of record number and stage, or ``None`` if there is no such record. If the list does not
-    contain ``record``, or is the list ``settled``, both are ``None``.
+    Each of the two is a tuple of record number and stage (such as ``screen``), or ``None`` if there is no such record.
+    If the list does not contain ``record``, or is the list ``settled``, both are ``None``.
     """
     if chosen.name == "settled":
         return None, None
@@ -128,7 +129,7 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
 def _rows(connection: Connection, chosen: Selection) -> Subquery:
     """Return a query for the records in one of the lists on the page *Reconcile*.
 
-    The columns of the query are ``record``, ``stage`` and ``place`` (for sorting).
+    The columns of the query are ``record``, ``stage`` (such as ``screen``) and ``place`` (for sorting).
     """
     need, current, joined, final = schema.need, schema.current, schema.joined, schema.final
     if chosen.name == "settled":
@@ -242,7 +243,7 @@ def labels_to_settle(connection: Connection, chosen: Selection, record: int, sta
 
 
 def open_labels(connection: Connection, record: int, stage: str) -> list[str]:
-    """Return the labels of a record that an adjudicator still has to settle at a stage.
+    """Return the labels of a record that an adjudicator still has to settle at a stage, such as ``code``.
 
     An adjudicator has to settle a label if the coders disagree about it, or if a coder referred it to the adjudicator.
     """

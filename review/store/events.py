@@ -224,7 +224,10 @@ def is_stopped(connection: Connection) -> bool:
 
 
 def is_unblinded(connection: Connection, record: int, stage: str) -> bool:
-    """Return whether somebody has shown the codes of a record at a stage to everyone; see `Acts.unblind`."""
+    """Return whether somebody has shown the codes of a record at a stage (such as ``code``) to everyone.
+
+    See `mechtag.review.acts.Acts.unblind`.
+    """
     table = schema.event
     shown = (table.c.record == record, table.c.kind == "unblind", table.c.stage == stage)
     return connection.execute(select(table.c.seq).where(*shown)).first() is not None
@@ -316,7 +319,8 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
     """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage.
 
-    The query also returns records that have codes but no longer need to be coded.
+    A stage is ``screen``, ``code`` or ``full-text``. The query also returns records that have codes but no longer need
+    to be coded.
     """
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)

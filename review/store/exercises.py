@@ -18,7 +18,7 @@ START, END = "exercise", "exercise_end"
 
 @dataclass(frozen=True)
 class Exercise:
-    """A calibration exercise.
+    """A calibration exercise, in which several people judge the same records before the real work.
 
     Attributes
     ----------
@@ -46,7 +46,10 @@ class Exercise:
 
 
 def read_exercises(connection: Connection) -> list[Exercise]:
-    """Return all calibration exercises of the review, the latest first."""
+    """Return all calibration exercises of the review, the latest first.
+
+    In a calibration exercise, several people judge the same records before the real work.
+    """
     rows = project_events(connection, START, END)
     if not rows:
         return []  # This is faster, and the function is called for each record that a page shows.
@@ -72,7 +75,8 @@ def read_exercises(connection: Connection) -> list[Exercise]:
 def running_exercise(connection: Connection, stage: str | None = None) -> Exercise | None:
     """Return the running calibration exercise, or ``None`` if none is running.
 
-    If ``stage`` is given, only an exercise at this stage counts.
+    In a calibration exercise, several people judge the same records before the real work. If ``stage`` (such as
+    ``screen``) is given, only an exercise at this stage counts.
     """
     running = (one for one in read_exercises(connection) if one.state == "running" and stage in (None, one.stage))
     return next(running, None)
@@ -81,7 +85,8 @@ def running_exercise(connection: Connection, stage: str | None = None) -> Exerci
 def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
     """Return the records of the calibration exercise that is running at a stage; empty if no exercise is running.
 
-    Nobody may see the state and the codes of these records before the exercise ends.
+    In a calibration exercise, several people judge the same records. Nobody may see the state and the codes of these
+    records before the exercise ends.
     """
     exercise = running_exercise(connection, stage)
     return () if exercise is None else exercise.records
@@ -90,9 +95,9 @@ def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
 def hides_suggestions(connection: Connection, record: int, stage: str) -> bool:
     """Return whether the running calibration exercise hides the suggestions for a record at a stage.
 
-    An exercise hides the suggestions for its records at its own stage. An exercise at one of the two coding stages
-    (``code`` and ``full-text``) hides them at both, because a suggestion for one text would influence the coding of the
-    other text.
+    In a calibration exercise, several people judge the same records. An exercise hides the suggestions for its records
+    at its own stage. An exercise at one of the two coding stages (``code`` and ``full-text``) hides them at both,
+    because a suggestion for one text would influence the coding of the other text.
     """
     exercise = running_exercise(connection)
     if exercise is None or record not in exercise.records:
@@ -101,7 +106,7 @@ def hides_suggestions(connection: Connection, record: int, stage: str) -> bool:
 
 
 def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
-    """Return the number of records that each coder of an exercise has judged, keyed by account number."""
+    """Return the number of records that each coder of a calibration exercise has judged, keyed by account number."""
     table = schema.current
     rows = connection.execute(
         select(table.c.coder, func.count(func.distinct(table.c.record)))
@@ -119,8 +124,9 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
     """Return the records from which a calibration exercise at a stage can be drawn.
 
-    Nobody has judged these records at this stage, and they were not in an earlier exercise at this stage. For the stage
-    ``full-text``, only records whose full text contains a sentence to code are returned.
+    In a calibration exercise, several people judge the same records before the real work. Nobody has judged these
+    records at this stage, and they were not in an earlier exercise at this stage. For the stage ``full-text``, only
+    records whose full text contains a sentence to code are returned.
     """
     need, joined = schema.need, schema.joined
     # Their codes may have been set aside, but people have seen and discussed each other's codes.

@@ -11,7 +11,7 @@ from mechtag.review.store import schema
 
 
 def owed_labels(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
-    """Return the keys of the new labels for which a person must still code a record at a stage.
+    """Return the keys of the new labels for which a person must still code a record at a stage, such as ``full-text``.
 
     New labels were added to the codebook after the person finished the record.
     """
@@ -21,7 +21,7 @@ def owed_labels(connection: Connection, coder: int, record: int, stage: str) -> 
 
 
 def count_owed(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that a person must still code for new labels at a stage."""
+    """Return the number of records that a person must still code for new labels at a stage, such as ``full-text``."""
     table = schema.owed
     mine = (table.c.coder == coder, table.c.stage == stage)
     return connection.execute(select(func.count(func.distinct(table.c.record))).where(*mine)).scalar_one()
@@ -37,7 +37,7 @@ def count_owed_by_label(connection: Connection) -> dict[str, int]:
 def next_owed(connection: Connection, coder: int, stage: str) -> int | None:
     """Return the next record that a person must code for newly added labels at a stage; ``None`` if there is none.
 
-    Records that the person put aside come last.
+    The stage is ``code`` or ``full-text``. Records that the person put aside come last.
     """
     table, skip = schema.owed, schema.skip
     put_aside = (skip.c.record == table.c.record) & (skip.c.coder == coder) & (skip.c.stage == stage)

@@ -1,4 +1,7 @@
-"""Count the records in each state at a stage, and the records that each person has judged or can still judge."""
+"""Count the records in each state at a stage, and the records that each person has judged or can still judge.
+
+The stages are screening, coding and full-text coding.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ STATES = ("open", "waiting", "conflict", "referred", "settled")
 
 
 def count_states(connection: Connection, stage: str) -> dict[str, int]:
-    """Return the number of records in each state at a stage, keyed by state (one of `STATES`)."""
+    """Return the number of records in each state at a stage (such as ``screen``), keyed by state (one of `STATES`)."""
     table = schema.tally
     rows = connection.execute(select(table.c.state, table.c.number).where(table.c.stage == stage)).all()
     return dict.fromkeys(STATES, 0) | {state: number for state, number in rows}
@@ -29,8 +32,8 @@ def has_full_texts(connection: Connection) -> bool:
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
     """Return the number of records in each state at a stage, as the pages show these numbers.
 
-    Unlike `count_states`, the result does not reveal the codes of a running calibration exercise. Judged records of the
-    exercise count as ``waiting``, even if the coders disagree.
+    Unlike `count_states`, the result does not reveal the codes of a running calibration exercise, in which several
+    coders judge the same records. Judged records of the exercise count as ``waiting``, even if the coders disagree.
     """
     found = count_states(connection, stage)
     table, hidden = schema.need, hidden_records(connection, stage)
@@ -50,8 +53,8 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 def _held_back(connection: Connection, stage: str) -> int:
     """Return how many records at a stage are held back by a calibration exercise at the stage ``screen``.
 
-    While the exercise is running, nobody can code its records at a different stage. For the stage ``screen`` itself,
-    the result is ``0``.
+    In a calibration exercise, several people judge the same records. While the exercise is running, nobody can code its
+    records at a different stage. For the stage ``screen`` itself, the result is ``0``.
     """
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:
@@ -62,7 +65,7 @@ def _held_back(connection: Connection, stage: str) -> int:
 
 
 def count_judged(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that a person has finished at a stage."""
+    """Return the number of records that a person has finished at a stage, such as ``screen``."""
     table = schema.current
     return connection.execute(
         select(func.count(func.distinct(table.c.record))).where(
@@ -90,7 +93,10 @@ _JUDGED_BUT_OPEN = _judged_but_open()
 
 
 def count_waiting(connection: Connection, coder: int, stage: str) -> int:
-    """Return the number of records that need judgements at a stage and that a person can still judge."""
+    """Return the number of records that need judgements at a stage and that a person can still judge.
+
+    The stage is ``screen``, ``code`` or ``full-text``.
+    """
     done = connection.execute(_JUDGED_BUT_OPEN, {"coder": coder, "stage": stage}).scalar_one()
     states = count_states(connection, stage)
     return states["open"] + states["waiting"] - done - _held_back(connection, stage)
@@ -98,7 +104,7 @@ def count_waiting(connection: Connection, coder: int, stage: str) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """The number of records that a person has judged at a stage.
+    """The number of records that a person has judged at a stage, such as ``screen``.
 
     Attributes
     ----------
@@ -119,7 +125,8 @@ class Work:
 def count_work(connection: Connection, midnight: str) -> list[Work]:
     """Return the number of records that each person has judged at each stage, in total and today.
 
-    The result is sorted by the name of the person. Withdrawn people are left out.
+    The stages are ``screen``, ``code`` and ``full-text``. The result is sorted by the name of the person. Withdrawn
+    people are left out.
 
     Parameters
     ----------

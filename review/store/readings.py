@@ -103,7 +103,8 @@ def sentences_in(row: Any, text: str) -> tuple[int, ...]:
 def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
     """Return the signs of the given sentences, as stored in a row of table ``current`` or ``final``.
 
-    The signs (such as ``absent``) are keyed by number of the sentence. Sentences without a sign are left out.
+    A sign states whether what the label describes is ``present``, ``absent`` or ``unclear`` in the sentence. The signs
+    are keyed by number of the sentence. Sentences without a sign are left out.
     """
     signs = json.loads(row.signs)
     return {number: signs[str(number)] for number in sentences if str(number) in signs}
@@ -116,8 +117,8 @@ def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int
     -------
     dict
         One dict per sentence, keyed by the number of the sentence. Sentences without a role are left out. The dict of a
-        sentence is keyed by role. Its values list the numbers of the configurations in which the sentence has this
-        role.
+        sentence is keyed by role. Its values list the numbers of the configurations (groups of linked sentences) in
+        which the sentence has this role.
     """
     roles = json.loads(row.roles)
     return {number: roles[str(number)] for number in sentences if str(number) in roles}
@@ -179,7 +180,7 @@ def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the full text that people read to code a record at a stage.
+    """Return the SHA-256 of the full text that people read to code a record at a stage, such as ``full-text``.
 
     The result is ``""`` if people read the abstract at this stage, or if the record has no full text.
     """

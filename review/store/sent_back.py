@@ -39,7 +39,7 @@ def sent_back(
     Parameters
     ----------
     stage
-        If given, only records that were sent back at this stage are returned.
+        If given, only records that were sent back at this stage (such as ``screen``) are returned.
     record
         If given, only this record is considered.
     """

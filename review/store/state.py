@@ -61,11 +61,12 @@ class Code:
     Attributes
     ----------
     signs
-        Signs of the marked sentences (see `mechtag.core.records.Sign`), keyed by number of the sentence. Sentences
-        without a sign are left out.
+        Signs of the marked sentences, keyed by number of the sentence. A sign states whether what the label describes
+        is ``present``, ``absent`` or ``unclear`` in the sentence. Sentences without a sign are left out.
     roles
         Roles of evidence of the marked sentences, keyed by number of the sentence. Each value is a dict that is keyed
-        by role. It contains the numbers of the configurations to which the sentence belongs in this role.
+        by role. It contains the numbers of the configurations (groups of linked sentences) to which the sentence
+        belongs in this role.
     text
         SHA-256 of the full text to which ``sentences`` refer; ``""`` for an abstract or an unknown file.
     """
@@ -109,7 +110,8 @@ class Final:
     Attributes
     ----------
     signs
-        Signs on which the coders agree, keyed by number of the marked sentence; see `Code`.
+        Signs on which the coders agree, keyed by number of the marked sentence. A sign states whether what the label
+        describes is ``present``, ``absent`` or ``unclear`` in the sentence.
     how
         Who gave the final code: ``single`` (one coder), ``agreed`` (all coders, who agree) or ``adjudicated`` (an
         adjudicator).
@@ -129,7 +131,7 @@ class Final:
 
 @dataclass(frozen=True)
 class Need:
-    """The state of a record at a stage, with the columns of table ``need``.
+    """The state of a record at a stage (such as ``screen``), with the columns of table ``need``.
 
     Attributes
     ----------
@@ -160,7 +162,7 @@ class Rules:
     Attributes
     ----------
     wanted
-        Number of people who must judge each record, keyed by stage.
+        Number of people who must judge each record, keyed by stage, such as ``screen``.
     withdrawn
         Account numbers of people whose codes do not count.
     retired
@@ -349,7 +351,7 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
 
 
 def _coded(before: Code | None, row: Event, text: str) -> Code:
-    """Return a coder's code after an event that changes its answer, marked sentences, signs or roles.
+    """Return a coder's code after an event that changes its answer, marked sentences, signs (such as absent) or roles.
 
     Parameters
     ----------
@@ -399,7 +401,7 @@ def _with_role(
     """Apply an event to the roles of evidence of a coder's sentences, and return the new roles.
 
     Such an event adds or removes a role of a sentence. Or it adds or removes a link between a sentence with a role and
-    a configuration.
+    a configuration, which is a group of linked sentences.
     """
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
@@ -438,7 +440,7 @@ def _new_labels(
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
-    """Mark the codes of a person at a stage as committed, because the person has finished the record.
+    """Mark the codes of a person at a stage, such as ``code``, as committed: the person has finished the record.
 
     Codes for the labels in ``new`` remain drafts. The first answer that is committed is also stored in ``first_value``,
     ``first_refer`` and ``first_assisted``.
@@ -461,7 +463,7 @@ def _resolve(
     votes: Sequence[Code],
     settled: Mapping[str, Event],
 ) -> None:
-    """Add the final codes and the state of a record at a stage to ``found``.
+    """Add the final codes and the state of a record at a stage (such as ``code``) to ``found``.
 
     ``votes`` are the codes of people who finished the record. ``settled`` are the decisions of an adjudicator, keyed by
     label.
@@ -546,9 +548,10 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
 
 
 def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, str]:
-    """Return the signs (such as ``absent``) on which coders agree, keyed by number of the sentence.
+    """Return the signs on which coders agree, keyed by number of the sentence.
 
-    If a coder gave no sign to a sentence, this coder is ignored for the sentence.
+    A sign states whether what the label describes is present, absent or unclear in the sentence. If a coder gave no
+    sign to a sentence, this coder is ignored for the sentence.
     """
     given = {number: {vote.signs[number] for vote in votes if number in vote.signs} for number in sentences}
     return {number: signs.pop() for number, signs in given.items() if len(signs) == 1}
