@@ -77,7 +77,8 @@ class ModelConfig(BaseModel):
     Attributes
     ----------
     model_id
-        Hash of the weights and of the rest of the configuration. Models with the same id return the same predictions.
+        Hash of the weights and of the other values in ``config.json``. Models with the same id return the same
+        predictions.
     settings
         Training settings.
     data

@@ -97,8 +97,9 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
 
     The pooled score is ``log(sum(exp(r * s))) / r`` (Boyd and Vandenberghe, Convex Optimization, 2004, section 3.1.5).
     It is never below the highest score, and a unit with a low score adds almost nothing. Therefore, neutral sentences
-    cannot outweigh a sentence that has the label. Pooling is associative: if parts of sentences are pooled into
-    sentences, and the sentences into documents, the result is the same as if parts are pooled into documents.
+    cannot outweigh a sentence that has the label. Pooling is associative: if parts of sentences (pieces between
+    semicolons) are pooled into sentences, and the sentences into documents, the result is the same as if parts are
+    pooled into documents.
 
     Parameters
     ----------

@@ -97,7 +97,8 @@ class PartRoles:
 def read_roles(texts: Sequence[str]) -> PartRoles:
     """Return the roles (such as methods or results) of sentence parts; see `PartRoles`.
 
-    The roles do not depend on the headings in an abstract, because only some journals print headings.
+    Sentences are split into parts at semicolons. The roles do not depend on the headings in an abstract, because only
+    some journals print headings.
     """
     # Using headings did not improve accuracy on the coded records.
     odds = role_model().log_odds(texts)

@@ -89,8 +89,8 @@ class Units:
     def whole_texts(self) -> list[str]:
         """Return one text per document: its title, followed by the parts of its sentences that are content.
 
-        Parts about methods, parts in notes and repeated parts are not content; see `Units`. If only the title of a
-        document is content, all its parts outside notes are used.
+        Sentences are split into parts at semicolons. Parts about methods, parts in notes and repeated parts are not
+        content; see `Units`. If only the title of a document is content, all its parts outside notes are used.
         """
         wholes = []
         end = 0
