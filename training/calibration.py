@@ -167,10 +167,10 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Return the highest bound for "no" at which at most the proportion ``share`` of the positives is lost.
 
-    A positive is lost if its probability is below the bound, because the decision is then "no". The proportion of all
-    positives that is lost does not exceed ``share`` with confidence ``CERTAINTY``, by the method of Clopper and Pearson
-    (see `refer_band`). If ``share`` is 5%, for example, the bound may lose 1 of 100 observed positives, or 6 of 220. If
-    there are too few positives for this confidence, none of the observed positives is lost.
+    A positive is lost if its probability is below this lower bound, because the decision is then "no". The proportion
+    of all positives that is lost does not exceed ``share`` with confidence ``CERTAINTY``, by the method of Clopper and
+    Pearson (see `refer_band`). If ``share`` is 5%, for example, the bound may lose 1 of 100 observed positives, or 6 of
+    220. If there are too few positives for this confidence, none of the observed positives is lost.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 The loss attracts texts that share a label, and repels texts that share no label, as in SetFit (Tunstall et al. 2022).
 There are four kinds of texts: coded sentences, exemplars, whole papers, and definitions. A whole paper is usually used
 only for labels for which its sentences were not coded. Its vector is the mean vector of its title and of the parts of
-its sentences. For each label, one definition or rule is used.
+its sentences (pieces between semicolons). For each label, one definition or rule is used.
 """
 
 from __future__ import annotations
