@@ -187,8 +187,8 @@ def use_version(folder: str | Path, name: str) -> None:
 def version_files(folder: StrPath, name: str | None = None) -> dict[str, Path]:
     """Return the paths of the files with the codings and the records of one version of the annotations.
 
-    By default, this is the version in use. The paths are keyed by ``VERSION/FILE``, as in the configuration of a model.
-    If no version is in use, the result is empty.
+    By default, this is the version in use. The paths are keyed by ``VERSION/FILE``, as in the ``config.json`` of a
+    model. If no version is in use, the result is empty.
     """
     name = version_in_use(folder) if name is None else name
     return {f"{name}/{file}": Path(folder) / name / file for file in (CODINGS, RECORDS)} if name else {}

@@ -166,7 +166,10 @@ def write_role_table(path: Path, table: RoleTable, note: str = "") -> None:
 
 
 def describe(table: RoleTable) -> str:
-    """Return a text that states the size of the table, such as ``2 configurations with 9 passages``."""
+    """Return a text that states the size of the table, such as ``2 configurations with 9 passages``.
+
+    A configuration consists of passages that together explain a label.
+    """
     linked = sum(bool(row.config_id) for _, rows in table.groups for row in rows)
     return f"{counted(linked, 'configuration')} with {counted(len(table.quotes), 'passage')}"
 

@@ -134,7 +134,7 @@ def _units(text: str) -> int:
 
 
 def _config(coded: CodedPapers) -> bytes:
-    """Return Label Studio's labelling configuration (XML), which fits the exported tasks."""
+    """Return Label Studio's labelling configuration (settings in XML), which fits the exported tasks."""
     view = etree.Element("View")
     etree.SubElement(view, "Header", value="$title")
     relevance = etree.SubElement(view, "Choices", name=_RELEVANCE, toName=_TEXT, choice="single")

@@ -366,7 +366,10 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield phrases for a footnote that names everyone who gave passages the sign ``absent``: people, and mechtag."""
+    """Yield phrases for a footnote that names everyone who gave passages the sign ``absent``: people, and mechtag.
+
+    This sign states that what the label describes is absent according to the passage.
+    """
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:

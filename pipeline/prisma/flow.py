@@ -451,7 +451,8 @@ HEADER = ("panel", "stage", "item", "n")
 def table_rows(flow: Flow) -> list[tuple[str, str, str, int | str]]:
     """Return all counts as rows of a table.
 
-    The columns are panel, stage, item and number. The number is ``not known`` if the count is ``None``.
+    The columns are panel, stage (such as screening), item and number. The number is ``not known`` if the count is
+    ``None``.
     """
     found = []
     for box in boxes(flow):

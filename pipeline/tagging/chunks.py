@@ -75,8 +75,9 @@ class Identity(Strict):
 class RunManifest(Strict):
     """Content of ``manifest.json``, which describes a tagging run and does not change during the run.
 
-    Chunk ``n`` starts with record ``n * chunk_records`` and ends before record ``(n + 1) * chunk_records``. The first
-    record has the number 0. ``intake`` contains counts that describe the input: the fields of `inputs.Inputs`.
+    The records are tagged in chunks. Chunk ``n`` starts with record ``n * chunk_records`` and ends before record ``(n +
+    1) * chunk_records``. The first record has the number 0. ``intake`` contains counts that describe the input: the
+    fields of `inputs.Inputs`.
     """
 
     format_version: int = FORMAT_VERSION
@@ -91,7 +92,7 @@ class RunManifest(Strict):
         return -(-self.records // self.chunk_records)
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """Return the number of the first record in a chunk, and the number of the first record after the chunk."""
+        """Return the number of the first record in a chunk of records, and of the first record after the chunk."""
         start = number * self.chunk_records
         return start, min(start + self.chunk_records, self.records)
 

@@ -57,7 +57,7 @@ class ChunkScorer:
         self._job, self._model, self._settings, self._full_texts = job, model, settings, full_texts
 
     def score(self, given: ChunkInput) -> ScoredChunk:
-        """Score the records in a chunk and their full texts, and return the result for `write`."""
+        """Score the records in a chunk of records, and their full texts, and return the result for `write`."""
         pairs, tagger = documents_of(given.records, given.sentences), self._model.tagger
         sentences = [own for _, own in pairs]
         scored = tagger.tag([document for document, _ in pairs])
@@ -76,7 +76,7 @@ class ChunkScorer:
         return ScoredChunk(sentences, scored, full_texts)
 
     def write(self, given: ChunkInput, scored: ScoredChunk) -> Chunk:
-        """Write the output of `score` as a finished chunk, and return the description of the chunk."""
+        """Write the output of `score` as a finished chunk of records, and return the description of the chunk."""
         unlike = sum(one.unlike and one.decisions[0] != "no" for one in scored.abstracts)
         full_texts = None
         if scored.full_texts is not None:

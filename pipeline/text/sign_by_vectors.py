@@ -1,9 +1,10 @@
 """Distinguish evidence of presence from evidence of absence by the vectors of sentences, and by their words.
 
-Absence is often expressed without a word such as *no* or *lack*: *decisions stayed with the finance director*. Vectors
-of the encoder ``accurate`` reveal such absence, but vectors of the encoder ``fast`` hardly do (see `benchmarks.sign`).
-The classifier is a logistic regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`.
-It can be used with any codebook, because it was not trained on labels.
+A sentence is evidence of absence if it says that what a label describes is absent. Absence is often expressed without a
+word such as *no* or *lack*: *decisions stayed with the finance director*. Vectors of the encoder ``accurate`` reveal
+such absence, but vectors of the encoder ``fast`` hardly do (see `benchmarks.sign`). The classifier is a logistic
+regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`. It can be used with any
+codebook, because it was not trained on labels.
 
 The training data are invented pairs of sentences, and sentences of coded records. The two sentences of a pair are about
 the same subject: one states presence, and the other states absence. ``python -m benchmarks.sign_training`` trains the
@@ -72,7 +73,7 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that decides whether sentences state the presence or absence of something.
+    """Return the function that decides whether sentences state the presence or absence of what a label describes.
 
     Depending on the setting ``tag.sign``, the function is `by_words` or an instance of `SignsByVectors`.
 
