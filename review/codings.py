@@ -67,7 +67,8 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
     """Return the final codes: at most one for each record, stage (such as ``full-text``) and label.
 
     A final code was settled by an adjudicator, agreed by all coders, or given by the only required coder. Codes of a
-    running calibration exercise are left out, because nobody may see them before the exercise ends.
+    running calibration exercise, in which several people judge the same records, are left out, because nobody may see
+    them before the exercise ends.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
 def _texts(connection: Connection, rows: Iterable[Any], entries: dict[int, Entry]) -> dict[tuple[int, str], Reading]:
     """Return the current text of each record and stage in ``rows``, keyed by record number and stage.
 
-    The stage determines whether the text is the abstract or the full text.
+    At the stage ``full-text``, the text is the full text. At all other stages, it is the abstract.
     """
     places = dict.fromkeys((row.record, row.stage) for row in rows)
     return {(record, stage): read_reading(connection, entries[record], stage) for record, stage in places}

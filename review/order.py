@@ -190,8 +190,9 @@ def _asked(
 def left_in_exercise(connection: Connection, coder: int, exercise: Exercise) -> list[int]:
     """Return the records of a calibration exercise that a person still has to judge, in the order of reading.
 
-    Records that the person put aside come last. If a record no longer has to be judged, for example because it was
-    excluded while the exercise was running, it is left out.
+    In a calibration exercise, several people judge the same records. Records that the person put aside come last. If a
+    record no longer has to be judged, for example because it was excluded while the exercise was running, it is left
+    out.
     """
     if coder not in exercise.coders:
         return []

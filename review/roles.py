@@ -45,9 +45,9 @@ def read_role_passages(
 ) -> list[PlacedPassage]:
     """Return the passages with roles of evidence, in the order of records, stages, people and labels.
 
-    Only passages of finished codes with the answer yes are returned. Roles and labels that are no longer in the
-    codebook are left out. A passage that belongs to several configurations (groups of linked passages) is returned once
-    for each of them.
+    The stages are ``code`` (the passage is in the abstract) and ``full-text``. Only passages of finished codes with the
+    answer yes are returned. Roles and labels that are no longer in the codebook are left out. A passage that belongs to
+    several configurations (groups of linked passages) is returned once for each of them.
 
     If records are joined as one paper, the passages are returned for the record that represents the paper. A passage
     has offsets only if it was marked in the text that the pages show for this record.
@@ -143,6 +143,7 @@ def _config_id(row: Any, entry: Entry, number: int) -> str:
     Parameters
     ----------
     number
-        Number of the configuration among those that the coder made for the same record, stage and label.
+        Number of the configuration among those that the coder made for the same record, stage (such as ``full-text``)
+        and label.
     """
     return f"{entry.record_id} / {BASES[row.stage]} / {row.label} / {row.name} / {number}"

@@ -228,8 +228,9 @@ def note_adjudicator(
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether a person can still judge a record at a stage, such as ``screen``.
 
-    If so, the codes of others must be hidden from this person. In a running calibration exercise, each coder of the
-    exercise can judge each of its records once, even if enough others have judged the record.
+    If so, the codes of others must be hidden from this person. In a running calibration exercise, several coders judge
+    the same records. Each of these coders can judge each of the records once, even if enough others have judged the
+    record.
     """
     head, _ = family_of(connection, record)
     need = schema.need
@@ -240,8 +241,9 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether the codes that others gave for a record at a stage are still hidden from an owner or adjudicator.
 
-    The codes are hidden in two cases: this owner or adjudicator can still judge the record, or the record is in a
-    running calibration exercise, in which several people judge the same records.
+    A stage is ``screen``, ``code`` or ``full-text``. The codes are hidden in two cases: this owner or adjudicator can
+    still judge the record, or the record is in a running calibration exercise, in which several people judge the same
+    records.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())
@@ -251,8 +253,8 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     """Return the places where the codes of others are still hidden from an owner or adjudicator.
 
     A place is a pair of record number and stage, such as ``screen``. The codes of a record are hidden while this person
-    can still judge the record, and while the record is in a running calibration exercise. If a record is hidden, all
-    records that were joined to it are included, too.
+    can still judge the record, and while the record is in a running calibration exercise, in which several people judge
+    it. If a record is hidden, all records that were joined to it are included, too.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))
@@ -277,8 +279,8 @@ def hidden_from(
     record
         Column of the numbers of the records. Some of these records may be joined to other records.
     stage
-        Column of the stages. If the stage is NULL in a row, the condition holds if judgements at any stage must be
-        hidden.
+        Column of the stages, such as ``screen``. If the stage is NULL in a row, the condition holds if judgements at
+        any stage must be hidden.
     """
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))

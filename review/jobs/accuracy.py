@@ -99,7 +99,10 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _of_exercises(connection: Connection) -> set[tuple[str | None, str]]:
-    """Return the records of all calibration exercises, as pairs of record id and stage, such as ``screen``."""
+    """Return the records of all calibration exercises, as pairs of record id and stage, such as ``screen``.
+
+    In a calibration exercise, several people judge the same records before the real work.
+    """
     exercises = read_exercises(connection)
     entries = read_entries(connection, sorted({number for one in exercises for number in one.records}))
     names = {entry.id: entry.record_id for entry in entries}

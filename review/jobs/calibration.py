@@ -26,6 +26,8 @@ KIND = "calibrate"
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Compute the results of a calibration exercise; ``arguments["exercise"]`` is its number.
 
+    In a calibration exercise, several people judge the same records before the real work.
+
     Returns
     -------
     dict
@@ -80,8 +82,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
     """Return the codes of the records that coders finished in a calibration exercise.
 
-    Each item is a row of table ``current``, followed by the coder's name and the record's id and title. The columns
-    ``first_value`` and ``first_refer`` contain the code that the coder had given when first finishing the record.
+    In a calibration exercise, several people judge the same records. Each item is a row of table ``current``, followed
+    by the coder's name and the record's id and title. The columns ``first_value`` and ``first_refer`` contain the code
+    that the coder had given when first finishing the record.
     """
     current, account, record = schema.current, schema.account, schema.record
     return list(

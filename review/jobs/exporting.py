@@ -353,8 +353,8 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
     """Return all final codes as rows of table ``final``.
 
     The result is a dict, keyed by the pair of record number and stage (such as ``code``). Its values are dicts of rows,
-    keyed by label. Codes of a running calibration exercise are left out, because nobody may see them before the
-    exercise ends.
+    keyed by label. Codes of a running calibration exercise, in which several people judge the same records, are left
+    out, because nobody may see them before the exercise ends.
     """
     found: dict[tuple[int, str], dict[str, Any]] = {}
     final = schema.final
@@ -370,8 +370,8 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
     ----------
     viewer
         Account number of the person who receives the table. Decisions and notes of others are left out for records that
-        this person can still judge, and for records in a running calibration exercise. If ``None``, nothing is left
-        out.
+        this person can still judge, and for records in a running calibration exercise, in which several people judge
+        the same records. If ``None``, nothing is left out.
     """
     from mechtag.pipeline.export.review_rows import excel_cell
 

@@ -101,6 +101,8 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
 def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
     """Return a calibration exercise that has ended, with its results.
 
+    In a calibration exercise, several people judged the same records before the real work.
+
     Returns
     -------
     dict
@@ -148,7 +150,10 @@ def start(visit: Visit) -> Response:
 
 
 def end(visit: Visit) -> Response:
-    """End the running calibration exercise, and add a job that computes its results."""
+    """End the running calibration exercise, and add a job that computes its results.
+
+    In a calibration exercise, several people judge the same records before the real work.
+    """
     with visit.workspace.store.read() as connection:
         running = running_exercise(connection)
     choice = visit.text("codes")

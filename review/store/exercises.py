@@ -27,7 +27,7 @@ class Exercise:
     at
         Time at which the exercise started, in UTC (ISO 8601).
     stage
-        Stage at which the records are judged; see `mechtag.review.plan.STAGES`.
+        Stage at which the records are judged: ``screen``, ``code`` or ``full-text``.
     records
         Numbers of the records, in the order in which they were drawn.
     coders
@@ -83,10 +83,10 @@ def running_exercise(connection: Connection, stage: str | None = None) -> Exerci
 
 
 def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
-    """Return the records of the calibration exercise that is running at a stage; empty if no exercise is running.
+    """Return the records of the calibration exercise that is running at a stage, such as ``screen``.
 
-    In a calibration exercise, several people judge the same records. Nobody may see the state and the codes of these
-    records before the exercise ends.
+    In a calibration exercise, several people judge the same records. If no exercise is running, the result is empty.
+    Nobody may see the state and the codes of these records before the exercise ends.
     """
     exercise = running_exercise(connection, stage)
     return () if exercise is None else exercise.records
@@ -106,7 +106,10 @@ def hides_suggestions(connection: Connection, record: int, stage: str) -> bool:
 
 
 def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
-    """Return the number of records that each coder of a calibration exercise has judged, keyed by account number."""
+    """Return the number of records that each coder of a calibration exercise has judged, keyed by account number.
+
+    In a calibration exercise, several people judge the same records before the real work.
+    """
     table = schema.current
     rows = connection.execute(
         select(table.c.coder, func.count(func.distinct(table.c.record)))

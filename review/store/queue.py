@@ -30,7 +30,7 @@ def has_full_texts(connection: Connection) -> bool:
 
 
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
-    """Return the number of records in each state at a stage, as the pages show these numbers.
+    """Return the number of records in each state at a stage (such as ``screen``), as the pages show these numbers.
 
     Unlike `count_states`, the result does not reveal the codes of a running calibration exercise, in which several
     coders judge the same records. Judged records of the exercise count as ``waiting``, even if the coders disagree.

@@ -351,7 +351,9 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
 
 
 def _coded(before: Code | None, row: Event, text: str) -> Code:
-    """Return a coder's code after an event that changes its answer, marked sentences, signs (such as absent) or roles.
+    """Return a coder's code after an event that changes its answer, marked sentences, signs or roles.
+
+    A sign states whether what the label describes is present, absent or unclear in a sentence.
 
     Parameters
     ----------
