@@ -68,7 +68,9 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
     own = next((rule for rule, one in zip(rules, entries, strict=True) if fold(one.name) == _RELEVANT), None)
     if own is None and not relevance:
         raise MechtagError(
-            f"{path}: no code is named 'Relevant'; state which papers belong in the review", options="--relevance TEXT"
+            f"{path}: no code is named 'Relevant', so it is unknown which papers belong in the review; add a code "
+            "with this name, or enter a definition of relevance",
+            options="--relevance TEXT",
         )
     content = {
         "name": name or path.stem,

@@ -91,7 +91,7 @@ def test_a_table_is_a_codebook(tmp_path: Path, name: str) -> None:
         (
             "a.qdc",
             QDC.format("<Description>Same.</Description>"),
-            "no code is named 'Relevant'; state which papers",
+            "no code is named 'Relevant', so it is unknown which papers",
         ),
         ("a.qdc", "<Project/>", "this is not a REFI-QDA codebook"),
         ("a.qdc", "<CodeBook><Codes/></CodeBook>", "the file contains no codes"),
