@@ -287,7 +287,7 @@ def fill_in(
         place[last] = entry.value
     if "other_methods" in content and "sources" not in content["other_methods"]:
         raise MechtagError(
-            "other methods: enter the number of records found in each source, or empty all fields of this group"
+            "other methods: enter the number of records found in each source, or clear all fields of this group"
         )
     try:
         elsewhere = Elsewhere.model_validate(content)

@@ -118,8 +118,8 @@ def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Ma
     tagged = summary["model_id"] if summary is not None else None
     if tagged not in (None, own):
         raise MechtagError(
-            f"the search was tagged with model {tagged}, but the model folder contains model {own}; run 'mechtag tag' "
-            "again"
+            f"the records were tagged with model {tagged}, but the model folder contains model {own}; run "
+            "'mechtag tag' again"
         )
 
 
@@ -220,10 +220,7 @@ def _content(
 
 
 def _prompts(runs: Sequence[LlmRun]) -> list[dict[str, Any]]:
-    """Return one dict for each different prompt.
-
-    The dict contains the prompt, and the names of all language models that received it.
-    """
+    """Return a dict for each different prompt, with the prompt and the language models that received the prompt."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for run in runs:
         questions = tuple(run.questions.values())
@@ -245,10 +242,7 @@ def _coverage(coverage: Coverage) -> str:
 
 
 def _paired_differences(found: ByFullText | None) -> str:
-    """Return a text that lists the differences between full texts and abstracts in the most important metrics.
-
-    If no paper has both texts, the result is ``""``.
-    """
+    """Return a text that lists how much full texts and abstracts differ in the most important metrics."""
     if found is None or found.paired is None:
         return ""
     words, differences = Pooled.words(), found.paired.differences
@@ -269,10 +263,7 @@ def _sources(summary: Mapping[str, Any]) -> str:
 
 
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_clean: bool) -> str:
-    """Return the YAML metadata of the model card, in the format of the Hugging Face hub.
-
-    If ``is_clean`` is false, some gold papers may have been used in training, and the metadata contain no metrics.
-    """
+    """Return the YAML metadata of the model card, in the format of the Hugging Face hub."""
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"
     header: dict[str, Any] = {
@@ -281,7 +272,7 @@ def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_cle
         "license": "unknown",
         "tags": ["systematic-review", "evidence-synthesis", "multi-label-classification"],
     }
-    # Indexes of models display these metrics as an evaluation.
+    # Indexes of models display these metrics as an evaluation, so gold papers must not have been used in training.
     if is_clean:
         header["model-index"] = [
             {

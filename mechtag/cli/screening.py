@@ -55,8 +55,8 @@ def rank(
         float | None,
         typer.Option(
             "--confidence",
-            help="How confident mechtag must be, before you may stop, that the proportion in --recall has been found. "
-            f"{_DEFAULT} 0.95.",
+            help="How confident mechtag must be, before you may stop, that you have found the proportion of relevant "
+            f"records in --recall. {_DEFAULT} 0.95.",
             show_default=False,
         ),
     ] = None,
@@ -120,7 +120,8 @@ def simulate(
         float,
         typer.Option(
             "--confidence",
-            help="Each replay stops when mechtag is this confident that the proportion in --recall has been found.",
+            help="Each replay stops when mechtag is this confident that the proportion of relevant records in --recall "
+            "has been found.",
         ),
     ] = 0.95,
     project: ProjectFolder = None,

@@ -371,7 +371,7 @@ def test_figures_of_another_model_are_refused(metrics, model, summary):
         paper_texts(Results.model_validate(metrics), {**model, "model_id": "m2"})
     with pytest.raises(
         MechtagError,
-        match="the search was tagged with model m0, but the model folder contains model m1; run 'mechtag tag' again",
+        match="the records were tagged with model m0, but the model folder contains model m1; run 'mechtag tag' again",
     ):
         paper_texts(Results.model_validate(metrics), model, {**summary, "model_id": "m0"})
     del metrics["transfer"]
