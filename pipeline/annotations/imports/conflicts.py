@@ -68,6 +68,8 @@ class Disagreement(NamedTuple):
 class Settled(NamedTuple):
     """The codings that `settle` kept, and the conflicts and disagreements that it found.
 
+    A conflict is between codes of the same coder. A disagreement is between coders, whose codes are all kept.
+
     ``doubled`` is the number of codes that were left out because they repeat other codes. ``contradicting`` is the
     number of codes that were left out because they contradict other codes.
     """
