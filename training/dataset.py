@@ -231,7 +231,7 @@ class Corpus:
         Parameters
         ----------
         scores : ndarray, shape (n_texts, 1 + n_labels)
-            Scores of all texts of the corpus. The first column is relevance.
+            Scores of the parts of all units. The first column is relevance.
 
         Returns
         -------
