@@ -298,13 +298,13 @@ def read_yaml(
 
 
 def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
-    """Parse YAML text and return its content; raise `ValueError` if its aliases expand to too many values."""
+    """Parse YAML text, and raise `ValueError` if it has too many values after its aliases are expanded."""
     reader = loader(text)
     try:
         node = reader.get_single_node()
         if node is None:
             return None
-        if _expanded(node, {}) > _MOST_NODES:
+        if _count_values(node, {}) > _MOST_NODES:
             raise ValueError(
                 f"the file has more than {_MOST_NODES:,} values after its aliases are expanded; shorten the file, or "
                 "use fewer aliases"
@@ -314,13 +314,13 @@ def _load(text: str, loader: type[yaml.SafeLoader]) -> Any:
         reader.dispose()
 
 
-def _expanded(node: yaml.Node, known: dict[int, int]) -> int:
-    """Return the number of values in a YAML node, with every alias counted as the content to which it refers."""
+def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """Return the number of values in a YAML node after its aliases are expanded."""
     if id(node) not in known:
         known[id(node)] = _MOST_NODES  # size of a node that contains itself, while it is being counted
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         pairs = (part if isinstance(part, tuple) else (part,) for part in parts)
-        known[id(node)] = 1 + sum(_expanded(part, known) for pair in pairs for part in pair)
+        known[id(node)] = 1 + sum(_count_values(part, known) for pair in pairs for part in pair)
     return known[id(node)]
 
 

@@ -132,8 +132,9 @@ def rows(
     wrong with the row, or ``""`` if nothing is wrong.
 
     A quotation mark that is never closed would turn all rows below into one cell. Therefore, only the line with this
-    mark is reported as faulty, and reading continues with the next line. The same is done if a cell seems to continue
-    in a line that has as many cells as the header.
+    mark is reported as faulty, and reading continues with the next line. A mark
+    also counts as never closed if the row has the wrong number of cells, and the second line of the row, read on its
+    own, has as many cells as the header.
 
     Parameters
     ----------
@@ -199,12 +200,8 @@ def rows(
 
 
 def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delimiter: str, width: int) -> list[str]:
-    """Split a row whose cells contain quotation marks that are not doubled, as in exports from IEEE Xplore.
-
-    The result is empty if the row cannot be split into ``width`` cells. At first, ``taken`` contains the lines of the
-    row that have been read. If the row needs more lines, they are read from ``lines`` and added to ``taken``. Lines
-    that turn out not to belong to the row are moved from ``taken`` to ``unread``.
-    """
+    """Split a row whose cells contain quotation marks that are not doubled; return an empty list if this fails."""
+    # A line that is read from ``lines`` is also added to ``taken``, which contains the lines of the row so far.
     own = len(taken)
     while sum(map(len, taken)) <= _LONGEST_REPAIRED:
         text = "".join(taken).rstrip("\n")
@@ -215,6 +212,7 @@ def _undoubled(taken: list[str], unread: deque[str], lines: Iterator[str], delim
         line = next(lines, None) if len(taken) < own + _MOST_LINES else None
         if line is None or _begins_row(line, delimiter, width):
             break
+    # These lines do not belong to the row, and are read again.
     unread.extendleft(reversed(taken[own:]))
     del taken[own:]
     return []
@@ -226,10 +224,7 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 
 def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
-    """Split a row at its delimiters; return an empty list if a quoted cell does not end.
-
-    The pattern ``closing`` matches the quotation mark at the end of a quoted cell.
-    """
+    """Return the cells of a row, or an empty list if a cell in quotation marks does not end."""
     cells: list[str] = []
     place = 0
     while True:
@@ -248,5 +243,5 @@ def _cells(text: str, delimiter: str, closing: re.Pattern[str]) -> list[str]:
 
 
 def _begins_row(line: str, delimiter: str, width: int) -> bool:
-    """Return whether a line must be the start of a row, because it has as many cells as the header (``width``)."""
+    """Return whether a line must be the start of a row, because it has as many cells as the header."""
     return width > 1 and len(cells_of(line, delimiter)) == width

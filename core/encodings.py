@@ -98,10 +98,8 @@ _AS_CP1252 = "invalid bytes were read as Windows-1252"
 
 
 def _utf16(start: bytes) -> str:
-    """Recognise UTF-16 text without a byte order mark; such text has many NUL bytes.
-
-    The result is ``utf-16-le``, ``utf-16-be``, or ``""`` if the text is not UTF-16.
-    """
+    """Return ``utf-16-le`` or ``utf-16-be`` if bytes are UTF-16 text without a byte order mark, otherwise ``""``."""
+    # In UTF-16, one of the two bytes of a Latin letter is NUL.
     even, odd = start[::2].count(0), start[1::2].count(0)
     if max(even, odd) < max(_FEWEST_NULS, len(start) / 20) or min(even, odd) * 50 > max(even, odd):
         return ""
@@ -117,7 +115,7 @@ def _utf16(start: bytes) -> str:
 
 
 def _plausible(sample: bytes, name: str) -> int:
-    """Return how plausible it is that bytes are UTF-16 text in the byte order ``name``; higher is more plausible."""
+    """Rate how plausible it is that bytes are text in the encoding ``name``; a higher number is more plausible."""
     # In the wrong byte order, Latin letters, spaces and line ends would be read as other characters.
     text = sample[: len(sample) // 2 * 2].decode(name, errors="replace")
     return len(_LATIN_CHARACTER.findall(text)) - _UNLIKELY * len(_IMPLAUSIBLE.findall(text))
@@ -126,14 +124,8 @@ def _plausible(sample: bytes, name: str) -> int:
 def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
     """Find the first byte that is not valid UTF-8; return ``None`` if all bytes are valid.
 
-    Returns
-    -------
-    line
-        Number of the line that contains the byte.
-    sample
-        Bytes around this byte.
-    multibyte
-        Number of UTF-8 continuation bytes before this byte.
+    Otherwise, return the number of its line, the bytes around it, and the number of UTF-8 continuation bytes in the
+    chunks before it.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, multibyte = 1, 0
@@ -258,17 +250,11 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 
 
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part that follows ``part`` in ``data``; ``None`` if no other part begins there.
+    """Return the part of a file that begins in ``data`` after ``part``; ``None`` if no part begins there.
 
     A new part begins where the encoding changes, and after a missing or superfluous byte in UTF-16.
-
-    Parameters
-    ----------
-    offset
-        Offset of ``data`` in the file.
-    place
-        Position in ``data`` from which to search.
     """
+    # ``place`` is the position in ``data`` from which to search; ``offset`` is the offset of ``data`` in the file.
     found = [_next_wide(data, offset, place, part, name) for name in _WIDE if name != part.encoding.name]
     if not part.is_narrow:
         found += [_next_narrow(data, offset, place, part), _next_shifted(data, offset, place, part)]
@@ -297,11 +283,8 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 
 
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
-    """Return the position where the first line of UTF-16 text begins.
-
-    ``start`` is the position of the first Latin letters. If letters of a different script precede them on the same
-    line, the line begins earlier, but not before ``place``.
-    """
+    """Return the start of a line of UTF-16 text whose first Latin letters are at the position ``start``."""
+    # Letters of a different script may precede the Latin letters on the same line.
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")
     foreign = _FOREIGN.search(before) and not _IMPLAUSIBLE.search(before)
@@ -309,10 +292,7 @@ def _line_start(data: bytes, place: int, start: int, name: str) -> int:
 
 
 def _next_shifted(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Find a missing or superfluous byte in UTF-16 text, and return the part that begins at the next line end.
-
-    The result is ``None`` if no such byte is found.
-    """
+    """Return the part that begins at the first line end after a missing or superfluous byte in UTF-16 text."""
     # From the error on, characters are read one byte too early or too late, so the two bytes of a line end are read as
     # parts of two characters. If a Latin letter is next to the line end, one of these characters is U+0A00, which does
     # not exist, or an isolated character of an Indian script.
@@ -339,7 +319,7 @@ def _next_narrow(data: bytes, offset: int, place: int, part: Part) -> Part | Non
 
 
 def _is_narrow(sample: bytes) -> bool:
-    """Return whether bytes look like lines of text in UTF-8 or an 8-bit encoding, and not like UTF-16."""
+    """Return whether bytes look like lines of text in UTF-8 or an 8-bit encoding."""
     if len(sample) < _FEWEST_NARROW:
         return False
     text = sample.decode("utf-8", errors="mechtag-cp1252")

@@ -69,17 +69,14 @@ def same_file(left: Path, right: Path) -> bool:
 
 
 def _within(output: Path, source: Path) -> bool:
-    """Return whether an output is a source, or an existing file in a folder of sources."""
+    """Return whether writing ``output`` would replace the file ``source``, or a file in the folder ``source``."""
     if source.is_dir():
         return output.exists() and output.resolve().is_relative_to(source.resolve())
     return same_file(output, source)
 
 
 def _decisions(path: Path) -> int:
-    """Return the number of rows in which a person filled in a decision, code, note or confirmation.
-
-    The result is 0 if the file does not exist or is not a table for people to fill in.
-    """
+    """Return the number of rows of a table in which a person filled in a decision, code, note or confirmation."""
     if not is_table(path) or not path.is_file() or not path.stat().st_size:
         return 0
     try:

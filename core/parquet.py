@@ -185,7 +185,7 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 
 @contextmanager
 def _reading(name: StrPath) -> Iterator[None]:
-    """Convert errors of pyarrow in the ``with`` block to a `MechtagError` that names the table."""
+    """Raise a `MechtagError` that names the table if pyarrow cannot read it in the ``with`` block."""
     try:
         yield
     except _UNREADABLE as error:
@@ -329,7 +329,7 @@ def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1)
 
 
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the pairs of name and value in the column ``raw`` of a row; raise `MechtagError` if they are invalid."""
+    """Return the names and values in the column ``raw`` of a row."""
     # To save memory, a value that equals the value of another column is the same string object.
     shared = {value: value for value in row.values() if isinstance(value, str)}
     try:

@@ -361,7 +361,7 @@ def _false_if_empty(value: Any) -> Any:
 
 
 def _numbers(value: Any) -> Any:
-    """Convert a table cell such as ``0;3;4`` to a tuple of sentence numbers; other types of values stay unchanged."""
+    """Split a text such as ``"0;3;4"`` into its numbers, still as strings; return a value of another type unchanged."""
     return tuple(re.split(r"[;,\s]+", value.strip())) if isinstance(value, str) else value
 
 
@@ -376,9 +376,9 @@ def passages_of(evidence: str | None) -> list[str]:
 
 
 def _signs(value: Any) -> Any:
-    """Convert a table cell such as ``absent; ; present`` to a tuple of signs, or to ``()`` if the cell has no signs.
+    """Split a text such as ``"absent; ; present"`` into a tuple of signs, with ``None`` where a sign is missing.
 
-    Each sign belongs to a passage. It states whether what the label describes is present, absent or unclear there.
+    If there are no signs, the result is ``()``.
     """
     if isinstance(value, str):
         value = tuple(part.strip() or None for part in value.split(";"))

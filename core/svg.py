@@ -114,7 +114,7 @@ def text_width(text: str, size: float) -> float:
 
 
 def _cut(word: str, room: float, size: float) -> int:
-    """Return how many characters of a long word fit on a line, at least one."""
+    """Return the number of characters after which a long word is broken, so that the first piece fits on a line."""
     fits = 1
     while fits < len(word) and text_width(word[: fits + 1], size) <= room:
         fits += 1

@@ -45,7 +45,7 @@ def temporary_folder(parent: str | Path | None = None) -> Iterator[Path]:
 
 
 def _create(parent: Path) -> tuple[Path, IO[bytes]]:
-    """Create a folder, lock it with a file in it, and return the folder and the open file."""
+    """Create a temporary folder with a lock file; return the folder and the open lock file."""
     # Another process may delete the folder before it is locked; then the next one is tried.
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
@@ -82,13 +82,13 @@ def _delete(folder: Path) -> None:
 
 
 def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Lock a file and return whether this succeeded; Windows and some network drives do not support such locks."""
+    """Lock a file, and return whether this succeeded."""
     if sys.platform == "win32":
         return False
     import fcntl
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError:  # also on network drives that do not support locks
         return False
     return True
