@@ -185,5 +185,5 @@ def many_coders(sums: Array) -> dict[str, Array]:
 
 
 def _beyond(observed: Array, expected: Array) -> Array:
-    """Return (observed - expected) / (1 - expected), the agreement corrected for chance; NaN if ``expected`` is 1."""
+    """Return (observed - expected) / (1 - expected), the agreement corrected for chance."""
     return ratio(observed - expected, 1 - expected)

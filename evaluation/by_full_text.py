@@ -235,15 +235,7 @@ def _measured(
     *,
     naive: bool = False,
 ) -> tuple[Judged, dict[str, Any]]:
-    """Compute the metrics of a system on the gold papers that have a record; fewer metrics if the system is ``naive``.
-
-    Returns
-    -------
-    judged : Judged
-        Human codes and predictions.
-    metrics : dict
-        Metrics over all labels, and metrics of each label.
-    """
+    """Return a system's predictions for gold papers together with the human codes, and the metrics of the system."""
     truth = gold.truth(label_keys)
     judged = system.judged([record.record_id for record in gold.evaluated], label_keys, truth)
     draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)
@@ -260,7 +252,7 @@ def _best_available(gold: GoldStandard, abstracts: Sequence[Prediction], found: 
 
 
 def _not_above(figures: Mapping[str, Any], naive: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the metrics in which a system is no better than a naive method."""
+    """Yield the names of the metrics in which a system is not better than a naive method."""
     for name, figure in figures.items():
         mine, other = figure["value"], naive[name]["value"]
         if name in _OF_REVIEW or mine is None or other is None:
@@ -277,10 +269,7 @@ def _paired(
     settings: EvaluateSettings,
     generator: np.random.Generator,
 ) -> dict[str, Any] | None:
-    """Compare predictions based on full texts with predictions based on abstracts, on papers that have both texts.
-
-    The result is ``None`` if no paper has both texts.
-    """
+    """Compare predictions from full texts with predictions from abstracts, on papers that have both texts."""
     both = replace(gold, records={key: record for key, record in gold.records.items() if record.abstract})
     if not both.records:
         return None

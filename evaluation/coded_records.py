@@ -315,7 +315,7 @@ def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], le
 
 
 def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coders:
-    """Return the codes of the coded records by all people, including the second coder."""
+    """Return the codes that people gave to coded records, including the codes of second coders."""
     keys = (relevance_key, *labels)
     if coded.table:
         known = {row.record.record_id for row in coded.records}
@@ -375,11 +375,7 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
 def _sentence_pair(
     codes: Sequence[tuple[CodedRecord, Codes]], labels: Sequence[str], records: Sequence[str], draws: Draws, least: int
 ) -> dict[str, Any]:
-    """Compute the agreement of two coders on the labels of sentences.
-
-    If at least one of the coders coded a sentence with a label, the sentence counts for the label. A label gets metrics
-    only if at least ``least`` sentences count.
-    """
+    """Compute the agreement of two coders on the labels of sentences."""
     # The bootstrap draws whole records, because codes of sentences in the same record are not independent.
     cells = np.zeros((4, len(records), len(labels)))
     for first, second in codes:

@@ -154,7 +154,7 @@ def evaluate_files(
 
 
 def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Path | None) -> None:
-    """Raise an error if different models made the out-of-fold predictions and the predictions for the gold papers."""
+    """Raise an error if out-of-fold predictions and the predictions for gold papers come from different models."""
     others = {row.model_id.removesuffix(":out-of-fold") for row in coded.documents}
     if others != set(made_by):
         raise MechtagError(

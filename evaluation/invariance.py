@@ -103,7 +103,7 @@ def _distance(one: Prediction, other: Prediction) -> float:
 
 
 def _figures(changed: Array, moved: Array, resamples: int, generator: np.random.Generator) -> dict[str, Estimate]:
-    """Compute the metrics of one variation, with intervals from a bootstrap of whole papers."""
+    """Compute how decisions change under one variation of the texts, with intervals from a bootstrap over papers."""
     papers = len(changed)
     if not papers:
         return dict.fromkeys(("changed", "mean_change"), Estimate(None, None, None, None, 0))

@@ -92,11 +92,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
 
 
 def _own(runs: LlmRuns | None, name: str) -> LlmRuns | None:
-    """Return the runs from which a coder's answers come.
-
-    The coder is a language model. If the coder is a vote of several language models, the runs of all voters are
-    returned.
-    """
+    """Return the runs of the language model ``name``, or of all voters if it is a vote of language models."""
     if runs is None or runs.vote:
         return runs
     return LlmRuns(runs=tuple(run for run in runs.runs if run.coder == name)) if runs.runs else None

@@ -133,9 +133,10 @@ def _agreement(human: int | None, row: Prediction) -> str:
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
     """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
-    Each system has one ROC curve and one precision-recall curve per label. A label is omitted if all judged papers have
-    the label, or if none has it. Each system also has one reliability curve and one coverage-risk curve over all
-    labels. These two curves are omitted if the system has no probabilities.
+    A system makes predictions, for example the model with the protocol ``transfer``. Each system has one ROC curve and
+    one precision-recall curve per label. A label is omitted if all judged papers have the label, or if none has it.
+    Each system also has one reliability curve and one coverage-risk curve over all labels. These two curves are omitted
+    if the system has no probabilities.
 
     Parameters
     ----------

@@ -81,16 +81,12 @@ def sets_section(
 
 
 def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics of relevance on a set of coded records.
-
-    Relevant records are compared with all irrelevant records, with hard ones, and with easy ones. A hard record is
-    irrelevant, but easily mistaken for a relevant record. If a metric would be based on fewer than ``least`` records, a
-    reason replaces the metric.
-    """
+    """Compute the metrics of relevance on a set of coded records."""
     system = System("coded records", coded.documents)
     rows = [system.row(record_id, relevance_key) for record_id in coded.record_ids]
     score = np.array([row.score for row in rows])
     relevant = np.array([record.relevant for record in coded.records])
+    # Hard records are irrelevant, but easily mistaken for relevant records.
     hard = np.array([record.hard is True for record in coded.records]) & ~relevant
     easy = np.array([record.hard is False for record in coded.records]) & ~relevant
     yes, no = (np.array([row.decision == decision for row in rows]) for decision in ("yes", "no"))
@@ -128,7 +124,7 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Return a reason to omit a metric if fewer than ``least`` records are selected; otherwise ``None``."""
+    """Return the reason for omitting a metric, or ``None`` if at least ``least`` records are selected."""
     count = int(rows.sum())
     return f"too few: {count} {what}; the metric needs {least}" if count < least else None
 
@@ -136,7 +132,8 @@ def _few(rows: Mask, what: str, least: int) -> str | None:
 def _mechanisms(
     coded: CodedSet, labels: Sequence[str], settings: EvaluateSettings, generator: np.random.Generator
 ) -> dict[str, Any]:
-    """Compute the metrics of the labels over the relevant papers of a set; only these papers have coded labels."""
+    """Compute the metrics of the labels over the relevant papers of a set."""
+    # Only relevant papers have coded labels.
     own = replace(coded, records=[record for record in coded.records if record.relevant])
     papers = len(own.records)
     names = (*_RANKED, *_DECIDED)
@@ -161,11 +158,7 @@ def _mechanism_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 
 
 def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the metrics over all labels for a set: metrics of the papers, of the sentences, and of the evidence.
-
-    The evidence is measured on pairs of a paper and one of its labels. If there are fewer than ``least`` pairs, the
-    result contains a reason instead of the metrics of evidence.
-    """
+    """Compute the metrics over all labels for the papers, the sentences and the evidence of a set."""
     judged = System("coded records", coded.documents).judged(coded.record_ids, labels, coded.truth(labels))
     pooled = estimates(pooled_figures, judged, draws)
     documents = _laid_out({name: pooled[name][0] for name in _OVER_ALL}, {})
@@ -200,7 +193,7 @@ def _over_all(coded: CodedSet, labels: Sequence[str], draws: Draws, least: int) 
 
 
 def _prevalence(truth: Array) -> float | None:
-    """Return the proportion of judged papers (or sentences) that have a label, averaged over the labels."""
+    """Return the proportion of judged papers or sentences that have a label, averaged over the labels."""
     judged = ~np.isnan(truth)
     carried = ratio(np.nansum(truth, axis=0), judged.sum(axis=0).astype(float))
     known = carried[~np.isnan(carried)]
@@ -231,10 +224,7 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Convert estimates of metrics to the format of the metrics file.
-
-    The reason is added for each metric without a value.
-    """
+    """Convert estimates to the format of the metrics file, with a reason for each metric without a value."""
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

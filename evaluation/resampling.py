@@ -165,7 +165,8 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
 
 
 def _logit(share: Array) -> Array:
-    """Convert proportions to log odds; 0 and 1 are replaced by 0.001 and 0.999, because their log odds are infinite."""
+    """Convert proportions to finite log odds."""
+    # The log odds of 0 and 1 are infinite.
     return np.asarray(logit(np.clip(share, 0.001, 0.999)))
 
 
@@ -350,10 +351,7 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
 
 
 def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
-    """Count the papers that contribute to each metric.
-
-    A paper contributes if the metric is defined for a sample that consists of this paper only.
-    """
+    """For each metric, count the papers from which the metric can be computed without other papers."""
     counts: dict[str, Array] = {}
     for start in range(0, papers, _PAPERS_AT_ONCE):
         alone = figures(np.eye(min(_PAPERS_AT_ONCE, papers - start), papers, start))
@@ -363,12 +361,9 @@ def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
 
 
 def _widened(found: Estimate, name: str, papers: int) -> Estimate:
-    """Replace an interval of width 0, which would wrongly suggest that the value is exact.
-
-    If the metric is a proportion, the interval becomes the Wilson interval (see `of_papers`). Otherwise, the interval
-    is removed.
-    """
+    """Replace an interval of width 0 by a Wilson interval, or remove it if the metric is not a proportion."""
     if found.value is None or found.ci_low is None or found.ci_low != found.ci_high:
         return found
+    # An interval of width 0 would wrongly suggest that the value is exact.
     widened = of_papers(found, papers) if name in _PROPORTIONS else found
     return replace(found, ci_low=None, ci_high=None) if widened.ci_low == widened.ci_high else widened

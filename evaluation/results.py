@@ -748,10 +748,7 @@ class PairedBases(Block):
         return " ".join(found)
 
     def _direction(self, name: str) -> int:
-        """Return ``1`` if full texts are better than abstracts in a metric, ``-1`` if they are worse, otherwise ``0``.
-
-        The result is ``0`` if the interval of the difference includes 0 or does not exist.
-        """
+        """Return ``1`` if full texts are better, ``-1`` if abstracts are better, and ``0`` if neither is certain."""
         found = self.differences[name].difference
         if found.ci_low is None or found.ci_high is None or found.ci_low <= 0 <= found.ci_high:
             return 0

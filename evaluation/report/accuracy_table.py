@@ -101,7 +101,7 @@ def _columns(block: type[Block], *names: str) -> dict[str, str]:
 
 
 def _narrow(block: type[Block], *names: str) -> dict[str, str]:
-    """Return the names of some metrics of ``block`` for tables with narrow columns, keyed by metric."""
+    """Return the short heading of each metric for tables with narrow columns, keyed by the name of the metric."""
     words = block.words()
     return {name: words[name].narrow for name in names}
 
@@ -452,14 +452,14 @@ def summary_section(results: Results, names: Mapping[str, str] | None = None) ->
 
 
 def _explained(section: Section) -> Section:
-    """Add a line that explains dashes, if the table of the section contains dashes."""
+    """If the table of a section contains dashes, add a line that explains the dashes."""
     if not any(NONE in row for row in section.rows):
         return section
     return replace(section, lines=[*section.lines, NONE_MEANS])
 
 
 def _meaning(results: Results, protocol: str) -> str:
-    """Return sentences on the training data of the models of an evaluation protocol, such as ``transfer``."""
+    """Return sentences that state on which data the models of a protocol (such as ``transfer``) were trained."""
     if protocol == "transfer":
         return results.describe_training()
     return "Each paper was tagged by a model that was also trained on the other papers of the gold standard."
@@ -617,10 +617,7 @@ def _kappas(
     figure: str,
     names: Mapping[str, str],
 ) -> Section:
-    """Return a section with a table of one agreement coefficient, ``figure``.
-
-    The table has one row per label, and one column per pair or group of coders.
-    """
+    """Return a section with a table of one agreement coefficient, per label and per pair or group of coders."""
     rows = [
         [
             _named(label, names),
@@ -679,7 +676,7 @@ def terminal(sections: Sequence[Section]) -> Group:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A table whose columns are divided among several tables if the table is wider than the terminal."""
+    """A table that is printed as several narrower tables if it is wider than the terminal."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -697,21 +694,13 @@ class _Fitted:
             yield table
 
     def _parts(self, width: int) -> list[list[int]]:
-        """Divide a table into narrower tables that are at most ``width`` characters wide.
-
-        The first column names the rows, so each narrower table begins with it. If possible, all narrower tables get the
-        same number of columns.
-
-        Returns
-        -------
-        list of list of int
-            For each narrower table, the positions of its columns except the first column.
-        """
+        """Return the column positions of each narrower table, without the first column, which all tables repeat."""
         parts: list[list[int]] = [[]]
         for position in range(1, len(self.header)):
             if parts[-1] and not self._fits([*parts[-1], position], width):
                 parts.append([])
             parts[-1].append(position)
+        # If possible, all tables get the same number of columns.
         size = ceil((len(self.header) - 1) / len(parts))
         columns = list(range(1, len(self.header)))
         even = [columns[start : start + size] for start in range(0, len(columns), size)]
@@ -721,11 +710,7 @@ class _Fitted:
         return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
 
     def _width(self, position: int) -> int:
-        """Return a width for a column, in characters.
-
-        In a column of this width, a heading may be wrapped between its words. Other texts are wrapped only if they are
-        long.
-        """
+        """Return a column width, in characters, at which only long texts and headings of several words are wrapped."""
         cells = [line for row in self.rows for line in row[position].splitlines()]
         longest = max(map(len, cells), default=0)
         if longest > _WRAPPED:

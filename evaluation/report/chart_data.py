@@ -151,7 +151,7 @@ def _by_label(
     protocols: Mapping[str, str],
     frame: Frame,
 ) -> Charts:
-    """Draw one ROC or precision-recall chart per label, with one line per evaluation protocol, such as ``transfer``."""
+    """Draw one ROC or precision-recall chart per label, with one line per protocol."""
     key, kind, area = figure
     known = [name for name in protocols if any(row["protocol"] == name for row in rows)]
     if not known:
@@ -208,7 +208,7 @@ def _pooled(
     frame: Frame,
     reference: Sequence[ChartLine] = (),
 ) -> Charts:
-    """Draw one chart with one line per evaluation protocol, such as ``transfer``; each line is over all labels."""
+    """Draw one chart of all labels together, with one line per protocol."""
     lines = [
         ChartLine(said, found)
         for name, said in protocols.items()
@@ -281,7 +281,7 @@ def _describe(lines: Iterable[ChartLine]) -> str:
 
 
 def _corners(points: Points) -> Points:
-    """Return the points of a line, except points on the straight line between their neighbours."""
+    """Return the two ends of a line, and the points at which the line changes its direction."""
     kept = list(points[:1])
     for (x1, y1), (x2, y2) in pairwise(points[1:]):
         x0, y0 = kept[-1]

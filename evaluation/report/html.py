@@ -317,11 +317,8 @@ def _coded_labels(results: Results) -> set[str]:
 
 
 def _fingerprints(paths: Sequence[Path]) -> list[tuple[str, str, int]]:
-    """Return a tuple for each file: path, MD5 hash (as in ``dvc.lock``), and size in bytes.
-
-    Paths are relative to the innermost folder that contains all files.
-    """
-    # Absolute paths in a published report would reveal the author's folders.
+    """Return the path, MD5 hash and size in bytes of each file."""
+    # Absolute paths in a published report would reveal the author's folders. MD5 is the hash in dvc.lock.
     shared = os.path.commonpath([path.absolute().parent for path in paths])
     contents = [(path.absolute().relative_to(shared).as_posix(), path.read_bytes()) for path in paths]
     return [(name, hashlib.md5(content, usedforsecurity=False).hexdigest(), len(content)) for name, content in contents]
@@ -366,7 +363,6 @@ class _Renderer(RendererHTML):
 
 
 def _environment() -> Environment:
-    """Return the Jinja environment, which escapes data and treats unknown names as errors."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -218,7 +218,6 @@ def dot_chart(
 
 
 def _attributes(caption: Caption, width: float, height: float) -> dict[str, str | float]:
-    """Return the attributes of the ``svg`` element of a chart with the given size."""
     return {
         "class": "chart",
         "viewBox": f"0 0 {width} {height}",
@@ -240,8 +239,6 @@ def legend_of(lines: Sequence[ChartLine]) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class _Style:
-    """Dash pattern, marker and colour of a line."""
-
     dash: str
     marker: str
     colour: str
@@ -279,7 +276,7 @@ def _draw_line(line: ChartLine, style: _Style, places: Points) -> Iterator[str]:
 
 
 def _apart(wanted: Sequence[float]) -> list[float]:
-    """Shift the vertical positions of line names down until names no longer overlap; return the new positions."""
+    """Return the vertical positions of line names, moved down where names would overlap."""
     placed = list(wanted)
     lowest = float("-inf")
     for row in sorted(range(len(wanted)), key=lambda row: wanted[row]):

@@ -160,7 +160,7 @@ def coder_name(name: str) -> str:
 
 
 def _roles(results: Results) -> dict[str, str]:
-    """Return the name of each coder in reports for outsiders, keyed by the coder's real name."""
+    """Map the real name of each coder to the name that is used in reports for outsiders."""
     agreement = results.agreement
     named: list[tuple[str, str]] = [(one.name, one.kind) for one in agreement.coders] if agreement else []
     for pair in agreement.pairs if agreement else ():
@@ -179,10 +179,7 @@ def _role(place: int, people: int) -> str:
 
 
 def _with_name(fault: str, names: Mapping[str, str]) -> str:
-    """Replace the label key at the start of a message by the display name of the label.
-
-    The message describes an error in the gold standard.
-    """
+    """Replace a label key at the start of a message by the name of the label; otherwise capitalise the message."""
     for key, name in names.items():
         if fault.startswith(f"{words_of(key)}: "):
             return name + fault.removeprefix(words_of(key))
