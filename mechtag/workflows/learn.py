@@ -143,13 +143,7 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
 
 
 def _refuse_if_changed(path: Path, known: Collection[str | None], what: str, instead: str) -> None:
-    """Raise `MechtagError` if a file exists whose SHA-256 is not in ``known``.
-
-    Parameters
-    ----------
-    what, instead
-        For the error message: what the file is, and how to add its content to the review.
-    """
+    """Raise an error if a file was not written by the review page, or was changed afterwards."""
     if path.exists() and _sha256(path) not in known:
         raise MechtagError(
             f"{path}: this {what} was not written by the review page, or was changed afterwards; move it to a "
@@ -272,13 +266,7 @@ def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook:
 def _compare(
     project: Project, old: Model, new: Sequence[Prediction], judged: Sequence[CodedRecord]
 ) -> tuple[bool, tuple[str, ...], tuple[Difference, ...]]:
-    """Compare two models on papers that neither model was trained on.
-
-    Returns
-    -------
-    bool, tuple of str, tuple of Difference
-        Whether the new model should replace the old model, the reasons, and the differences in metrics.
-    """
+    """Return whether the new model should replace the old model, the reasons, and the differences in metrics."""
     import numpy as np
 
     from mechtag.evaluation.model_comparison import compare_systems, decide_promotion
@@ -313,10 +301,7 @@ def _find_changes(
 
 
 def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:
-    """Return the old model's predictions for its own training papers, and for the other papers in ``judged``.
-
-    The predictions for the training papers are out of fold.
-    """
+    """Return the old model's predictions for its training papers (out of fold) and the other papers in ``judged``."""
     from mechtag.core.parquet import read_predictions
     from mechtag.pipeline.tagging.predict import predict
     from mechtag.training.retraining.challenger import DOCUMENTS
@@ -332,7 +317,7 @@ def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord
 
 
 def _install(paths: ModelPaths, old: Model, challenger: Path, version: str, reasons: Sequence[str]) -> None:
-    """Make a new model the model in use; if the previous model was trained in this project, keep a copy of it."""
+    """Put a new model in use; keep a copy of the old model if it was trained in this project."""
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import MODEL, OUT_OF_FOLD
     from mechtag.training.retraining.model_store import install, keep, keep_champion

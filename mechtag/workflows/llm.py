@@ -266,10 +266,7 @@ def _labels(project: Project, wanted: Wanted) -> tuple[str, ...]:
 
 
 def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
-    """Return the invented example sentences to show to the language model, keyed by label.
-
-    Sentences that were taken from papers are left out, because the language model may be asked about these papers.
-    """
+    """Return the invented example sentences to show to the language model, keyed by label."""
     if not wanted.shots:
         return {}
     path = project.settings.train.exemplars
@@ -277,6 +274,7 @@ def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
         raise MechtagError(
             "--shots: params.yaml does not name a file of exemplars; enter its path under train.exemplars"
         )
+    # The language model may be asked about papers from which the other exemplars were taken.
     exemplars = [one for one in read_exemplars(path, project.codebook.keys) if one.record_id is None]
     return {
         label: [one.text for one in exemplars if label in one.labels][: wanted.shots] for label in project.codebook.keys
@@ -284,7 +282,7 @@ def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
 
 
 def _papers(project: Project, source: Path, wanted: Wanted, reporter: Reporter) -> Papers:
-    """Return the papers to code, each with the sentences that the model reads."""
+    """Return the papers to code, each with the passages that the language model reads."""
     settings = project.settings
     records = [clean_record(record) for record in read_unique(source, reporter.note)[: wanted.limit]]
     if wanted.full_texts:
@@ -305,11 +303,7 @@ def _characters(papers: Papers) -> int:
 
 
 def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
-    """Return a function that asks the user whether texts may be sent to another machine.
-
-    The function asks only once, and raises an error if the user refuses. If the endpoint is on this machine, the
-    function does nothing.
-    """
+    """Return a function that asks the user whether texts may be sent to another machine, and raises an error if not."""
     if endpoint.is_local:
         return lambda: None
 
@@ -345,7 +339,7 @@ def _plan(
     asking: Asking,
     transport: Transport,
 ) -> Iterator[str]:
-    """Yield lines of text that describe what would be sent: the number of requests, the cost, and the first message."""
+    """Yield lines of text that describe the requests that would be sent, and their cost."""
     requests, affected, answered = [], [], 0
     for paper in papers:
         if not paper[1]:

@@ -170,7 +170,7 @@ class Retraining:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Lock the models and the annotations during the ``with`` block, so that only one retraining runs at a time."""
+        """Lock models and annotations during the ``with`` block; first complete an interrupted model replacement."""
         # The annotations have their own lock, because several models may use the same annotations.
         with locked(self._paths.kept), locked(self._paths.added):
             if found := recover(self._paths):
