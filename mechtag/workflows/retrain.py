@@ -194,7 +194,7 @@ class Retraining:
         }
 
     def _point_aliases(self, champion: str) -> None:
-        """Point the aliases in the MLflow registry to the model in use and to the model that a rollback restores."""
+        """Set the aliases in the MLflow registry for the model in use and for the model that a rollback restores."""
         paths, settings = self._paths, self._settings
         note = note_of(paths, champion)
         with tolerated(self._reporter.note):
@@ -245,9 +245,9 @@ class Retraining:
         return dedupe(read_sources(sources, self._reporter.note), settings.dedupe).unique if sources else ()
 
     def _challenge(self, version: str, change_log_on: Path | None) -> list[str]:
-        """Train a new model (the challenger), compare it with the model in use, and promote it if it is not worse.
+        """Train a new model, promote it if it is not worse than the model in use, and describe the outcome.
 
-        Sentences that describe the outcome are returned.
+        The outcome is returned as a list of sentences.
         """
         paths, settings, codebook = self._paths, self._settings, self._codebook
         champion = load_model(paths.model)

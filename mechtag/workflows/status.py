@@ -54,7 +54,7 @@ def describe(project: Project) -> list[str]:
 
 
 def _search_files(project: Project) -> list[Path]:
-    """Return the paths of the search exports of all literature searches that the settings name."""
+    """Return the paths of all exports of the project's literature searches."""
     found = []
     for source in map(Path, project.settings.sources.values()):
         found += [source] if source.is_file() else [path for path in sorted(source.rglob("*")) if path.is_file()]
@@ -62,7 +62,7 @@ def _search_files(project: Project) -> list[Path]:
 
 
 def _tagged(project: Project) -> Path | None:
-    """Return the folder of the most recently tagged search, relative to the project; ``None`` if there is none."""
+    """Return the folder of the search that was tagged last, relative to the project; ``None`` if there is none."""
     patterns = ("*/summary.json", "*/*/summary.json", "work/*/tagged/summary.json")
     summaries = [path for pattern in patterns for path in (project.root / "data").glob(pattern)]
     newest = max(summaries, key=lambda path: path.stat().st_mtime, default=None)
@@ -87,10 +87,7 @@ def has_codes(project: Project) -> bool:
 
 
 def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
-    """Return a description of the human codes, and a list of the coded records.
-
-    The list is empty if there are no codes, or if the codes cannot be read.
-    """
+    """Return a short description of the project's codes, and the coded records that could be read."""
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", []
@@ -107,10 +104,7 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
 
 
 def _missing_texts(project: Project) -> ProjectPath | None:
-    """Return the path in the setting ``train.texts`` if this file is missing but needed, otherwise ``None``.
-
-    The file contains the records of a table of codings. It is needed if this table exists.
-    """
+    """If the file of records for the table of codings is missing, return its path (the setting ``train.texts``)."""
     settings = project.settings.train
     if not settings.texts or Path(settings.texts).exists():
         return None

@@ -162,9 +162,9 @@ def tag(
 
 
 def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
-    """Return the path of ``groups.csv``, which lists merged records, in the folder of the first source.
+    """Return the path of ``groups.csv``, the list of merged records next to the first source.
 
-    If the first source is in an object store, or if there is no such file with merged records, ``None`` is returned.
+    If the list is missing or empty, or if the source is in an object store, ``None`` is returned.
     """
     from mechtag.pipeline.dedupe.merged import groups_beside, read_merged_beside
     from mechtag.pipeline.tagging.storage import is_remote
@@ -174,7 +174,10 @@ def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
 
 
 def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, count: int, reporter: Reporter) -> str:
-    """Write a table of the records at the top of a ranking to the output folder, and return the path of the table."""
+    """Write the first records of a ranking to a table in the folder ``output``, and return the path of the table.
+
+    Records that were judged irrelevant are skipped.
+    """
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.reading.ingest import read_unique
     from mechtag.pipeline.screening.decisions import read_judgements

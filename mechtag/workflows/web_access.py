@@ -75,7 +75,7 @@ class Access:
 
 
 def _keys() -> dict[str, str]:
-    """Return the user's keys for services from the environment, keyed by the name of the service."""
+    """Return the API keys that the user set in environment variables, keyed by the name of the service."""
     found = {name: os.environ.get(service.key_variable, "") for name, service in SERVICES.items()}
     return {name: key.strip() for name, key in found.items() if key.strip()}
 
