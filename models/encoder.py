@@ -384,7 +384,7 @@ class TransformerEncoder:
         return ids
 
     def _embed(self, tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Return one vector per list of token ids, shape (n_texts, size)."""
+        """Return the embeddings of texts that are given as token ids, shape (n_texts, size)."""
         batch = self.tokenizer.pad({"input_ids": list(tokens)}, return_tensors="pt").to(self.model.device)
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
@@ -456,7 +456,7 @@ def in_batches(embed: Callable[[list[Any]], torch.Tensor], items: Sequence[Any],
 
 
 def _token_limit(model: Any) -> int:
-    """Return the maximum length of a text that a model can process, in tokens."""
+    """Return the maximum number of tokens that a model can read at once."""
     limit = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
     # RoBERTa and MPNet count positions from the one after that of padding, so they have fewer than the settings say.
     positions = getattr(getattr(model, "embeddings", None), "position_embeddings", None)

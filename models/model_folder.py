@@ -174,10 +174,7 @@ def with_model_id(config: ModelConfig, weights: bytes) -> ModelConfig:
 
 
 def _decides_full_texts(arrays: dict[str, NDArray[Any]]) -> bool:
-    """Return whether a model can decide any label of a full text as yes or no; otherwise all labels need review.
-
-    ``arrays`` are the arrays of the model, keyed by name.
-    """
+    """Return whether a model can decide yes or no for at least one label of a full text."""
     low, high = (arrays.get(f"windows.{name}", np.empty(0)) for name in ("low", "high"))
     return bool((low > 0).any() or np.isfinite(high).any())
 
@@ -454,10 +451,7 @@ def _read_tuned(path: Path, sha256: str) -> Arrays:
 
 
 def _check_values(folder: Path, arrays: dict[str, NDArray[Any]]) -> None:
-    """Raise `MechtagError` if an array contains NaN, if a word has no weight, or if a value is unexpectedly infinite.
-
-    Only the bounds between which decisions need review may be infinite.
-    """
+    """Raise `MechtagError` if the values in the arrays of a model show that the file is damaged."""
     for name, array in arrays.items():
         # An infinite bound means that no probability is high or low enough to decide.
         check = np.isnan if name.endswith((".low", ".high")) else lambda values: ~np.isfinite(values)

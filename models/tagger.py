@@ -390,7 +390,7 @@ class Tagger:
         return found
 
     def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
-        """Yield a tuple for each window of a full text: the scores of its units, and the pooled score of each label."""
+        """For each window of a full text, yield its sentence scores (title first), and the pooled scores of labels."""
         if documents:
             units = units_of(documents)
             scores = self._unit_scores(units, np.ones(len(documents), dtype=bool))
@@ -446,9 +446,9 @@ class Tagger:
         return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Return the scores of the units of likely relevant documents, shape (n_units, 1 + n_labels).
+        """Return the scores of the titles and sentences of those documents that are selected by the mask ``likely``.
 
-        ``likely`` is the mask of these documents.
+        The result has shape (n_units, 1 + n_labels): one row per title or sentence. The first column is relevance.
         """
         places: dict[tuple[str, float], int] = {}
         chosen = np.flatnonzero(np.repeat(likely, units.parts_of_documents))

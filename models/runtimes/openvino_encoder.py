@@ -162,18 +162,7 @@ class OpenVinoEncoder:
         return vectors
 
     def _submit(self, texts: list[str], start: int, order: list[int], vectors: Vectors) -> None:
-        """Submit texts to OpenVINO in batches, waiting only while all streams are busy.
-
-        Parameters
-        ----------
-        start
-            Number of texts that earlier calls submitted.
-        order
-            For each text of all calls, in the order of submission: the row of ``vectors`` to which its vector is
-            written. The entry for the first text in ``texts`` is ``order[start]``.
-        vectors
-            Array to which OpenVINO's results are written.
-        """
+        """Submit texts to OpenVINO; the vector of text ``i`` is later written to ``vectors[order[start + i]]``."""
         tokens = self.tokens(texts)
         for (rows, columns), batch in shaped([len(ids) for ids in tokens], self._longest):
             ids = np.full((rows, columns), self._exported.pad, dtype=np.int64)
@@ -183,6 +172,7 @@ class OpenVinoEncoder:
                 length = len(tokens[place])
                 ids[row, :length] = tokens[place]
                 mask[row, :length] = 1
+            # This waits only if all streams are busy.
             self._queue.start_async({0: ids, 1: mask}, (vectors, [order[start + place] for place in batch]))
 
 
