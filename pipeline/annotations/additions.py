@@ -193,11 +193,9 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Describe the contradictory codes on relevance among the records in ``touched``, keyed by record id.
+    """Return a description of each contradiction between codes on relevance, keyed by record id.
 
-    Codes are contradictory if two coders disagree on relevance. They are also contradictory if one coder coded a record
-    as not relevant, but assigned a label to it. Coders who assigned a label without judging relevance count as having
-    coded the record as relevant.
+    Only the records in ``touched`` are checked.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}
@@ -213,6 +211,7 @@ def _disputed(
     reasons = {}
     for name in sorted(touched):
         both = [coder for coder, label in carried[name].items() if said[name].get(coder) == 0]
+        # Coders who assigned a label without judging relevance count as having coded the record as relevant.
         opinions = {coder: 1 for coder in carried[name]} | said[name]
         if both:
             reasons[name] = f"{both[0]} codes the record as not relevant, but also as {carried[name][both[0]]}"

@@ -95,5 +95,6 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
 
 
 def _plain(value: Any) -> str:
-    """Return the value of a field as text; join the items of a list with semicolons, as `columns.clean` expects."""
+    """Return the value of a field as text; the items of a list are joined with semicolons."""
+    # `columns.clean` expects semicolons.
     return "; ".join(texts(value)) if isinstance(value, list) else text_of(value)

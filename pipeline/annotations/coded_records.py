@@ -42,7 +42,7 @@ class About(Strict):
 
 
 class _Abouts(RootModel[dict[str, About]]):
-    """Content of ``about.yaml``: one description per file, keyed by file name without extension."""
+    """Content of ``about.yaml``: a description of each file of coded records, keyed by file name without extension."""
 
 
 def files_of(path: StrPath, what: str) -> list[Path]:
@@ -375,10 +375,7 @@ def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, lin
 
 
 def _per_sentence(line: _CodedLine, place: str) -> list[tuple[str, ...]] | None:
-    """Return the labels of each sentence of a record; ``None`` if no sentence was coded.
-
-    Raises `MechtagError` if only some of the sentences are coded.
-    """
+    """Return the labels of each sentence of a record; ``None`` if no sentence was coded."""
     codes = [sentence.mechanisms for sentence in line.sentences]
     if all(names is None for names in codes):
         return None

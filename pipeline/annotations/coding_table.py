@@ -164,7 +164,7 @@ def without_roles(codings: Iterable[Coding]) -> list[Coding]:
 
 
 def _combined(first: Coding, second: Coding) -> Coding:
-    """Return the first of two codings of one label, with the passages of the second coding added."""
+    """Return a copy of the first coding to which the passages of the second coding are added."""
     rows = (first, second)
     texts = dict.fromkeys(text for row in rows for text in passages_of(row.evidence))
     sentences = sorted({number for row in rows for number in row.sentences or ()})
@@ -208,7 +208,7 @@ def read_role_codings(path: StrPath, codebook: Codebook, *finders: Finder) -> li
 def _read_rows(
     path: Path, all_keys: Sequence[str], finders: Sequence[Finder], to_train: bool
 ) -> Iterator[tuple[str, Coding]]:
-    """Yield the place and the coding of each row of a table of codings; see `read_codings`."""
+    """Yield the place (file and row) and the coding of each row of a table of codings."""
     table = read_table(path, "a table of codings, one row per record, coder and label", _NEEDED)
     if not table.rows:
         raise MechtagError(
@@ -240,9 +240,9 @@ def _read_rows(
 
 
 def _of_person(coding: Coding, place: str) -> Coding:
-    """Convert a coding by a language model to a coding of the person who confirmed it.
+    """Convert a coding by a language model to a coding by the person who confirmed it.
 
-    Raises `MechtagError` if no person confirmed it.
+    If no person confirmed it, an error is raised.
     """
     person = (coding.confirmed_by or "").strip()
     if not is_person(person):
@@ -344,22 +344,9 @@ def coded_from(
 def _sentence_labels(
     codings: Sequence[Coding], values: Mapping[str, int | None], count: int, place: str
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
-    """Return the labels of each sentence, and a tuple of the labels for which sentences were not coded.
+    """Return the labels of each sentence, and the labels for which the sentences were not coded.
 
-    Sentences count as coded for a label if a coder has read all sentences for this label, and this coder's code for the
-    record is the same as in ``values``. If sentences were not coded for any label, the result is ``(None, ())``.
-
-    Parameters
-    ----------
-    values
-        The record's code for each label; ``None`` if coders disagree or nobody judged the label.
-    count
-        Number of sentences of the abstract.
-
-    Raises
-    ------
-    MechtagError
-        If a coding marks a sentence that the abstract does not have.
+    If the sentences were not coded for any label, ``(None, ())`` is returned.
     """
     marks: dict[str, set[int]] = {}
     for row in codings:
@@ -369,6 +356,7 @@ def _sentence_labels(
                 f"{place}: coder {row.coder} marked sentence {max(numbers)} of record {row.record_id} for label "
                 f"'{row.label}', but the abstract has {count} sentences, numbered from 0; code the record again"
             )
+        # Sentences count as coded if the coder read all of them, and if the coder's code is that of the record.
         if row.basis == "abstract" and row.sentences_complete and row.value is not None:
             if values.get(row.label) == row.value:
                 marks.setdefault(row.label, set()).update(numbers)
@@ -462,16 +450,14 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
 
 
 def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
-    """Return whether a record counts as relevant: a coder coded it as relevant, or nobody judged its relevance.
-
-    Coders who coded a label as yes without judging relevance count as having coded the record as relevant.
-    """
+    """Return whether at least one coder coded a record as relevant, or nobody judged its relevance."""
     decisions: dict[tuple[str, str], int] = {}
     for coding in codings:
         who = coding.coder, coding.basis
         if coding.label == relevance_key and coding.value is not None:
             decisions[who] = coding.value
         elif coding.value == 1:
+            # Coders who coded a label as yes without judging relevance consider the record relevant.
             decisions.setdefault(who, 1)
     return not decisions or any(decisions.values())
 

@@ -169,10 +169,7 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Yield the records that match each identifier of a paper, the most reliable identifier first.
-
-        Each item has three parts: the kind of the identifier, its value, and the records with this identifier.
-        """
+        """Yield each identifier of a paper, the most reliable first: its kind, its value and its records."""
         for name in paper.names:
             yield "record id", name, self._ids.get(name, ())
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
@@ -188,9 +185,9 @@ class Finder:
         yield "text", paper.text[:40], self._texts.get(normalise_title(paper.text), [])
 
     def _by_title(self, seen: ComparableFields) -> list[Record]:
-        """Return the records that have the title of a paper and whose authors and year do not contradict the paper.
+        """Return the records that have the title of a paper and do not contradict its authors and year.
 
-        If there are no such records, return records with a similar title that deduplication would merge with the paper.
+        If there are none, return records with a similar title that deduplication would merge with the paper.
         """
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
@@ -202,10 +199,7 @@ class Finder:
         ]
 
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether the authors and the year of a paper agree with those in a record that has the same title.
-
-        If neither can be compared, return whether the title identifies a work on its own.
-        """
+        """Return whether the authors and the year of a paper agree with those of a record that has the same title."""
         other = self._fields(record)
         if seen.notice != other.notice:
             return False
@@ -213,12 +207,13 @@ class Finder:
         if years is not None and years > self._settings.year_gap:
             return False
         authors = _share_author(seen, other)
+        # If neither can be compared, the title must identify a work on its own.
         if authors is None and years is None:
             return seen.telling and not seen.recurring
         return authors is not False
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
-        """Return whether a record is a different paper than the cited one, whose known details are in ``seen``."""
+        """Return whether a record describes a different paper than the cited paper ``seen``."""
         other = self._fields(record)
         titles = seen.title and other.title and fuzz.token_set_ratio(seen.title, other.title) < _ALIKE
         identifiers = (seen.doi, other.doi), (seen.pmid, other.pmid)
@@ -247,7 +242,7 @@ class Finder:
 
 
 def _seen(paper: CitedPaper) -> ComparableFields:
-    """Convert the details of a cited paper to fields that can be compared with the fields of records."""
+    """Convert a cited paper to fields that can be compared with the fields of records."""
     return comparable_fields(
         Record(
             record_id="",
@@ -275,7 +270,10 @@ def _index(pairs: Iterable[tuple[Hashable | None, Record]]) -> dict[Hashable, li
 
 
 def _texts(record: Record) -> set[str]:
-    """Return two texts that identify a record: its abstract, and its title followed by its abstract."""
+    """Return the texts by which a record is found: its abstract alone, and its title followed by its abstract.
+
+    The set is empty if the record has no abstract.
+    """
     if not record.abstract:
         return set()
     return {normalise_title(record.abstract), normalise_title(f"{record.title} {record.abstract}")}

@@ -91,7 +91,7 @@ class Additions:
 
 
 def _content(coding: Coding) -> dict[str, Any]:
-    """Return the fields of a coding that are part of the hash of a version."""
+    """Return the fields of a coding that are part of the hash of a version of the annotations."""
     # Fields that later releases added are left out if they have their default value, so that old hashes remain valid.
     content = coding.model_dump(mode="json")
     return {

@@ -86,7 +86,7 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
 
 
 def _keys(entries: Sequence[_Entry]) -> list[str]:
-    """Return a unique key for each code: the key in the file, or a key made from the name."""
+    """Return a unique key for each code: its key in the file, or a key made from its name."""
     found: list[str] = []
     for entry in entries:
         key = entry.key or fold(entry.name)
@@ -131,15 +131,13 @@ def _from_qda(path: Path) -> Iterator[_Entry]:
 
 
 def _codes(parent: Any) -> Iterator[_Entry]:
-    """Yield the codes below an XML element ``Codes`` or ``Code``, at any depth.
-
-    Categories are left out, because coders cannot assign them. Codes that mechtag wrote for roles of evidence, for
-    signs of passages (present, absent or unclear), or for labels that need review are left out, too.
-    """
+    """Yield the labels among the codes below an XML element, at any depth."""
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())
         description = text_of(child_of(code, "Description"))
+        # mechtag itself writes codes for roles of evidence, for signs of passages, and for labels that need review.
         is_label = not name.endswith(REFERRED) and not description.startswith((ROLE, SIGN))
+        # Categories are left out, because coders cannot assign them.
         if (code.get("isCodable") or "true").lower() in ("true", "1") and is_label:
             yield _described(name, description)
         yield from _codes(code)

@@ -117,7 +117,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Replace the code ``no`` for a passage by "not judged" if the coder coded several passages of the same record."""
+    """If a coder coded several passages of a record, replace each ``no`` for a passage by ``None`` (not judged)."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -131,10 +131,7 @@ def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _joined(rows: Sequence[Judgement]) -> Judgement:
-    """Merge judgements with the same code into one judgement.
-
-    The result has the evidence and the marked sentences of all judgements, and the latest date.
-    """
+    """Merge judgements that have the same code into one judgement with all their evidence."""
     evidence = dict.fromkeys(row.evidence for row in rows if row.evidence)
     dates = max(row.date for row in rows)
     details = {name: value for row in reversed(rows) for name, value in row.details.items()}
@@ -147,20 +144,9 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 
 
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
-    """Return the sign of each passage of a merged judgement.
+    """Return the sign of each passage of a merged judgement; ``None`` for a passage without a sign.
 
-    The sign says whether what the label describes is ``present``, ``absent`` or ``unclear`` according to the passage.
-    The item of a passage without a sign is ``None``. If ``sentences`` is ``None``, the passages are those in
-    ``evidence``. Otherwise, they are the marked sentences.
-
-    Parameters
-    ----------
-    rows
-        The judgements that are merged.
-    evidence
-        Passages of the merged judgement, as one text.
-    sentences
-        Numbers of the marked sentences of the merged judgement, or ``None``.
+    The passages are sentences, by number, if ``sentences`` is given; otherwise, they are the texts in ``evidence``.
     """
     found: dict[int | str, Sign] = {}
     for row in rows:
@@ -173,9 +159,9 @@ def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] 
 def _refuse_irrelevant(
     own: dict[tuple[str, str | None], Judgement], codebook: Codebook, conflicts: list[Conflict]
 ) -> int:
-    """Move contradictory codes of one coder for one paper from ``own`` to ``conflicts``, and return their number.
+    """If a coder assigned labels to a paper but coded it as not relevant, move these codes to ``conflicts``.
 
-    Codes are contradictory if the coder coded the paper as not relevant, but at least one of its labels as yes.
+    The number of moved codes is returned.
     """
     decision = own.get((codebook.relevance.key, None))
     ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]

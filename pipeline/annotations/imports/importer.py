@@ -163,10 +163,9 @@ def read_codings_from(
 
 
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
-    """Yield the name and content of each file at a path, which can be a single file, a folder or an archive.
+    """Yield the name and content of each file in ``path``, which is a file, a folder or an archive.
 
-    Archives in a folder are unpacked, too. Hidden files are skipped. Subfolders and special files are not read, and a
-    note is added for each of them.
+    A note is added to ``notes`` for each subfolder, because subfolders are not read.
     """
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder; check the path")
@@ -215,8 +214,7 @@ class _Run:
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
         """Return each table or sheet of a file that contains codings, paired with its format.
 
-        Each table or sheet without codings is reported in a note. If none of them contains codings, an error is raised.
-        No error is raised if ``spare`` is true, which means that the file is in a folder or an archive.
+        If there is none, an error is raised; if ``spare`` is true, the file may lack codings.
         """
         found, faults = [], []
         try:
@@ -265,19 +263,17 @@ class _Run:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
 
     def _by_llm(self, item: Item) -> str:
-        """Return the reason for refusing an entry if a language model coded it; otherwise, return ``""``."""
+        """If a language model coded an entry, return the reason for refusing the entry; otherwise, return ``""``."""
         names = [*(code.coder or self.asked.coder for code in item.codes), *item.finished]
         llm = next((name for own in names for name in (own, self.coders.get(own, own)) if is_llm(name)), "")
         return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
-        """Yield each code of an entry as a tuple of its label key and the code.
-
-        Unknown names of labels are collected for an error message. Names that the user mapped to null are skipped.
-        """
+        """For each code of an entry, yield its label key and the code itself; codes with unknown labels are skipped."""
         for code in item.codes:
             meaning = self.asked.labels.find(code.label)
             if meaning is None:
+                # These names are collected for an error message.
                 self.unknown[code.label or ""].append(place)
             elif meaning.key is not None:
                 # If nobody ticked 'excluded', it does not follow that the paper is included.
@@ -288,10 +284,7 @@ class _Run:
                 yield meaning.key, code._replace(value=value, details=details, role=meaning.role)
 
     def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
-        """If the user specified that unticked means no, return a no for each label that a coder left unticked.
-
-        No labels are returned for coders who excluded the paper or were in doubt.
-        """
+        """If the user specified that unticked means no, return a ``no`` for each label that a coder left unticked."""
         if self.asked.unticked != "no":
             return []
         book = self.asked.labels.codebook
@@ -344,10 +337,7 @@ class _Run:
         )
 
     def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:
-        """Return the ``details`` of a code; see `formats.base.Code`.
-
-        The numbers of marked sentences are left out if they may refer to a different version of the abstract.
-        """
+        """Return the details of a code, without sentence numbers that may refer to another version of the abstract."""
         if "sentences" not in code.details or record.record_id in paper.names:
             return code.details
         self.moved[place.rpartition(": entry ")[0]] += 1
@@ -390,7 +380,7 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Add a note if the user's ``--coder`` was not used, or if it was used for the codes of several files."""
+        """Add a note if the option ``--coder`` had no effect, or if it was used for the codes of several files."""
         if not self.asked.coder:
             return
         if len(self.nobody) > 1:

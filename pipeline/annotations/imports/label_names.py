@@ -51,7 +51,7 @@ class Meaning(NamedTuple):
 
 
 def _keys_as_text(value: Any) -> Any:
-    """Convert the keys of a mapping to strings, because YAML reads names such as 1 or 2 as numbers."""
+    # YAML reads names such as 1 or 2 as numbers.
     return {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
 
 
@@ -93,11 +93,7 @@ def read_map(path: str | Path) -> MapFile:
 
 
 def _meant(name: str, codebook: Codebook) -> Meaning | None:
-    """Convert an entry of a map file to its meaning; return ``None`` if the entry is not valid.
-
-    There are three kinds of entries. ``KEY`` means yes for a label. ``not KEY`` means no for a label. ``KEY:ROLE``
-    means yes for a label and a role of evidence.
-    """
+    """Return the meaning of an entry of a map file (``KEY``, ``not KEY`` or ``KEY:ROLE``); ``None`` if not valid."""
     key, _, role = name.removeprefix(_NOT).partition(":")
     key, role = key.strip(), role.strip()
     negated = name.startswith(_NOT)
@@ -108,7 +104,7 @@ def _meant(name: str, codebook: Codebook) -> Meaning | None:
 
 
 def _divided(name: str) -> Iterator[tuple[str, str]]:
-    """Yield each pair of label and role that a name may contain, such as ``LABEL: ROLE`` or ``LABEL (ROLE)``."""
+    """Yield each pair (label, role) that a name such as ``LABEL: ROLE`` or ``LABEL (ROLE)`` may mean."""
     name = name.strip()
     if ":" in name:
         first, _, rest = name.partition(":")

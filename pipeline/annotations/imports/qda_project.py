@@ -110,7 +110,7 @@ def _opened(source: Source) -> Iterator[zipfile.ZipFile]:
 
 
 class _Fault(Exception):
-    """Raised if the text of a source cannot be read, or if the passage that a coder selected cannot be found in it."""
+    """Raised if the text of a source, or a passage that a coder selected in it, cannot be read."""
 
 
 @dataclass
@@ -187,10 +187,7 @@ class _Project:
         )
 
     def _content(self, element: Any) -> str:
-        """Return the plain text of a source or note.
-
-        The text is stored in the project file or in a separate file of the archive.
-        """
+        """Return the plain text of a source or note."""
         inside = child_of(element, "PlainTextContent")
         if inside is not None:
             return text_of(inside)
@@ -236,27 +233,20 @@ def _lines(text: str) -> str:
 
 
 def _passage(selection: Any, raw: str) -> str:
-    """Return the text of the passage that a coder selected in the text ``raw``.
-
-    The positions of a selection count code points, with one character per line end. The name of a selection is usually
-    the beginning of its passage. If the text at the positions does not begin like the name, the program counted
-    differently. The name is then searched for near these positions.
-
-    Raises
-    ------
-    _Fault
-        If the positions are outside the text, or are not numbers.
-    """
+    """Return the text of the passage that a coder selected in the text ``raw``."""
     inner = child_of(selection, "Representation")
     if inner is not None:  # a passage of a PDF, whose text the program stored
         return " ".join(text_of(child_of(inner, "PlainTextContent")).split())
     if selection.get("startPosition") is None:
         return ""
     text = _lines(raw)
+    # Positions count code points, with one character per line end.
     start, end = (_position(selection.get(name)) for name in ("startPosition", "endPosition"))
     shown = " ".join((selection.get("name") or text_of(child_of(selection, "Description"))).split())
     named = shown.removesuffix("...").rstrip("… ")
     quote = text[start:end]
+    # The name of a selection is usually the beginning of its passage. If the text at the positions differs, the program
+    # counted characters differently, so the name is searched for near these positions.
     if len(named) >= _LONG_ENOUGH and not " ".join(quote.split()).startswith(named):
         pattern = re.compile(r"\s+".join(map(re.escape, named.split())))
         around = max(0, start - _OFF - raw.count("\r", 0, start)), end + _OFF

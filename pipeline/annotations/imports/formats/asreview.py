@@ -79,7 +79,7 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
 
 
 def _noted(entry: Entry) -> Mapping[str, str]:
-    """Return the values that ASReview wrote into the notes of a RIS record, keyed by ASReview's column name."""
+    """Return the values that ASReview wrote into the notes of a RIS record, keyed by the name of ASReview's column."""
     found = {}
     for note in notes_of(entry):
         name, colon, value = note.partition(":")
@@ -92,13 +92,10 @@ def _noted(entry: Entry) -> Mapping[str, str]:
 
 
 def _tag(name: str, asked: Asked) -> str:
-    """Return the label name in the name of a tag column, such as ``trust`` in ``asreview_tag_mechanisms_trust``.
-
-    The label name is the longest ending of the column name that is a known label. If no ending is a known label, the
-    result is everything after ``asreview_tag_``.
-    """
+    """Return the label in the name of a tag column, such as ``trust`` in ``asreview_tag_mechanisms_trust``."""
     words = name.removeprefix(_TAG).split("_")
     tails = ["_".join(words[start:]) for start in range(len(words))]
+    # The longest ending that is a known label; if there is none, everything after ``asreview_tag_``.
     return next((tail for tail in tails if asked.labels.find(tail)), tails[0])
 
 

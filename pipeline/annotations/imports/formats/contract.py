@@ -64,9 +64,9 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return the contents of the cells in the columns `LATER_FIELDS`, keyed by column name, and an error message.
+    """Return the contents of the optional columns of a coding, keyed by column name, and an error message.
 
-    Empty cells are left out. If all cells are valid, the message is ``""``. Otherwise, the dict is empty.
+    If all cells are valid, the message is ``""``. Otherwise, the dict is empty.
     """
     # The role is part of the label here.
     own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}
@@ -81,7 +81,7 @@ def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], st
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return the code in a cell, and an error message; the message is ``""`` if the cell is valid."""
+    """Return the code in a cell, and an error message (``""`` if the cell is valid)."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

@@ -80,10 +80,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _nodes(node: dict[str, Any], above: tuple[str, ...], content: Content) -> dict[int, Node]:
-    """Return all codes in the tree below a node, keyed by code id.
-
-    Raises `MechtagError` if the tree has too many levels.
-    """
+    """Return all codes in the tree below a node, keyed by code id."""
     if len(above) > _DEEPEST:
         raise MechtagError(
             f"{content.path}: codes are nested more than {_DEEPEST} levels deep; export a codebook with fewer levels"

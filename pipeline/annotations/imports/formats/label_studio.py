@@ -50,15 +50,13 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _paper_fields(data: Any) -> tuple[Sequence[tuple[str, Any]], str]:
-    """Return the fields of a task that may identify its paper, and the longest text among the fields.
-
-    The longest text was probably shown to the coders. If the task contains no text, it is ``""``.
-    """
+    """Return the fields of a task that may identify its paper, and the longest text among the fields."""
     fields = list(data.items()) if isinstance(data, dict) else []
     shown = [value for _, value in fields if isinstance(value, str)]
     named = {name.lower(): value for name, value in fields}
     if isinstance(named.get("meta"), dict):
         fields += named["meta"].items()
+    # The longest text was probably shown to the coders.
     return fields, max(shown, key=len, default="")
 
 
@@ -78,7 +76,7 @@ def _item(entry: Entry, task: Mapping[str, Any], annotation: Mapping[str, Any]) 
 
 
 def _chosen(value: Any) -> list[tuple[str, str]]:
-    """Return the labels in one result of an annotation, each with the marked text; ``""`` if no text was marked."""
+    """Return the labels in one result of an annotation, each with the marked text (``""`` if no text was marked)."""
     if not isinstance(value, dict):
         return []
     text = text_of(value.get("text")) if "start" in value else ""
@@ -97,11 +95,9 @@ def _coder(value: Any) -> str:
 
 
 def _minimal(entry: Entry, task: Mapping[str, Any]) -> Item:
-    """Return an object of the export format JSON_MIN as an `Item` with its codes.
-
-    In this format, the fields before ``id`` describe the task, and the fields after ``id`` are the coder's results.
-    """
+    """Convert an entry in Label Studio's export format JSON_MIN to a paper with its codes."""
     names = list(task)
+    # The fields before ``id`` describe the task, and the fields after ``id`` are the coder's results.
     begin = names.index("id") + 1 if "id" in names else 0
     results = {name: value for name, value in task.items() if name in names[begin:] and name not in _MIN}
     coder, date = _coder(task.get("annotator")), date_of(task.get("updated_at") or task.get("created_at"))

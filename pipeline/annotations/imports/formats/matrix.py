@@ -56,8 +56,9 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
-    """Return whether a row contains the totals of the columns: it has the word 'total' in place of a paper."""
+    """Return whether a row contains the totals of the columns, rather than the codes of a paper."""
     described = {fold(value) for name, value in entry.fields if value and name not in codes and fold(name) != TOTAL}
+    # A row of totals has the word 'total' in place of a paper.
     return described == {TOTAL}
 
 
@@ -94,7 +95,7 @@ def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
 
 
 def _lists_labels(cells: Sequence[str], asked: Asked) -> bool:
-    """Return whether a column contains label names: at least half of its cells must name a label."""
+    """Return whether at least half of the cells in a column contain names of labels."""
     naming = [cell for cell in cells if any(map(asked.labels.find, asked.labels.split(cell)))]
     return bool(naming) and 2 * len(naming) >= len(cells)
 

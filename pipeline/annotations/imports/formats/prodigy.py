@@ -89,16 +89,14 @@ def _codes(task: Mapping[str, Any], answer: str, asked: Asked) -> Iterator[Code]
 
 
 def _option(option: Mapping[str, Any], asked: Asked) -> str:
-    """Return the label name of an answer option: the id of the option if this is a label, otherwise its text.
-
-    If the option has no text, its id is returned.
-    """
+    """Return the label name of an answer option: its id if the id is a label, otherwise its text."""
     name, shown = text_of(option.get("id")), text_of(option.get("text"))
     return shown if shown and not asked.labels.find(name) else name
 
 
 def _date(task: Mapping[str, Any]) -> str:
-    """Return the date of an answer in ISO 8601; Prodigy stores it in seconds since 1970."""
+    """Return the date of an answer in ISO 8601."""
+    # Prodigy stores dates in seconds since 1970.
     seconds = task.get("_timestamp")
     if isinstance(seconds, int | float) and 0 < seconds < _LAST_SECOND:
         return datetime.fromtimestamp(seconds, UTC).date().isoformat()

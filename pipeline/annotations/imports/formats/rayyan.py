@@ -115,10 +115,7 @@ def _sections(entry: Entry) -> dict[str, str]:
 
 
 def _quotes(sections: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return the evidence that mechtag wrote into the notes of each team member.
-
-    The result is keyed by team member. Each value is a dict of evidence, keyed by label key.
-    """
+    """Return the evidence that mechtag wrote into Rayyan's notes, keyed by team member and then by label key."""
     found: dict[str, dict[str, str]] = {}
     for coder, notes in _MEMBER_NOTES.findall(sections.get("USER-NOTES", "")):
         for note in re.findall(_STRING, notes):

@@ -60,11 +60,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _signs(text: str) -> dict[str, tuple[Sign | None, ...]]:
-    """Convert a text with one sign per passage, such as ``absent, -``, to a dict.
-
-    The sign ``absent`` states that what the label describes is absent according to the passage. The dict contains the
-    signs under the key ``signs``. If no passage has a sign, the dict is empty.
-    """
+    """Convert a text such as ``absent, -`` to ``{"signs": ("absent", None)}``; return ``{}`` if it contains no sign."""
     signs = tuple(next((sign for sign in SIGNS if sign == part.strip()), None) for part in text.split(","))
     return {"signs": signs} if any(signs) else {}
 

@@ -70,11 +70,7 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
-    """Yield the codes of people in a source: one for each coding, and one for each answer in a variable.
-
-    mechtag exports answers as variables of a source. A variable with the answer yes is skipped, because each yes is
-    also a coding. A variable is also skipped if its coder coded the source with its label.
-    """
+    """Yield people's codes in a source, from its codings and from the variables in which mechtag exports answers."""
     names = column_names(asked.labels.codebook.names)
     answers = {
         (key, coder, basis): source.variables[name]
@@ -96,6 +92,7 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
         basis = bases.get((key or "", coding.coder))
         yield Code(label, value, coding.coder, coding.quote, date_of(coding.date), basis, details=details)
     for (key, coder, basis), answer in answers.items():
+        # Each yes is also a coding. If a coder coded the source with a label, the answer for this label is skipped.
         if answer in VALUES and answer != "yes" and (key, coder) not in coded and not is_model(coder):
             yield Code(key, VALUES[answer], coder, basis=basis)
 
@@ -103,13 +100,9 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Separate the codings that assign a sign to a passage from all other codings.
+    """Return the signs of passages (present, absent or unclear), and all other codings.
 
-    The first item of the result is a dict of the signs. A sign states whether what a label describes is present, absent
-    or unclear in the passage. The key of a sign is a tuple: label key, coder, text of the passage.
-
-    The second item is a list of the other codings. A coder may have assigned a sign to a passage without coding the
-    passage with the sign's label. A coding with this label is then added to the list.
+    The signs are keyed by tuples: label key, coder, text of the passage.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
     others: list[QdaCoding] = []
@@ -129,20 +122,18 @@ def _signs(
     for coding in others:
         known = asked.labels.find(_label(coding, asked)[0])
         alone.pop((known.key if known else None, coding.coder, coding.quote), None)
+    # A sign also counts as a coding with its label, unless the coder coded the same passage with this label.
     return signs, [*others, *alone.values()]
 
 
 def _label(coding: QdaCoding, asked: Asked) -> tuple[str, Value]:
-    """Return the label name and the value of a coding.
-
-    The value is ``1`` (yes), or ``None`` if the label needs review. If the code is in a set that is named after a role
-    of evidence, the label name includes the role, as in ``Trust: Context``.
-    """
+    """Return the label name and the value of a coding: ``1`` (yes), or ``None`` if the label needs review."""
     name = coding.path[-1].removesuffix(REFERRED)
     if name != coding.path[-1] and asked.labels.find(name):
         return name, None
     name = name_in_tree(coding.path, asked)
     meaning = asked.labels.find(name)
+    # A code in a set that is named after a role of evidence has this role, as in ``Trust: Context``.
     role = next(filter(asked.labels.find_role, coding.sets), "")
     if meaning and not meaning.role and asked.labels.find(f"{name}: {role}"):
         return f"{name}: {role}", 1
