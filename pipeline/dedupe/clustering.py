@@ -44,8 +44,7 @@ _BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
 def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.int64]]:
     """Yield pairs of positions whose keys are equal, as arrays of shape (n_pairs, 2).
 
-    All positions with the same key form a list. Two positions are paired if they are at most ``window`` places apart in
-    this list.
+    Each position is paired with the next ``window`` positions that have the same key.
     """
     known = [(hash(key), position) for position, key in enumerate(keys) if key is not None]
     hashes, positions = np.array(known, dtype=np.int64).reshape(-1, 2).T
@@ -265,10 +264,7 @@ def _by_confidence(pair: Doubt) -> tuple[float, int, int]:
 
 
 def _open_doubts(clusters: Clusters, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Yield the doubtful pairs that are still open: neither joined nor decided by a person.
-
-    For any two clusters, at most one pair is yielded.
-    """
+    """Yield the doubtful pairs that a person still has to decide, at most one for any two clusters."""
     seen: set[Pair] = set()
     for doubt in doubts:
         left, right = sorted((clusters.find(doubt.left), clusters.find(doubt.right)))

@@ -163,7 +163,7 @@ def _family(author: str) -> str:
 
 
 def _volume(value: str) -> str | None:
-    """Return the number of a volume, such as 63 for '63 (Suppl 1)'; ``None`` if the value is a year or an issue."""
+    """Return the number of a volume, such as ``"63"`` for ``"63 (Suppl 1)"``; ``None`` if there is no volume."""
     if not value or (")" in value and "(" not in value):
         return None
     match = _VOLUME.match(value.split("(")[0])
@@ -171,13 +171,10 @@ def _volume(value: str) -> str | None:
 
 
 def _journal(value: str) -> tuple[str, ...]:
-    """Return the significant words of a journal's name.
-
-    Words such as 'of' and 'the', subtitles and places are left out. Embase appends the names of meetings; these are
-    left out, too.
-    """
+    """Return the significant words of a journal's name: without subtitle, place and words such as 'of' and 'the'."""
     if value.startswith("http") or normalise_title(value) in _NOTHING:
         return ()
+    # Embase appends the names of meetings.
     name = _ELIDED.sub("", _MEETING_IN_JOURNAL.split(_SUBTITLE.split(value)[0])[0] or value)
     words = [word for word in normalise_title(html.unescape(name)).split() if word not in _SMALL_WORDS]
     return tuple(word for word in words if not word.startswith("suppl")) or tuple(words)
@@ -201,7 +198,7 @@ def _notice(title: str, record: Record) -> str:
 
 
 def _last_page(first: str, last: str | None) -> str | None:
-    """Return the last page of a page range in full, such as 129 for the range '123-9'; ``None`` if it is missing."""
+    """Return the last page of a range in full, such as ``"129"`` for the pages 123-9."""
     return first[: -len(last)] + last if last and len(last) < len(first) else last
 
 

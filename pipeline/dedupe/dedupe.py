@@ -59,10 +59,7 @@ _RANKS = {"pmid": 1, "text": 2}
 
 
 def _content(record: Record) -> tuple[object, ...]:
-    """Return a sort key that places similar titles next to each other.
-
-    The key depends on the content of the record, but not on its source.
-    """
+    """Return a sort key that depends only on the content of a record, and places similar titles next to each other."""
     fields = (record.journal, record.volume, record.issue, record.pages, record.doi, record.pmid, record.type)
     return (
         normalise_title(record.title),
@@ -75,18 +72,9 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Return the given records, followed by the papers of an earlier run.
+    """Return the records, followed by those papers of an earlier run that are not among the records.
 
-    If the kept record of a paper was read again, the paper is not appended, and the new copy of the record represents
-    it. The new copy lacks the fields that the earlier run filled in from other records; `merge` and `_as_before` fill
-    them in later.
-
-    Returns
-    -------
-    records : list of Record
-        The given records, followed by the appended papers.
-    owners : dict
-        Positions in ``existing``, keyed by the position in ``records`` of the record that represents the paper.
+    The second item of the result maps the position of each paper in this list to its position in ``existing``.
     """
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
@@ -98,6 +86,7 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
     read_again = {(record.source_file, record.source_index): index for index, record in enumerate(records)}
     for number, paper in enumerate(existing):
         index = read_again.get((paper.source_file, paper.source_index))
+        # A record that was read again lacks the fields that an earlier run filled; `merge` and `_as_before` fill them.
         if index is None or (records[index].title, records[index].raw) != (paper.title, paper.raw):
             index = len(together)
             together.append(paper)
@@ -108,17 +97,10 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 def _resolve(
     decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
-    """Find the positions of the records to which people's decisions refer.
+    """Return the decisions on the given records, and the places (file and row) of all other decisions.
 
-    A decision is ignored if one of its records is not in ``records``.
-
-    Returns
-    -------
-    found : list of tuple
-        For each decision: position of the first record in ``order``, position of the second record, whether the records
-        describe the same paper, and place (file and row) of the decision.
-    ignored : tuple of str
-        Places of the ignored decisions.
+    Each returned decision is a tuple of four items: the positions of both records in ``order``, whether both describe
+    the same paper, and the place of the decision.
     """
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
@@ -141,21 +123,19 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the best record id of a group; ids from a DOI are best, followed by ids from a PubMed id."""
+    """Return the best record id of a group; ids from a DOI come first, then ids from a PubMed id."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
-    """Return a unique record id for each new paper. The result has the same keys as ``papers``.
-
-    Different papers may share an identifier, for example abstracts from one meeting. The ids of these papers get a
-    suffix. The suffix depends on the content of the paper, but not on the order of the input.
-    """
+    """Return a unique record id for each new paper, with the same keys as ``papers``, and add the ids to ``taken``."""
     wanted = {index: _best_id(members) for index, members in papers.items()}
     sharing = Counter(wanted.values())
     names = {}
     for index in sorted(papers, key=lambda index: _order(papers[index][0])):
         name = wanted[index]
+        # Different papers may share an identifier, for example abstracts from one meeting. The suffix does not depend
+        # on the order of the input.
         if sharing[name] > 1 or name in taken:
             name = suffixed = f"{name}#{_digest(papers[index][0])}"
             number = 1
@@ -260,25 +240,17 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Fill fields of a paper that are empty now, but that an earlier run filled.
+    """Fill the empty fields of the paper ``kept`` from ``earlier``, the same paper in an earlier run.
 
-    A field stays empty if a record in ``split`` has the earlier value, because the value may be from that record.
-
-    Parameters
-    ----------
-    kept
-        The paper as merged in this run.
-    earlier
-        The paper as an earlier run wrote it.
-    split
-        Records that people decided to separate from the paper.
+    Values that also occur in ``split`` (records that people separated from the paper) are not used.
     """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
+    # Such a value may come from the separated record.
     values = {name: value for name, value in lacking.items() if all(getattr(one, name) != value for one in split)}
     return kept.model_copy(update=values) if values else kept
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the lowest confidence of the comparisons that link the records of a group, and all reasons as one text."""
+    """Return the lowest confidence of the comparisons within a group of records, and all their reasons as one text."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

@@ -68,7 +68,7 @@ def _page(left: ComparableFields, right: ComparableFields, found: FieldAgreement
 
 
 def _far(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the distance between the first pages of two records is too large to be a typing error."""
+    """Return whether the first pages of two records are too far apart for a typing error."""
     return left.page is not None and right.page is not None and abs(int(left.page) - int(right.page)) > _FAR
 
 

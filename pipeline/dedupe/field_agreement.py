@@ -121,18 +121,15 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
 
 
 def _slip(one: str, other: str) -> bool:
-    """Return whether one word is a typing error for the other, such as 'toleance' or 'sutdy'.
-
-    In a typing error, a letter is missing or two letters are swapped, but the first letter is correct. For example,
-    'typical' is not a typing error for 'atypical'.
-    """
+    """Return whether two words probably differ by a typing error: one missing letter, or two swapped letters."""
+    # A different first letter often changes the meaning, as in 'typical' and 'atypical'.
     if min(len(one), len(other)) < 5 or one[0] != other[0]:
         return False
     return OSA.distance(one, other, score_cutoff=1) == 1 and (len(one) != len(other) or sorted(one) == sorted(other))
 
 
 def _spelling(one: str, other: str) -> bool:
-    """Return whether two words have the same beginning and are similar overall, such as 'labour' and 'labor'."""
+    """Return whether two words are probably spellings of the same word, such as 'labour' and 'labor'."""
     return min(len(one), len(other)) > 4 and one[:4] == other[:4] and fuzz.ratio(one, other) >= 80
 
 
