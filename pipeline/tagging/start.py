@@ -281,9 +281,9 @@ def _begin(request: Request, table: StoragePath | None, chunks: ChunkStore, outp
 
 
 def _check_sentences(table: StoragePath, sentences: Path, clean: bool) -> None:
-    """Raise an error unless all precomputed sentences occur in the abstracts of a table.
+    """Raise an error if a precomputed sentence is not in the abstract of its record.
 
-    If ``clean`` is true, the sentences must occur in the cleaned abstracts.
+    ``clean`` states whether the abstracts are cleaned first.
     """
     given = GivenSentences(sentences)
     with RecordTable(table.open(), str(table)) as records:

@@ -51,7 +51,7 @@ class StoragePath:
 
     @property
     def _native(self) -> str | bytes:
-        """Return the path in the form that pyarrow needs."""
+        """Return the path as pyarrow needs it: ``bytes`` for a local file, ``str`` for an object store."""
         # pyarrow would encode text as UTF-8, but names of local files may have other encodings.
         return os.fsencode(self.path) if self.local else self.path
 
@@ -114,11 +114,7 @@ class StoragePath:
 
     @contextmanager
     def _naming_this_path(self) -> Iterator[None]:
-        """Add this path to the messages of errors that are raised in the ``with`` block.
-
-        Errors about missing files, and all errors of object stores, become a `MechtagError`. Other errors about local
-        files are raised unchanged.
-        """
+        """Convert errors of object stores, and errors about missing files, to a `MechtagError` with this path."""
         try:
             yield
         except FileNotFoundError:

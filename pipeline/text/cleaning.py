@@ -83,7 +83,7 @@ def mend_mojibake(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Return whether a text certainly needs no cleaning of markup, entities, spaces or characters."""
+    """Return ``True`` only if a text needs no cleaning: no markup, entities, line ends or double spaces."""
     return (
         text.isprintable()
         and "<" not in text
@@ -95,7 +95,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _examine(text: str, notes: list[str] | None) -> tuple[str, bool]:
-    """Correct mojibake in a text; return the text, and whether the text is one line that needs no further cleaning."""
+    """Return a text with mojibake corrected, and whether the text is one line that needs no further cleaning."""
     # Deleting plain characters as bytes is ten times as fast as checking them one by one.
     encoded = text.encode("utf-8", "replace")
     if rest := encoded.translate(None, _PLAIN_ASCII):
@@ -193,7 +193,7 @@ def clean_value(value: Any, notes: list[str] | None = None) -> str:
 
 
 def _settled(text: str, clean: Callable[[str], str]) -> str:
-    """Apply ``clean`` to a text again and again until the text no longer changes."""
+    """Clean a text repeatedly until it no longer changes, but at most a fixed number of times."""
     for _ in range(_ROUNDS):
         cleaned = clean(text)
         if cleaned == text:
@@ -215,7 +215,7 @@ def _one_line(text: str) -> str:
 
 
 def _heads(line: str) -> tuple[bool, bool]:
-    """Return whether a line starts with a heading, and whether it contains nothing but a heading."""
+    """Return two values: whether a line starts with a heading, and whether the heading is the whole line."""
     if not line or not (line[0].isupper() or line[0] in "[("):
         return False, False
     headings = find_headings(f"{line[:_LONGEST_HEADING]}\n")
@@ -224,9 +224,9 @@ def _heads(line: str) -> tuple[bool, bool]:
 
 
 def _paragraphs(text: str, wrapped: bool) -> str:
-    """Join the lines of a text that were only wrapped; keep line ends at blank lines and headings.
+    """Join the wrapped lines of each paragraph.
 
-    If ``wrapped`` is false, all line ends are kept. Blank lines themselves are always removed.
+    If ``wrapped`` is false, keep all lines except blank lines.
     """
     if not wrapped:
         return "\n".join(filter(None, map(_one_line, text.split("\n"))))

@@ -56,10 +56,9 @@ _JOIN_ALIKE = _JOIN.replace(r"\s{1,3}|-", r"(?-i:(?<=[A-Z]{2})\s{1,3}(?=[A-Z]{2}
 
 
 def _phrase(end: str, join: str, words: str) -> str:
-    """Return a regular expression for a phrase of heading words.
+    """Return a regular expression for heading words that are joined by the pattern ``join``.
 
-    Each word is followed by the pattern ``end``, and words are joined by the pattern ``join``. The quantifier
-    ``words`` limits the number of words after the first word.
+    Each word ends with the pattern ``end``, and ``words`` is the quantifier for the words after the first word.
     """
     word = rf"(?:{_WORDS}){end}"
     return rf"{word}(?:{join}{word}){words}"
@@ -173,7 +172,7 @@ def heading_name(printed: str) -> str:
 
 
 def _reads_as_heading(phrase: str) -> bool:
-    """Return whether words form a single heading: ``True`` for "Key Findings", ``False`` for "Results Patients"."""
+    """Return whether a phrase is a single heading, such as "Key Findings" but not "Results Patients"."""
     if not _HEAD.search(phrase) or _INCOMPLETE.search(phrase):
         return False
     return phrase.isupper() or all(
@@ -183,10 +182,7 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _follows(match: re.Match[str], label: str) -> bool:
-    """Return whether words in capitals are a heading, judging by the text that follows them.
-
-    The result is ``False`` if the following text is also in capitals.
-    """
+    """Return whether the text after words in capitals suggests that these words are a heading."""
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")
@@ -197,10 +193,9 @@ def _follows(match: re.Match[str], label: str) -> bool:
 
 
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading that is not followed by punctuation, and each heading that is a question.
+    """Yield each possible heading that is a question or has no punctuation after it.
 
-    Each item is a tuple of start, end, words and kind. The kind states how certain it is that the words are a heading;
-    see `_kind`.
+    Each item is a tuple of start, end, words and kind, such as ``bare``.
     """
     after = 0
     for opening in _OPENING.finditer(text):
@@ -216,11 +211,7 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Return how certain it is that words are a heading: ``label``, ``bare``, ``guess`` or ``""``.
-
-    ``label`` and ``bare`` mean that the words are certainly a heading. ``guess`` means that they are a heading only if
-    a different heading in the abstract has the kind ``bare`` or ``guess``. ``""`` means that they are not a heading.
-    """
+    """Return ``label`` or ``bare`` for a heading, ``guess`` for a possible heading, and ``""`` for other words."""
     phrase = match["phrase"]
     if match.re is _QUESTION:
         return "label"
@@ -230,15 +221,12 @@ def _kind(match: re.Match[str]) -> str:
     if phrase.isupper() and (following == "S" or (following.isupper() and not _follows(match, phrase))):
         return ""  # text in capitals, not a label before prose
     sure = several or phrase.isupper() or following in OPENERS or match["gap"].strip(" ") or not match["gap"]
+    # A guess counts only if the abstract has a different heading that is ``bare`` or also a guess.
     return "bare" if sure else "guess"
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading, with or without punctuation after it, as a tuple (start, end, words, kind).
-
-    If a colon follows, the kind is ``colon``. If nothing else follows on the line, the kind is ``line``. Otherwise, the
-    kind is ``label``, ``bare`` or ``guess``; see `_kind`.
-    """
+    """Yield each possible heading in a text as a tuple of start, end, words and kind, such as ``colon`` or ``line``."""
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-# A notice has a sign (see `_signed`) within `_NEAR` characters of the end, and is at most `_REACH` characters long.
+# A notice has a sign, such as "©", within `_NEAR` characters of the end, and is at most `_REACH` characters long.
 _NEAR, _REACH = 350, 1500
 _SIGN = r"(?:©|\([cC]\)(?=\s?\d{4}))"
 _DATABASE = r"[\[(]?\s?(?:Psyc(?:INFO|Info)\ Database|ABSTRACT\ FROM|(?:PUBLICATION|JOURNAL)\ ABSTRACT)"
@@ -76,7 +76,7 @@ _NONE = re.compile(r"[\[(]?\s*(?:no abstract(?: is)? available|no abstract|abstr
 
 
 def _is_notice(text: str) -> bool:
-    """Return whether a text that starts like a copyright, funding or similar notice contains nothing else."""
+    """Return whether a text that starts like a notice, such as a copyright line, contains nothing else."""
     if _CONTENT.search(text):
         return False
     words = _WORD.findall(_LINK.sub(" ", text))
@@ -85,14 +85,13 @@ def _is_notice(text: str) -> bool:
 
 def is_only_notice(sentence: str) -> bool:
     """Return whether a sentence consists only of a notice, such as a copyright notice."""
-    return _signed(sentence) and _OPENING.match(sentence) is not None and _is_notice(sentence)
+    return _may_contain_notice(sentence) and _OPENING.match(sentence) is not None and _is_notice(sentence)
 
 
 def _notice_start(window: str, whole: bool) -> int:
-    """Return the position at which the notices at the end of ``window`` start.
+    """Return the position at which the notices in ``window`` start, or the length of ``window`` if there are none.
 
-    If there are no notices, the result is the length of ``window``. If ``whole`` is true, ``window`` is the whole text.
-    If ``whole`` is false, ``window`` is only the end of the text.
+    ``whole`` states whether ``window`` is the whole text and not only its end.
     """
     for match in _OPENING.finditer(window):
         start = match.start()
@@ -105,8 +104,8 @@ def _notice_start(window: str, whole: bool) -> int:
     return len(window)
 
 
-def _signed(end: str) -> bool:
-    """Return whether the end of an abstract may contain a notice; this check is fast."""
+def _may_contain_notice(end: str) -> bool:
+    """Return whether the end of an abstract may contain a notice, such as a copyright line."""
     return (
         "©" in end
         or "opyright" in end
@@ -121,7 +120,7 @@ def _signed(end: str) -> bool:
 
 def notices_start(text: str, start: int, end: int) -> int:
     """Return the position where the notices at the end of ``text[start:end]`` start, or ``end`` if there are none."""
-    if not _signed(text[max(start, end - _NEAR) : end]):
+    if not _may_contain_notice(text[max(start, end - _NEAR) : end]):
         return end
     first = max(start, end - _REACH)
     window = text[first:end]

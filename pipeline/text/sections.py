@@ -321,7 +321,7 @@ class Content(NamedTuple):
 
 
 def _items(text: str) -> list[str]:
-    """Split a keyword list at line ends and at the first kind of separator that occurs in the list."""
+    """Split a keyword list at line ends and at its separator, such as a semicolon or comma."""
     for separator in (";；", "•·▪●|", ",，、"):
         if any(char in text for char in separator):
             return re.split(f"[{separator}\n]", text)
@@ -343,13 +343,10 @@ def keywords_of(text: str) -> tuple[str, ...] | None:
 
 
 def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
-    """Return whether a word such as "Keywords:" is at a position where a keyword list can begin.
-
-    If ``whole`` is true, the start of ``text`` is such a position.
-    """
+    """Return whether a keyword list can begin at a label such as "Keywords:", judging by the text before the label."""
     before = text[: label.start()].rstrip(" \t")
     if not before:
-        return whole
+        return whole  # Unless the text is whole, it may start within a sentence.
     if before[-1] in _ENDS or before[-1] == "\n":
         return True
     # Without a full stop before it, only a capital and a colon distinguish a label from a word of the sentence.
@@ -359,10 +356,7 @@ def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
 
 
 def _keyword_list(text: str, start: int, end: int) -> Tail | None:
-    """Return the keyword list at the end of ``text[start:end]``; ``None`` if there is no keyword list.
-
-    The list includes the word that introduces it, such as ``Keywords:``.
-    """
+    """Return the keyword list at the end of ``text[start:end]``, with its label such as "Keywords:", or ``None``."""
     first = max(start, end - _REACH)
     window = text[first:end]
     small = window.lower()

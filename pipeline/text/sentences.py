@@ -69,10 +69,7 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 
 def _ends(earlier: str, word: str, following: str) -> bool:
-    """Return whether a sentence ends after ``word``; ``earlier`` and ``following`` are the words before and after it.
-
-    All words include their punctuation.
-    """
+    """Return whether a sentence ends after ``word``, judging by this word and the words before and after it."""
     tail = word[-40:]  # enough for every rule, and bounds the search in a text without spaces
     match = _END.search(tail)
     if not match:
@@ -107,10 +104,7 @@ def _ends(earlier: str, word: str, following: str) -> bool:
 def _openings(words: Iterable[tuple[int, str]]) -> Iterator[int]:
     """Yield the position of each word that starts a sentence, except the first word.
 
-    Parameters
-    ----------
-    words
-        Position and text of each word; items that contain only spaces are skipped.
+    ``words`` contains the position and the text of each word.
     """
     earlier = word = ""
     opening = True
@@ -126,7 +120,7 @@ def _openings(words: Iterable[tuple[int, str]]) -> Iterator[int]:
 
 
 def _mark_sentences(doc: Doc) -> Doc:
-    """Mark the starts of sentences in a document with the built-in rules; this function is a spaCy component."""
+    """Mark the starts of sentences in a spaCy document by the rules of this module."""
     # Use arrays, because creating spaCy's token objects would take longer than everything else.
     strings = doc.vocab.strings
     words = ((index, strings[orth]) for index, orth in enumerate(doc.to_array("ORTH").tolist()))
@@ -136,7 +130,8 @@ def _mark_sentences(doc: Doc) -> Doc:
 
 
 def _words(passage: str) -> Iterator[tuple[int, str]]:
-    """Yield the offset and text of each word, divided as spaCy does with the built-in rules."""
+    """Yield the offset and text of each word, and divide text such as "care.The" into two words."""
+    # The spaCy tokenizer of this module divides words in the same way.
     for found in re.finditer(r"\S+", passage):
         word, start = found[0], 0
         for glue in () if _ADDRESS.search(word) else _GLUED.finditer(word):
@@ -199,22 +194,17 @@ def _pipeline(name: str) -> Language:
 
 
 def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
-    """Yield the line ends in an abstract that also end a sentence.
-
-    A blank line always ends a sentence. A single line end does not end a sentence if a lower-case letter follows,
-    because some exports break lines within sentences.
-    """
+    """Yield the line ends in ``abstract[start:stop]`` that also end a sentence."""
     for gap in _LINE_END.finditer(abstract, start, stop):
+        # Some exports break lines within sentences.
         if _BLANK_LINE.search(gap[0]) or not abstract[gap.end() : gap.end() + 1].islower():
             yield gap
 
 
-def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
-    """Yield the starts of the sections of an abstract.
+def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
+    """Yield three values for each section of an abstract.
 
-    A section starts at a heading, or at a notice or keyword list (`Tail`) that cleaning would remove. Each item has
-    three parts: the offset where the preceding text ends, the offset where the text of the section starts, and the
-    heading or `Tail`.
+    These are the end of the preceding text, the start of the section's text, and its heading or `Tail`.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -233,14 +223,13 @@ def _parts(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Divide an abstract at its headings and line ends, and yield the passages.
+    """Yield the passages between the headings and line ends of an abstract.
 
-    Each item has three parts: the heading or `Tail` of the section, the offset of the passage, and the text of the
-    passage.
+    Each item has three parts: the heading or `Tail` of the section, the offset of the passage, and its text.
     """
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
-    for place, below, part in [*_parts(abstract), (len(abstract), len(abstract), above)]:
+    for place, below, part in [*_sections(abstract), (len(abstract), len(abstract), above)]:
         for gap in [*_gaps(abstract, start, place), None]:
             stop = gap.start() if gap else place
             if not abstract[start:stop].isspace() and start < stop:
@@ -278,16 +267,16 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
 
 
 def _starts(doc: Doc) -> list[int]:
-    """Return the offsets in a passage at which spaCy marked the start of a sentence, except offset 0."""
+    """Return the offsets at which spaCy marked the start of a sentence, except offset 0."""
     opens, offsets = doc.to_array(["SENT_START", "IDX"]).T
     starts: list[int] = offsets[(opens == 1) & (offsets > 0)].tolist()
     return starts
 
 
 def _spans(passage: str, starts: Iterable[int]) -> list[tuple[int, int]]:
-    """Return the start and end of each sentence in a passage, without spaces around the sentence.
+    """Return the start and end of each sentence in a passage, without surrounding spaces.
 
-    ``starts`` are the offsets at which the second sentence and all later sentences start.
+    ``starts`` are the offsets of all sentences after the first sentence.
     """
     spans: list[tuple[int, int]] = []
     begin = 0

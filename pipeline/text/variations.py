@@ -239,7 +239,7 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
         for sentence in sentences
         if len(sentence.text.split()) >= _LONG
         for match in _BREAK.finditer(sentence.text)
-        if _parts(sentence.text[: match.start()], sentence.text[match.end() :])
+        if _can_split(sentence.text[: match.start()], sentence.text[match.end() :])
     ]
     if not places:
         return record
@@ -247,11 +247,8 @@ def sentences_split(record: Record, sentences: Sequence[Sentence], generator: np
     return with_abstract(record, f"{text[:start]}. {text[end].upper()}{text[end + 1 :]}")
 
 
-def _parts(left: str, right: str) -> bool:
-    """Return whether a sentence can be split into ``left`` and ``right``.
-
-    Each of the two must have at least five words. No bracket may be open where the sentence is split.
-    """
+def _can_split(left: str, right: str) -> bool:
+    """Return whether a sentence can be split into ``left`` and ``right``: both are long, and no bracket is open."""
     whole = left.count("(") == left.count(")") and left.count("[") == left.count("]")
     return whole and min(len(left.split()), len(right.split())) >= _SHORTEST
 
@@ -267,10 +264,7 @@ def _written(style: str, name: str) -> str:
 
 
 def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
-    """Return four headings to insert into an abstract, keyed by the number of the sentence that follows the heading.
-
-    The headings are ``background``, ``methods``, ``results`` and ``conclusions``.
-    """
+    """Return headings to insert into an abstract, keyed by the number of the sentence that follows each heading."""
     last = len(sentences) - 1
     methods = [number for number in range(1, last - 1) if is_methods(sentences[number].text)]
     begin = methods[0] if methods else max(1, last // 3)
