@@ -84,7 +84,7 @@ _JUDGING = ("code", "evidence", "sign", "role", "link", "commit", "reopen", "set
 
 
 def _named(text: Reading) -> dict[str, str]:
-    """Return the SHA-256 of a full text as a field of an event, or an empty dict if the text is an abstract."""
+    """Return an event field with the SHA-256 of a full text, or an empty dict for an abstract."""
     return {"text": text.sha256} if text.sha256 else {}
 
 
@@ -154,10 +154,9 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Decorate a method that returns drafts of events: the decorated method writes these events to the log.
+    """Decorate a method that returns drafts of events, so that it writes these events to the log.
 
-    The decorated method is called without ``connection`` and returns the number of the first event. If an action with
-    the same ``client_id`` was written before, no events are written.
+    If the ``client_id`` of the stamp was used before, no events are written.
     """
 
     @wraps(act)
@@ -331,9 +330,9 @@ class Acts:
         sentences: Sequence[int],
         complete: bool,
     ) -> list[Draft]:
-        """Return the events that mark the sentences that support a label.
+        """Return the events that mark sentences for a label.
 
-        If the label has no answer yet and at least one sentence is marked, the first event answers yes.
+        If the label has no answer yet, marking a sentence also answers yes.
         """
         numbers = self._check_sentences(text, sentences)
         marked = {"sentences": numbers, "complete": complete, **_named(text)}
@@ -804,11 +803,7 @@ class Acts:
     def _write_together(self, stamp: Stamp, make: Callable[[Connection], Iterable[tuple[Draft, int | None]]]) -> int:
         """Write several actions in one transaction, and return the number of the first action.
 
-        Parameters
-        ----------
-        make
-            Function that yields two items for each action: its event, and the number of the row of table ``sight`` that
-            describes what the person saw.
+        For each action, ``make`` yields its event and the number of its row in table ``sight`` (what the person saw).
         """
         with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
@@ -821,10 +816,7 @@ class Acts:
             return acts[0]
 
     def _settled(self, connection: Connection, decision: Settlement, more: dict[str, Any]) -> Draft:
-        """Check that a label of a record can be settled, and return the event that settles the label.
-
-        ``more`` contains further fields of the event, such as ``why``.
-        """
+        """Return the event that settles a label of a record, or raise `Refused` if the label cannot be settled."""
         record, stage, label = decision.record, decision.stage, decision.label
         self._require_stage(stage)
         if stage in BASES:
@@ -995,7 +987,7 @@ class Acts:
         )
 
     def _tagged(self, connection: Connection, record: int, tag: str, more: Mapping[str, Any]) -> Draft:
-        """Return the event that adds a tag to a record, or removes a tag if ``more["on"]`` is ``False``."""
+        """Return the event that adds a tag to a record, or removes it if ``more["on"]`` is ``False``."""
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
@@ -1122,10 +1114,7 @@ class Acts:
 
     @staticmethod
     def _refuse_if_coded_by_full_text(connection: Connection, record: int) -> None:
-        """Refuse to replace or detach a full text from which somebody has coded the record.
-
-        The codes refer to sentences of the full text by number.
-        """
+        """Raise `Refused` if somebody has coded the record from its full text."""
         table = schema.current
         _, members = family_of(connection, record)
         coded = connection.execute(
@@ -1557,7 +1546,7 @@ class Acts:
     def _reverse(self, connection: Connection, stamp: Stamp, kind: str, act: Any) -> tuple[int, int | None]:
         """Undo or redo an action and all other actions of its group.
 
-        Returns the event number and the record of the first action that was undone or redone.
+        Returns the event number and the record of the first action of the group.
         """
         table = schema.event
         group = json.loads(act.value).get("group")
@@ -1566,13 +1555,13 @@ class Acts:
             same = (table.c.coder == act.coder, func.json_extract(table.c.value, "$.group") == group)
             acts = list(connection.execute(select(table).where(*same, table.c.kind == act.kind).order_by(table.c.seq)))
         for each in acts:
-            self._refuse_if_rested_on(connection, each, stamp.coder)
+            self._refuse_if_depended_on(connection, each, stamp.coder)
         self._write(connection, stamp, [Draft(kind, undoes=each.seq) for each in acts])
         return acts[0].seq, acts[0].record
 
     @staticmethod
     def _last_done(connection: Connection, coder: int) -> Any:
-        """Return the first event of the person's last action that can be undone, or ``None`` if there is none."""
+        """Return the first event of the action that a person can undo next, or ``None``."""
         table = schema.event
         return connection.execute(
             select(table)
@@ -1590,10 +1579,7 @@ class Acts:
 
     @staticmethod
     def _last_undone(connection: Connection, coder: int) -> Any:
-        """Return the first event of the action that the person undid last.
-
-        Returns ``None`` if the person has undone nothing, or if the person has done something else since.
-        """
+        """Return the first event of the action that a person can redo next, or ``None``."""
         table, later = schema.event, schema.event.alias()
         done_since = exists().where(
             later.c.coder == coder, later.c.seq > table.c.seq, later.c.part == 0, later.c.kind.not_in(_NOT_UNDONE)
@@ -1609,8 +1595,8 @@ class Acts:
         return connection.execute(select(table).where(table.c.seq == act)).one_or_none()
 
     @staticmethod
-    def _refuse_if_rested_on(connection: Connection, act: Any, coder: int) -> None:
-        """Refuse to undo or redo an action if somebody else's later work depends on the action."""
+    def _refuse_if_depended_on(connection: Connection, act: Any, coder: int) -> None:
+        """Raise `Refused` if an action cannot be undone or redone because later work of somebody else depends on it."""
         if act.record is None:
             return
         table = schema.event
@@ -1675,7 +1661,7 @@ class Acts:
 
     @staticmethod
     def _sent(connection: Connection, stamp: Stamp) -> int | None:
-        """Return the number of the action that was written with the ``client_id`` of a stamp, or ``None``."""
+        """Return the number of the action that was already written with the ``client_id`` of a stamp, or ``None``."""
         table = schema.event
         row = connection.execute(
             select(table.c.act, table.c.coder).where(table.c.client_id == stamp.client_id, table.c.part == 0)
@@ -1687,14 +1673,9 @@ class Acts:
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the result of an undo or redo that was already written with the ``client_id`` of a stamp.
+        """Return the event number and record that an earlier request with the same ``client_id`` has undone or redone.
 
-        If nothing was written with this ``client_id``, the result is ``None``.
-
-        Raises
-        ------
-        Refused
-            If a different action was written with this ``client_id``; the error has status 409.
+        If there was no such request, the result is ``None``.
         """
         table = schema.event
         sent = self._sent(connection, stamp)
@@ -1707,14 +1688,14 @@ class Acts:
 
     @staticmethod
     def _code_of(connection: Connection, coder: int, record: int, stage: str, label: str) -> Any:
-        """Return the row of table ``current`` with a person's code for a label; ``None`` if there is no such row."""
+        """Return a person's row in table ``current`` for a label of a record, or ``None``."""
         table = schema.current
         own = {"record": record, "stage": stage, "coder": coder, "label": label}
         return connection.execute(select(table).filter_by(**own)).one_or_none()
 
     @staticmethod
     def _answered(connection: Connection, coder: int, record: int, stage: str) -> set[str]:
-        """Return the keys of the labels that a person has answered for a record at a stage, such as ``full-text``."""
+        """Return the keys of the labels that a person has answered for a record at a stage."""
         table = schema.current
         answered = table.c.value.is_not(None) | (table.c.refer == 1)
         return set(
@@ -1732,11 +1713,7 @@ class Acts:
         return entry
 
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
-        """Return the text that is coded at a stage: the abstract at ``code``, or the full text at ``full-text``.
-
-        Raises `Refused` if the record does not exist, if records are not coded at this stage, or if no full text is
-        attached.
-        """
+        """Return the text that is coded at a stage, or raise `Refused` if the record has no such text."""
         if stage not in BASES:
             raise Refused(f"records are not coded at the stage '{stage}'; use one of the stages {', '.join(BASES)}")
         text = read_reading(connection, self._require_record(connection, record), stage)
@@ -1799,18 +1776,7 @@ class Acts:
     def _check(
         self, connection: Connection, stamp: Stamp, record: int, stage: str, labels: Collection[str] = ()
     ) -> None:
-        """Check that a person may code a record now, and that the person's page is up to date.
-
-        Nobody may code a record that an adjudicator has settled. Labels that were added to the codebook later are an
-        exception.
-
-        Raises
-        ------
-        Refused
-            If an adjudicator has settled the record, or if the page was made for a different record or person.
-        Outdated
-            If the person has changed the codes of the record since the page was loaded.
-        """
+        """Raise `Refused` if a person may not code a record now, or `Outdated` if the person's page is out of date."""
         if stamp.sight is not None and self._sight(connection, stamp, record, stage) is None:
             raise Refused("this form belongs to a different record or person; load the page again", 409)
         head, _ = family_of(connection, record)
@@ -1818,6 +1784,7 @@ class Acts:
         settled = connection.execute(
             select(table.c.record).where(table.c.record == head, table.c.stage == stage, table.c.how == "adjudicated")
         ).first()
+        # Labels that were added to the codebook later may be coded even if the record is settled.
         new = owed_labels(connection, stamp.coder, record, stage) if settled is not None else set[str]()
         if settled is not None and not (labels and new.issuperset(labels)):
             raise Refused(

@@ -70,7 +70,7 @@ def application(routes: Sequence[Route], hosts: frozenset[str], *, secure: bool 
 
 
 class _Guard:
-    """Middleware that checks each request with `access.check_request`, and adds `access.HEADERS` to each response."""
+    """Middleware that refuses forbidden requests and adds security headers to each response."""
 
     def __init__(self, app: ASGIApp, hosts: frozenset[str], scheme: str) -> None:
         self._app, self._hosts, self._scheme = app, hosts, scheme

@@ -226,16 +226,9 @@ _SHAPES = {
 
 
 def _cells(state: str, places: Iterable[int], y: int) -> str:
-    """Return an SVG path that marks all cells with one state in a row of a matrix; ``""`` if there are no cells.
+    """Return an SVG path for all cells with one state in a row of a matrix, or ``""`` if there are no cells.
 
-    Parameters
-    ----------
-    state
-        State of a label in a paper, such as ``yes`` or ``conflict``; one of `STATES`.
-    places
-        Columns of the cells, counted from 0.
-    y
-        Upper edge of the row, in pixels.
+    ``places`` are the columns of the cells, counted from 0, and ``y`` is the upper edge of the row in pixels.
     """
     across, down, rest, look = _SHAPES[state]
     path = "".join(f"M{place * _CELL + across},{y + down}{rest}" for place in places)
@@ -294,7 +287,7 @@ def _dates(first: date, last: date) -> Axis:
 
 
 def _counts(name: str, highest: int) -> Axis:
-    """Return an axis for counts, with at most five steps of 1, 2 or 5 times a power of ten."""
+    """Return an axis that starts at 0 and includes ``highest``, with at most five steps."""
     step = next(
         size * 10**power for power in range(12) for size in (1, 2, 5) if size * 10**power * 5 >= max(highest, 1)
     )

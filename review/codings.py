@@ -124,13 +124,9 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
 
 
 def _any_assisted(values: list[int | None]) -> bool | None:
-    """Return whether at least one code was given while a suggestion was visible; ``None`` if this is not known.
+    """Return whether a suggestion was visible for at least one code, or ``None`` if this is not known.
 
-    Parameters
-    ----------
-    values
-        For each code, ``1`` if a suggestion was visible, ``0`` if no suggestion was visible, or ``None`` if this is not
-        known.
+    ``values`` contains ``1`` (visible), ``0`` (not visible) or ``None`` (not known) for each code.
     """
     if any(values):
         return True
@@ -142,10 +138,7 @@ def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
 
 
 def _texts(connection: Connection, rows: Iterable[Any], entries: dict[int, Entry]) -> dict[tuple[int, str], Reading]:
-    """Return the current text of each record and stage in ``rows``, keyed by record number and stage.
-
-    At the stage ``full-text``, the text is the full text. At all other stages, it is the abstract.
-    """
+    """Return the current text of each record and stage in ``rows``, keyed by record number and stage."""
     places = dict.fromkeys((row.record, row.stage) for row in rows)
     return {(record, stage): read_reading(connection, entries[record], stage) for record, stage in places}
 
@@ -155,14 +148,9 @@ def _marked(numbers: list[int], complete: bool) -> tuple[int, ...] | None:
 
 
 def _signs(row: Any) -> tuple[Sign | None, ...]:
-    """Return the sign of each marked sentence, in the order of the sentences; ``None`` for a sentence without a sign.
+    """Return the sign of each marked sentence in a row of table ``current`` or ``final``.
 
-    The sign states whether what the label describes is ``present``, ``absent`` or ``unclear`` in the sentence.
-
-    Parameters
-    ----------
-    row
-        Row of table ``current`` or ``final``.
+    A sentence without a sign has the value ``None``.
     """
     numbers = json.loads(row.sentences)
     return tuple(map(signs_of(row, numbers).get, numbers))
@@ -241,7 +229,7 @@ def independent_codings(connection: Connection) -> list[Coding]:
 
 
 def _by_place(connection: Connection, votes: Iterable[Any]) -> dict[tuple[int, str, str], list[Any]]:
-    """Group the codes of people by record, stage (such as ``full-text``) and label.
+    """Group codes by record, stage and label.
 
     Codes of a duplicate are listed under the record to which the duplicate was joined.
     """

@@ -103,7 +103,7 @@ def teaching_examples(connection: Connection, codings: Iterable[Coding], codeboo
 
 
 class _Place(NamedTuple):
-    """A sentence that can be an example of a label."""
+    """A sentence that a coder can choose as an example of a label."""
 
     record: int
     stage: str
@@ -114,11 +114,7 @@ class _Place(NamedTuple):
 
 
 def _kept(connection: Connection) -> list[tuple[int, Example]]:
-    """Return the examples that are still valid.
-
-    An example is valid as long as its coder belongs to the review and marks the sentence for the label. Each item
-    contains the number of the event that chose the example, and the example.
-    """
+    """Return the examples that are still valid, each with the number of the event that chose the example."""
     chosen = dict[_Place, int]()
     for row in project_events(connection, EXAMPLE):
         (number,) = row.value["sentences"]
@@ -144,6 +140,7 @@ def _kept(connection: Connection) -> list[tuple[int, Example]]:
     for place, seq in chosen.items():
         code = codes.get((place.record, place.stage, place.coder, place.label))
         text = files[place.sha256] if place.sha256 else abstract_of(entries[place.record])
+        # An example is valid as long as its coder belongs to the review and marks the sentence for the label.
         if code is not None and place.number in sentences_in(code, place.sha256) and place.number < len(text.sentences):
             sentence = text.sentence(place.number)
             entry = entries[place.record]

@@ -94,14 +94,9 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[
 
 
 def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) -> tuple[int, str]:
-    """Save an uploaded file, and return its number and a reason.
+    """Save an uploaded file, and return its number and why its text will not be read (``""`` if it will be read).
 
-    The reason states why the text of the file is not read. If the text is read, the reason is ``""``.
-
-    Parameters
-    ----------
-    taken
-        Numbers of the files that were already saved in this request.
+    ``taken`` contains the numbers of the files that were already saved in this request.
     """
     name, table = clean_name(file.name), schema.full_text
     number, folder = _new_folder(workspace)
@@ -130,7 +125,7 @@ def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) ->
 
 
 def _is_in_use(connection: Connection, row: Any) -> bool:
-    """Return whether the file in a row of table ``full_text`` is attached to a record or is being read."""
+    """Return whether an uploaded full text is attached to a record or is being read."""
     attachment, job = schema.attachment, schema.job
     if row.state == "reading":
         query = select(job.c.id).where(job.c.kind == READ, job.c.state.in_(ACTIVE))
@@ -140,15 +135,7 @@ def _is_in_use(connection: Connection, row: Any) -> bool:
 
 
 def _new_folder(workspace: Workspace) -> tuple[int, Path]:
-    """Create a folder for the next uploaded file.
-
-    Returns the number of the file, and the folder. Simultaneous uploads get different numbers.
-
-    Raises
-    ------
-    Refused
-        If the folder cannot be created.
-    """
+    """Create a folder for an uploaded file, and return the number of the file and the folder."""
     with workspace.store.read() as connection:
         number = connection.execute(select(func.max(schema.full_text.c.id))).scalar() or 0
     while True:

@@ -63,7 +63,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def _heads(connection: Connection) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each import, and the JSON object in the first line of its file."""
+    """Yield the number of each import, and the JSON object for the first line of ``import-N.jsonl``."""
     counts = {table.name: {wave: number for wave, number in connection.execute(_counted(table))} for table in _TABLES}
     batches = {row.id: dict(row._mapping) for row in connection.execute(select(schema.batch))}
     # Records that the project had before its first import belong to no batch.

@@ -142,10 +142,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
 def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Save the files that were not uploaded before.
 
-    Returns
-    -------
-    rows, left_out
-        Rows of table ``upload`` for the saved files, and a sentence about each file that was uploaded before.
+    Returns rows of table ``upload`` for the saved files, and a sentence about each file that was left out.
     """
     folder.mkdir(parents=True)
     with workspace.store.read() as connection:
@@ -216,7 +213,7 @@ def not_saved(error: OSError) -> Refused:
 
 
 def _known_files(connection: Connection) -> dict[str, str]:
-    """Return when each file was uploaded or imported, in words, keyed by the SHA-256 hash of the file.
+    """Return a phrase such as "uploaded on …" for each file, keyed by the SHA-256 of the file.
 
     Files of discarded imports are left out.
     """

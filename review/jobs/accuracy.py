@@ -99,10 +99,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _of_exercises(connection: Connection) -> set[tuple[str | None, str]]:
-    """Return the records of all calibration exercises, as pairs of record id and stage, such as ``screen``.
-
-    In a calibration exercise, several people judge the same records before the real work.
-    """
+    """Return the record id and stage of each record in a calibration exercise."""
     exercises = read_exercises(connection)
     entries = read_entries(connection, sorted({number for one in exercises for number in one.records}))
     names = {entry.id: entry.record_id for entry in entries}
@@ -110,9 +107,9 @@ def _of_exercises(connection: Connection) -> set[tuple[str | None, str]]:
 
 
 def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Compute the agreement between people on the records that at least two people judged.
+    """Return the agreement between people on the records that at least two people judged.
 
-    Returns ``None`` if there are no such records.
+    If there are no such records, the result is ``None``.
     """
     import numpy as np
 
@@ -130,16 +127,12 @@ def _people(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] |
 
 
 def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any] | None:
-    """Compute how well people agree on the sentences of abstracts that they marked.
-
-    A label of a record is compared only if at least two people answered yes and marked sentences. If a coder changed a
-    code after seeing a suggestion, the code is left out, because only the latest marks are stored. Returns ``None`` if
-    nothing can be compared.
-    """
+    """Return how well people agree on the sentences that they marked, or ``None`` if nothing can be compared."""
     from mechtag.evaluation.shared_evidence import Marks, evidence_agreement
 
     settings, keys = workspace.project.settings, workspace.codebook.keys
     with workspace.store.read() as connection:
+        # Only the latest marks are stored, so codes that were changed after seeing a suggestion are left out.
         now = [
             row
             for row in unassisted(coders_codings(connection))
@@ -169,8 +162,7 @@ def _evidence(workspace: Workspace, codings: Sequence[Coding]) -> dict[str, Any]
 def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequence[Prediction]) -> dict[str, Any] | None:
     """Compare out-of-fold predictions with final codes; return ``None`` if no record has both.
 
-    ``codings`` must contain only final codes that were given without visible suggestions. In the result, ``doubted``
-    lists the final codes that the model contradicts with high confidence. The most doubtful code comes first.
+    ``codings`` must contain only final codes that were given without visible suggestions.
     """
     from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
     from mechtag.evaluation.output_tables import reliability_points
@@ -202,10 +194,7 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
 
 
 def _out_of_fold(workspace: Workspace) -> list[Prediction]:
-    """Return the saved out-of-fold predictions of the model in use.
-
-    The list is empty if there are no such predictions, or if they were made with a different codebook.
-    """
+    """Return the saved out-of-fold predictions of the model in use, if it was trained with the current codebook."""
     from mechtag.core.parquet import read_predictions
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import DOCUMENTS

@@ -80,12 +80,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
-    """Return the codes of the records that coders finished in a calibration exercise.
-
-    In a calibration exercise, several people judge the same records. Each item is a row of table ``current``, followed
-    by the coder's name and the record's id and title. The columns ``first_value`` and ``first_refer`` contain the code
-    that the coder had given when first finishing the record.
-    """
+    """Return the codes of finished records in a calibration exercise, each with coder name, record id and title."""
     current, account, record = schema.current, schema.account, schema.record
     return list(
         connection.execute(
@@ -104,10 +99,7 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
 
 def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one dict for each record and label for which the coders gave different answers.
-
-    The key ``answers`` contains the answer of each coder. Labels with the most evenly divided answers come first.
-    """
+    """Return one dict for each record and label on which the coders differ, the most divided answers first."""
     name = name_decision if exercise.stage == "screen" else name_answer
     titles = {row.record: row.title for row in rows}
     people = sorted({row.name for row in rows})

@@ -113,7 +113,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
 
 
 def _for_the_page(message: str, folder: Path) -> str:
-    """Adapt an error message that was written for the command line to the review page."""
+    """Convert an error message for the command line to a message for the review page."""
     text, found, _ = message.replace(f"{folder / 'files'}/", "").partition("\nMap each name")
     return (
         f"{text}\nEnter the meaning of each of these names under “Names of labels”, and read the file again"
@@ -123,7 +123,7 @@ def _for_the_page(message: str, folder: Path) -> str:
 
 
 def _left_out(imported: Imported, codings: Sequence[Coding], faults: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each entry or code that cannot be added, as a tuple of its description and the reason."""
+    """Yield a description and a reason for each imported entry or code that cannot be added."""
     for fault in imported.rejected:
         yield f"{fault.file}: entry {fault.record}", fault.reason
     for row in imported.unmatched:
@@ -141,10 +141,7 @@ def _left_out(imported: Imported, codings: Sequence[Coding], faults: Sequence[st
 
 
 def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
-    """Yield, for each code, the reason why the code cannot be added to the review.
-
-    The reason is ``""`` if the code can be added.
-    """
+    """Yield the reason why each code cannot be added to the review, or ``""`` if the code can be added."""
     table = schema.record
     asked = {row.record_id for row in codings if row.basis == "full-text"}
     with workspace.store.read() as connection:
@@ -166,10 +163,7 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
 
 
 def _stage(row: Coding, workspace: Workspace) -> str | None:
-    """Return the stage to which a code belongs: ``screen``, ``code`` or ``full-text``.
-
-    If the code is a screening decision that is based on the full text, no stage fits, and the result is ``None``.
-    """
+    """Return the stage of a code, or ``None`` for a screening decision that is based on the full text."""
     if row.label == workspace.codebook.relevance.key:
         return "screen" if row.basis == "abstract" else None
     return next(stage for stage, basis in BASES.items() if basis == row.basis)
@@ -264,19 +258,13 @@ def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict
 
 
 def _place(row: Coding) -> tuple[object, ...]:
-    """Return the record id, coder, label and basis of a coding."""
     return row.record_id, row.coder, row.label, row.basis
 
 
 def _code(row: Coding, reading: Reading, roles: Sequence[Coding] = ()) -> dict[str, Any]:
     """Convert a code to the mapping that `Acts.import_codes` expects.
 
-    A sentence of the text is marked if it occurs in the evidence of the code.
-
-    Parameters
-    ----------
-    roles
-        Codings of the same coder, record and label that have a role of evidence.
+    ``roles`` are codings of the same coder, record and label that have a role of evidence.
     """
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = _quoted(row, texts)
@@ -289,7 +277,7 @@ def _code(row: Coding, reading: Reading, roles: Sequence[Coding] = ()) -> dict[s
 
 
 def _quoted(row: Coding, texts: Sequence[str]) -> list[int]:
-    """Return the numbers of the sentences that the evidence of a coding quotes."""
+    """Return the numbers of the sentences that occur in the evidence of a coding."""
     evidence = " ".join((row.evidence or "").split())
     return [number for number, text in enumerate(texts) if text and text in evidence]
 
@@ -391,13 +379,7 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 
 
 def _undone_by(connection: Connection, name: str) -> int:
-    """Return the number of actions that earlier, interrupted runs of a job have undone.
-
-    Parameters
-    ----------
-    name
-        First part of the ``client_id`` of the job's undo actions; see `_undo`.
-    """
+    """Return how many actions earlier runs of a job have undone; their ``client_id`` begins with ``name``."""
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)
     return int(connection.execute(select(func.count()).where(event.c.kind == "undo", own)).scalar_one())
@@ -416,14 +398,9 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> Iterator[int]:
-    """Undo actions in several short transactions.
+    """Undo actions in several short transactions, and yield the number of actions undone in each transaction.
 
-    After each transaction, the number of actions that it undid is yielded.
-
-    Parameters
-    ----------
-    name
-        First part of the ``client_id`` of the undo actions; the second part is a number.
+    ``name`` is the first part of the ``client_id`` of each transaction.
     """
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]

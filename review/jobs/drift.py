@@ -77,16 +77,11 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
 def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
     """Compute the percent agreement for each resample of the records.
 
-    Parameters
-    ----------
-    terms
-        Array of shape (2, records). The first row contains the number of labels that at least two people judged in each
-        record. For each of these labels, the proportion of pairs of people who agree is computed. The second row
-        contains the sum of these proportions.
-    drawn
-        Array of shape (resamples, records): number of times that each record was drawn.
+    ``terms`` contains two rows: for each record, the number of labels that at least two people judged, and the sum of
+    the agreement on these labels. ``drawn`` contains how often each resample includes each record.
     """
     from mechtag.evaluation.agreement import ratio
 
+    # The agreement on a label is the proportion of pairs of people who agree.
     shared, agreeing = terms
     return {"agreement": ratio(drawn @ agreeing, drawn @ shared)}

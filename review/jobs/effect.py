@@ -86,11 +86,7 @@ def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | N
 
 
 def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> dict[tuple[str, str], int]:
-    """Return the suggestion for each paper and label: ``1`` for yes, ``0`` for no; keyed by record id and label.
-
-    If the model in use was trained on a paper, its suggestion is replaced by the out-of-fold prediction for this paper.
-    Suggestions that are neither yes nor no are left out.
-    """
+    """Return the suggestions of the model, ``1`` for yes and ``0`` for no, keyed by record id and label."""
     table, record = schema.suggestion, schema.record
     rows = connection.execute(
         select(record.c.record_id, table.c.label, table.c.decision)
@@ -98,16 +94,13 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
         .where(table.c.model_id == (read_fact(connection, "model_id") or ""))
     )
     decisions = {(row.record_id, row.label): row.decision for row in rows}
+    # The model was trained on the papers with out-of-fold predictions, so its own suggestions are replaced.
     decisions |= {(row.record_id, row.label): row.decision for row in out_of_fold}
     return {place: _DECIDED[decision] for place, decision in decisions.items() if decision in _DECIDED}
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the rows of table ``current`` with the codes that coders gave independently to records they have finished.
-
-    Codes based on full texts are left out. Codes of withdrawn people are left out, too, and so are codes that were
-    given while the codes of others were visible.
-    """
+    """Return the codes that coders gave to finished records, from abstracts and without seeing the codes of others."""
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(
         select(current, record.c.record_id)
@@ -129,13 +122,10 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return codes by which the effect of suggestions can be estimated.
+    """Return the first codes that were given with a visible suggestion, or for records of the audit sample.
 
-    These are codes that were given while a suggestion was visible, and codes of the audit sample, which is always shown
-    without suggestions. If a person has changed a code, the person's first code is returned.
-
-    ``suggested`` contains the decisions of the model, keyed by record id and label; codes without a decision are left
-    out.
+    The audit sample is always shown without suggestions. ``suggested`` contains the decisions of the model, keyed by
+    record id and label.
     """
     plan = read_plan(connection)
     found = []
@@ -149,10 +139,7 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 
 
 def _after(connection: Connection) -> list[_Code]:
-    """Return codes of people who saw the suggestion only after they had coded the record.
-
-    There are two entries for each code: first the original code, then the current code.
-    """
+    """Return two entries for each code given before its suggestion was shown: the original and the current code."""
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}
     rows = connection.execute(

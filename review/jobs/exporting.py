@@ -272,7 +272,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _delete_old(folder: Path, newest: Path) -> None:
-    """Delete all files of an export except ``newest``, the latest file."""
+    """Delete the earlier files of the same export as ``newest``."""
     stem = newest.name.rpartition("-")[0]
     for path in folder.glob(f"{stem}-*{newest.suffix}"):
         if path != newest:
@@ -302,15 +302,7 @@ def _write_events(workspace: Workspace, path: Path, viewer: int | None) -> None:
 
 
 def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, str]]:
-    """Return pairs of a record id and a stage for which a person must not see the codes of others.
-
-    A stage is ``screen``, ``code`` or ``full-text``. See `hidden_places`.
-
-    Parameters
-    ----------
-    viewer
-        Account number of the person. If ``None``, the result is empty.
-    """
+    """Return the pairs of record id and stage for which ``viewer`` must not see the codes of others."""
     if viewer is None:
         return set()
     with workspace.store.read() as connection:
@@ -319,10 +311,9 @@ def _hidden_names(workspace: Workspace, viewer: int | None) -> set[tuple[str, st
 
 
 def _is_hidden(event: Mapping[str, Any], hidden: set[tuple[str, str]], viewer: int | None) -> bool:
-    """Return whether an event must be left out of the log that a person exports.
+    """Return whether an event must be left out of the log that ``viewer`` exports.
 
-    An event is left out if it could show how others judge a record that the person can still judge. ``hidden`` is the
-    result of `_hidden_names`.
+    ``hidden`` is the result of `_hidden_names`.
     """
     if event["coder"] == viewer or event["kind"] not in JUDGING:
         return False
@@ -350,14 +341,10 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return all final codes as rows of table ``final``.
-
-    The result is a dict, keyed by the pair of record number and stage (such as ``code``). Its values are dicts of rows,
-    keyed by label. Codes of a running calibration exercise, in which several people judge the same records, are left
-    out, because nobody may see them before the exercise ends.
-    """
+    """Return the final codes that may be shown, keyed by record number and stage, and then by label."""
     found: dict[tuple[int, str], dict[str, Any]] = {}
     final = schema.final
+    # Nobody may see codes of a running calibration exercise before it ends.
     for row in connection.execute(select(final).where(~in_exercise(connection, final.c.record, final.c.stage))):
         found.setdefault((row.record, row.stage), {})[row.label] = row
     return found
@@ -366,12 +353,7 @@ def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
 def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Iterator[list[Any]]]:
     """Return the header and the rows of the table of decisions, with one row per paper.
 
-    Parameters
-    ----------
-    viewer
-        Account number of the person who receives the table. Decisions and notes of others are left out for records that
-        this person can still judge, and for records in a running calibration exercise, in which several people judge
-        the same records. If ``None``, nothing is left out.
+    Decisions and notes of others that ``viewer`` must not see yet are left out.
     """
     from mechtag.pipeline.export.review_rows import excel_cell
 
@@ -466,7 +448,7 @@ def _write_roles(workspace: Workspace, path: Path, coder: int | None, viewer: in
 
 
 def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
-    """Write codes in the format of another program; if the format has two files, put both into one zip."""
+    """Write codes in the format of another program, in a zip file if the format has two files."""
     if path.suffix != ".zip":
         write_coded(form, path, coded)
         return
@@ -478,13 +460,9 @@ def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
 
 
 def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
-    """Return all papers with their final codes, and the full text of each paper that was coded from its full text.
+    """Return all papers with their final codes, and the full texts that were coded.
 
-    Parameters
-    ----------
-    basis
-        Text on which the codes of labels are based: abstract or full text. If ``basis`` is ``None``, a code based on
-        the full text replaces the code based on the abstract. Relevance is always judged from the abstract.
+    Unless ``basis`` is ``None``, codes with a different basis are left out, except for relevance.
     """
     book = workspace.codebook
     with workspace.store.read() as connection:
@@ -544,10 +522,7 @@ def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
 
 
 def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield RIS fields, as pairs of tag and value, for the decision on a record and for the labels of the record.
-
-    There are three kinds of fields: keywords (``KW``), a label for Zotero (``LB``) and a note for EndNote (``N1``).
-    """
+    """Yield RIS tags and values that describe the decision on a record and the labels of the record."""
     said = []
     if screen is not None and screen.value is not None:
         decision = "included" if screen.value else "excluded"

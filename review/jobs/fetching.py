@@ -108,7 +108,7 @@ def fetch(
 
 
 def _group_of(job: int) -> str:
-    """Return the name that marks the abstracts of a job in the log of events, such as ``abstracts-12`` for job 12."""
+    """Return the group of the events with which a job adds abstracts."""
     return f"abstracts-{job}"
 
 
