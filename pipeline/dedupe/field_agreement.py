@@ -148,26 +148,23 @@ def _words(names: tuple[str, ...]) -> set[str]:
     return {word for name in names for word in normalise_title(name).split() if len(word) > 2} - _PARTICLES
 
 
-def _clash(one: str, other: str) -> bool:
-    """Return whether two names that share a word belong to different people, such as 'Wang, Li' and 'Wang, Hong'."""
+def _given_names_differ(one: str, other: str) -> bool:
+    """Return whether the given names of two people differ, as in 'Wang, Li' and 'Wang, Hong'."""
     words, others = (set(normalise_title(name).split()) for name in (one, other))
+    # An initial agrees with each name that begins with it.
     return bool(words - others and others - words) and not (
         {word[0] for word in words - others} & {word[0] for word in others - words}
     )
 
 
 def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the authors of two records agree; ``None`` if this cannot be decided.
-
-    The authors agree if the first authors may be the same person. They also agree if at least half of the authors in
-    the shorter list are in the longer list.
-    """
+    """Return whether the authors of two records agree; ``None`` if this cannot be decided."""
     if not left.authors or not right.authors:
         return None
     first, other = left.authors[0], right.authors[0]
     fewer = min(len(left.authors), len(right.authors))
     if (set(first.split()) & set(other.split())) - _PARTICLES or fuzz.ratio(first, other) >= 80:
-        if not _clash(left.names[0], right.names[0]):
+        if not _given_names_differ(left.names[0], right.names[0]):
             return True
         # Many people share a family name, or 'Study Group'; shared co-authors show that a given name is wrong.
         return True if 2 * len(set(left.authors[1:]) & set(right.authors[1:])) >= fewer else None
@@ -179,7 +176,7 @@ def _authors(left: ComparableFields, right: ComparableFields) -> bool | None:
 
 
 def _abbreviates(short: str, long: str) -> bool:
-    """Return whether the shorter of two words abbreviates the longer one, as 'natl' abbreviates 'national'."""
+    """Return whether one of two words abbreviates the other, as 'natl' abbreviates 'national'."""
     if len(short) > len(long):
         short, long = long, short
     letters = iter(long)
@@ -208,30 +205,20 @@ def _journals(left: tuple[str, ...], right: tuple[str, ...]) -> bool | None:
 
 
 def _issues(left: str | None, right: str | None) -> bool | None:
-    """Return whether two journal issues agree; ``None`` if this cannot be decided.
-
-    The result is ``None`` if an issue is missing. It is also ``None`` if the issues differ, and at least one of them is
-    not a number.
-    """
+    """Return whether two journal issues agree; ``None`` if this cannot be decided."""
     if left is None or right is None or left == right:
         return agree(left, right)
+    # Only numbers can be compared: issue 6 may be 'June' in another export.
     return False if left.isdigit() and right.isdigit() else None
 
 
 def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
-    """Return whether the first pages of two records agree; ``None`` if this cannot be decided.
-
-    Different pages do not always mean different papers. Therefore, the result is ``None`` in these cases:
-
-    - A page is missing.
-    - Only one of the pages has a letter, as in ``a1754``, and neither record is from a supplement.
-    - One of the pages is 1. Papers published online may start on page 1 until pages are assigned.
-    - The pages differ by 1.
-    """
+    """Return whether the first pages of two records agree; ``None`` if this cannot be decided."""
     if left.page is None or right.page is None:
         return None
     if left.page == right.page:
         return True
+    # Only one page has a letter, as in 'a1754': it may be the number of an article.
     if bool(left.prefix) != bool(right.prefix) and not (left.supplement or right.supplement):
         return None
     # Articles published online start on page 1 until pages are assigned; other pages are often off by one.
@@ -298,10 +285,8 @@ def other_works(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def _other_kinds(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the publication types of two records differ.
-
-    If one of the types is unknown, they differ only if the other type is preprint, thesis or data set.
-    """
+    """Return whether two records have different publication types."""
+    # An unknown type differs only from preprint, thesis and data set.
     return (left.kind != right.kind and None not in (left.kind, right.kind)) or other_works(left, right)
 
 

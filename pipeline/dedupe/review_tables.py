@@ -120,10 +120,7 @@ def _on_pairs(rows: Iterable[TableRow]) -> Iterator[Decision]:
 
 
 def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
-    """Yield the decisions in ``groups.csv``; each compares a member of a group with the kept record.
-
-    If a person decided that a member is ``different``, every other member without a decision counts as ``same``.
-    """
+    """Yield the decisions in ``groups.csv``; each compares a member of a group with the kept record of this group."""
     kept: dict[str, Reference] = {}
     members: dict[str, list[tuple[Reference, bool | None, str]]] = defaultdict(list)
     for row in rows:
@@ -143,6 +140,7 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
                 "which 'mechtag dedupe' wrote them"
             )
     for group, found in members.items():
+        # If a person took one member out of the group, the members without a decision count as the same paper.
         split = any(same is False for _, same, _ in found)
         for member, same, place in found:
             if split or same:

@@ -67,16 +67,13 @@ UNSURE = Comparison(None)
 
 
 def _printed_twice(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether one of two records is a reprint of the other in a different volume of the same journal.
-
-    Both must have the same text and the same number of pages. Within one volume, the second record could be a reply
-    that repeats the abstract. Abstracts in supplements do not count as reprints, because research groups often present
-    the same abstract every year.
-    """
+    """Return whether one of two records is a reprint of the other in a different volume of the same journal."""
     return bool(
+        # Within one volume, the second record could be a reply that repeats the abstract.
         (found.title, found.journal, found.volume) == ("same", True, False)
         and left.telling
         and not left.notice
+        # Research groups often present the same abstract at meetings every year.
         and not (left.supplement or right.supplement)
         and len(left.authors) > 1
         and left.authors == right.authors
@@ -91,10 +88,7 @@ def _cochrane(item: ComparableFields) -> bool:
 
 
 def _other_version(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool | None:
-    """Return whether two records are versions of one work, such as versions of a preprint or a Cochrane review.
-
-    Versions are separate works. If this cannot be decided because years and issues are missing, the result is ``None``.
-    """
+    """Return whether two records are different versions of one work; ``None`` if this cannot be decided."""
     if left.doi and right.doi:
         return left.doi != right.doi and _VERSION.sub("", left.doi) == _VERSION.sub("", right.doi)
     if not (_cochrane(left) and _cochrane(right)):
@@ -194,10 +188,7 @@ def comparable_pairs(
 
 
 def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreement, total: int) -> Comparison:
-    """Decide whether two records describe the same paper, by the total weight of the evidence.
-
-    The records are merged only if the weight is high enough and nothing suggests two similar works by the same people.
-    """
+    """Decide, from the total weight of the evidence, whether two records describe the same paper."""
     reason = found.describe()
     similar = _similar_work(left, right, found)
     if total >= ENOUGH and not similar:
@@ -211,7 +202,7 @@ def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreem
 
 
 def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> str:
-    """Return the reason why two records may describe different but similar works; ``""`` if there is no reason."""
+    """Return why two records may describe two similar works; ``""`` if nothing suggests this."""
     if other_works(left, right) and not found.page:
         return "one may be a preprint, thesis or data set"
     if left.supplement != right.supplement and not (found.volume or found.page):
@@ -236,14 +227,11 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 
 
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether two similar titles contain different numbers, such as numbers of parts or years.
-
-    If other fields show that only a footnote mark or a typing error makes the numbers different, the result is
-    ``False``.
-    """
+    """Return whether the numbers in two similar titles show different works, such as 'Part 1' and 'Part 2'."""
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False
     short, long = sorted((left.compact, right.compact), key=len)
+    # If other fields agree, a footnote mark or a typing error may be the only difference.
     marked = long[:-1] == short and long[-1].isdigit()
     agreed = found.authors and found.journal and found.placed and not (left.supplement or right.supplement)
     return not (agreed and (marked or same_pages(left, right)))
@@ -252,10 +240,7 @@ def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgr
 def _other_title(
     left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: str, settings: DedupeSettings
 ) -> Comparison:
-    """Decide, by all other fields, whether two records with different titles describe the same paper.
-
-    For example, one record may contain a translation of the title.
-    """
+    """Decide whether two records with different titles describe the same paper."""
     if left.supplement or right.supplement or False in (found.volume, found.issue, found.page):
         # A group often has several abstracts on one page.
         return DIFFERENT
