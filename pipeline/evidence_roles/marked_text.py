@@ -37,15 +37,7 @@ _EDGES = " \t\n,;:.–—-"
 
 
 class _Marker(NamedTuple):
-    """A marker in a text.
-
-    Attributes
-    ----------
-    roles
-        Key and sign of each role that the marker names. The sign is present, absent or unclear.
-    fault
-        Reason why the marker cannot be read; ``""`` if the marker can be read.
-    """
+    """A marker in a text, such as ``(C+)``. If the marker cannot be read, ``fault`` is the reason."""
 
     start: int
     end: int
@@ -59,7 +51,7 @@ class _Unreadable(Exception):
 
 
 class _Block(NamedTuple):
-    """A paragraph: the number of its first line in the text, and its text."""
+    """A paragraph of a text; ``line`` is the number of its first line."""
 
     line: int
     text: str
@@ -114,7 +106,7 @@ def read_marked_text(
 
 
 def _blocks(text: str, codebook: Codebook) -> Iterator[_Block]:
-    """Yield the paragraphs of a text; each heading line is a paragraph of its own."""
+    """Yield the paragraphs of a text; each heading is a paragraph of its own."""
     lines: list[str] = []
     start = 1
     for number, line in enumerate([*text.splitlines(), ""], start=1):
@@ -165,7 +157,7 @@ def _shown(text: str) -> str:
 
 
 def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
-    """Yield the markers in a text, including unreadable markers; all other text in brackets is skipped."""
+    """Yield all markers in a text, such as ``(C+)``, even if they cannot be read."""
     for match in _BRACKETS.finditer(text):
         inside = " ".join(match["inside"].split())
         shown = f"{match[0][0]}{inside}{match[0][-1]}"
@@ -183,15 +175,7 @@ def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
 
 
 def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None], ...]:
-    """Return the key and sign (present, absent or unclear) of each role in a marker.
-
-    ``inside`` is the text between the brackets of the marker.
-
-    Raises
-    ------
-    _Unreadable
-        If the text contains anything else, or if it is not clear which roles or signs are meant.
-    """
+    """Return the key and the sign of each role that a marker names; ``inside`` is the marker without its brackets."""
     names = _names(codebook)
     if (whole := _exact(inside, names)) and all(letter.isalnum() or letter in " _" for letter in inside):
         return ((whole, None),)
@@ -238,20 +222,7 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role named in a marker such as ``(C+)``, and the signs (``+`` for present) after the name.
-
-    If the marker names the whole mechanism (resource and reasoning together), the key is ``None``.
-
-    Parameters
-    ----------
-    words
-        Words of the marker. Each word is paired with the signs that follow it.
-
-    Raises
-    ------
-    _Unreadable
-        If a word names no role, or could name several roles.
-    """
+    """Yield the key of each role that a marker names and the signs after the name; 'mechanism' has the key ``None``."""
     start = 0
     while start < len(words):
         # Names of several words come first; no sign is within a name.
@@ -273,10 +244,7 @@ def _named(
 
 
 def _joined(signs: list[Sign]) -> Sign | None:
-    """Return the common sign of a role in a marker: ``present``, ``absent`` or ``unclear``.
-
-    If the signs of the role differ, the result is ``unclear``. If the role has no sign, it is ``None``.
-    """
+    """Return the sign that all ``signs`` have in common: ``unclear`` if they differ, ``None`` if the list is empty."""
     return None if not signs else signs[0] if len(set(signs)) == 1 else "unclear"
 
 
@@ -285,15 +253,12 @@ def _unclear(codebook: Codebook) -> str:
 
 
 def _names(codebook: Codebook) -> dict[str, set[str]]:
-    """Return the words that name each role in a marker, keyed by role key.
-
-    Each set contains the key and the name of the role, both normalised by `fold_name`.
-    """
+    """Return the normalised key and the normalised name of each role, keyed by role key."""
     return {role.key: {fold_name(role.key), fold_name(role.name)} for role in codebook.roles}
 
 
 def _exact(name: str, names: dict[str, set[str]]) -> str | None:
-    """Return the key of the role with this name (singular or plural); ``None`` if there is no such role."""
+    """Return the key of the role with this name, in the singular or plural; ``None`` if there is no such role."""
     folded = fold_name(name)
     for form in (folded, folded.removesuffix("s")):
         if found := [key for key, own in names.items() if form in own]:
@@ -302,25 +267,19 @@ def _exact(name: str, names: dict[str, set[str]]) -> str | None:
 
 
 def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
-    """Return the keys of the roles that have a name beginning with ``word``.
-
-    ``None`` is added if 'mechanism' also begins with ``word``. It stands for the roles resource and reasoning together.
-    """
+    """Return the keys of the roles that ``word`` may abbreviate; 'mechanism' has the key ``None``."""
     folded = fold_name(word)
     found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]
     if _MECHANISM.startswith(folded.removesuffix("s") or folded) and not any(
         _MECHANISM in own for own in names.values()
     ):
+        # 'Mechanism' means resource and reasoning together.
         found.append(None)
     return found
 
 
 def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
-    """Return whether text in brackets is probably meant as a marker, even if its role is not clear.
-
-    The result is ``True`` for (M), (C?), (O: fewer falls) and (X+). It is ``False`` for (vitamin C), (C-reactive
-    protein) and (Table 2).
-    """
+    """Return whether text in brackets is probably meant as a marker: ``(C?)`` is, but ``(vitamin C)`` is not."""
     names = _names(codebook)
     tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(inside)]
     words = [token for kind, token in tokens if kind == "word"]
@@ -340,10 +299,7 @@ def _looks_like_a_marker(inside: str, codebook: Codebook) -> bool:
 
 
 def _label_in(heading: str, codebook: Codebook) -> str:
-    """Return the key of the label whose name or key occurs in a heading; ``""`` if no label occurs.
-
-    If several labels occur, the label with the longest matching name or key is returned.
-    """
+    """Return the key of the label that a heading names; ``""`` if the heading names no label."""
     words = f" {fold_name(heading)} "
     found = [
         (len(name), entry.key)
@@ -351,4 +307,5 @@ def _label_in(heading: str, codebook: Codebook) -> str:
         for name in (fold_name(entry.name), fold_name(entry.key))
         if f" {name} " in words
     ]
+    # The longest name is the most specific.
     return max(found)[1] if found else ""

@@ -204,7 +204,7 @@ def sheets(table: RoleTable) -> list[TableSheet]:
 
 
 def _flat(table: RoleTable) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of the table as text."""
+    """Return the column names and the rows of a table; the first column is the label."""
     rows = [
         [label, row.config_id or "not linked", row.coder, *(_cell(cell) for cell in row.cells)]
         for label, own in table.groups
