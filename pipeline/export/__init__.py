@@ -157,10 +157,7 @@ def export(
 def _sorted(
     predictions: Iterable[Prediction], places: Mapping[str, int], folder: Path
 ) -> Iterator[Iterable[Prediction]]:
-    """Return a context manager that yields the predictions, sorted in the order of their records.
-
-    ``places`` maps each record id to the position of the record. Temporary files are written to ``folder``.
-    """
+    """Return a context manager that yields the predictions, sorted by the positions of their records in ``places``."""
     with sorting.sorting(folder) as sorter:
         for number, row in enumerate(predictions):
             sorter.add([places[row.record_id], number, row.model_dump(mode="json")])

@@ -286,10 +286,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 
 
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
-    """Convert a sentence of evidence to a quote.
-
-    If the sentence is not at the stated offsets in ``text``, the quote has no offsets.
-    """
+    """Convert evidence to a quote; the quote has offsets only if ``text`` contains the sentence at these offsets."""
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
@@ -370,11 +367,7 @@ def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sen
 
 
 def _located(text: str, record: Record, full_text: str) -> Quote:
-    """Find a passage in the abstract or full text of a record, and return it as a quote with offsets.
-
-    The abstract is searched first. Differences in white space are ignored. If the passage is not found, the quote has
-    no offsets.
-    """
+    """Return a passage as a quote, with its offsets in the abstract or full text if it is found there."""
     # Abstracts and full texts are in normalisation form C.
     pattern = re.compile(r"\s+".join(map(re.escape, unicodedata.normalize("NFC", text).split())))
     places: tuple[tuple[Basis, str], ...] = (("abstract", record.abstract), ("full-text", full_text))
@@ -400,16 +393,12 @@ def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
 def _paper(
     record: Record, codes: Iterable[Code], codebook: Codebook, full_text: str, basis: Basis | None
 ) -> CodedPaper | None:
-    """Return a record as a coded paper; ``None`` if no code is kept.
-
-    Only codes with the given basis (abstract or full text) are kept. If ``basis`` is ``None``, codes with either basis
-    are kept. If a coder then has two codes for a label, only the code based on the full text is kept. The codes are
-    ordered by label and coder.
-    """
+    """Return a record with its codes, or only those with the given basis; ``None`` if it has no such code."""
     keys = codebook.all_keys
     kept: dict[tuple[int, str], Code] = {}
     for code in codes:
         name = (keys.index(code.label), code.coder)
+        # If a coder has two codes for a label, the code based on the full text is kept.
         if basis in (None, code.basis) and (name not in kept or code.basis == "full-text"):
             kept[name] = code
     return CodedPaper(record, tuple(kept[name] for name in sorted(kept)), full_text) if kept else None

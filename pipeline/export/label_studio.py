@@ -90,10 +90,7 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
 def _result(
     paper: CodedPaper, codes: Sequence[Code], coded: CodedPapers, prefix: str
 ) -> tuple[list[dict[str, Any]], int]:
-    """Return the choices and labelled spans of one coder, and the number of quotations that cannot be written as spans.
-
-    The ids of choices and spans begin with ``prefix``.
-    """
+    """Return one coder's codes and quotations for Label Studio, and the number of quotations that were left out."""
     text, starts = paper_text(paper)
     names, codebook = coded.names, coded.codebook
     chosen = [names[code.label] for code in codes if code.value == 1 and code.label != codebook.relevance.key]
@@ -134,7 +131,7 @@ def _units(text: str) -> int:
 
 
 def _config(coded: CodedPapers) -> bytes:
-    """Return Label Studio's labelling configuration (settings in XML), which fits the exported tasks."""
+    """Return the labelling configuration for Label Studio as XML."""
     view = etree.Element("View")
     etree.SubElement(view, "Header", value="$title")
     relevance = etree.SubElement(view, "Choices", name=_RELEVANCE, toName=_TEXT, choice="single")

@@ -196,26 +196,16 @@ class Arrangement:
 
 @dataclass
 class _Origin:
-    """Facts about codes that the footnotes of a matrix state, including codes of papers that are not in the matrix.
-
-    Attributes
-    ----------
-    probabilities
-        Whether any code has a probability.
-    bounds
-        Lowest probability at which the model decides yes, keyed by label.
-    signers
-        Coders who stated in a sign whether what a label describes is present or absent in a passage; a model is listed
-        as ``""``.
-    bases
-        Texts (abstract or full text) on which the codes for labels other than relevance are based.
-    """
+    """What the footnotes of a matrix state about its codes, such as the names of the coders."""
 
     probabilities: bool = False
     models: set[str] = field(default_factory=set)
+    # Lowest probability at which the model decides yes, keyed by label.
     bounds: dict[str, float] = field(default_factory=dict)
     coders: set[str] = field(default_factory=set)
+    # Coders who gave a sign to a passage; a model is listed as "".
     signers: set[str] = field(default_factory=set)
+    # Bases of the codes for labels other than relevance.
     bases: set[str] = field(default_factory=set)
 
     def add(self, code: Code, of_relevance: bool) -> None:
@@ -311,15 +301,11 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return the mark to print after a tick: `ABSENT`, `PARTLY_ABSENT` or ``""``.
-
-    The sign ``absent`` states that what the label describes is absent. The mark is `ABSENT` if all evidence has this
-    sign, and `PARTLY_ABSENT` if only some evidence has it. If people gave a sign to any passage, the signs of models
-    are ignored.
-    """
+    """Return the mark to print after a tick: `ABSENT`, `PARTLY_ABSENT` or ``""``."""
     if cells != "tick" or answer != "yes":
         return ""
     given = [(quote.sign, code.model_id) for code in codes for quote in code.quotes]
+    # If people gave a sign to any passage, the signs of models are ignored.
     by_people = any(sign and not model for sign, model in given)
     signs = [sign for sign, model in given if not by_people or not model]
     if "absent" not in signs:
@@ -366,10 +352,7 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield phrases for a footnote that names everyone who gave passages the sign ``absent``: people, and mechtag.
-
-    This sign states that what the label describes is absent according to the passage.
-    """
+    """Yield the phrases of the footnote that states from whom the signs in a matrix come."""
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:
@@ -522,14 +505,14 @@ _SYMBOLS = {
 
 
 def _tex(text: str) -> str:
-    """Escape text for a cell of a LaTeX table, or for a paragraph."""
+    """Escape text for LaTeX."""
     text = escape(" ".join(text.split()), _SYMBOLS)
     # A command such as the end of the preceding row takes a bracket or an asterisk for its own argument.
     return f"{{}}{text}" if text.startswith(("[", "*")) else text
 
 
 def _md(text: str) -> str:
-    """Escape text for a cell of a Markdown table, or for a paragraph."""
+    """Escape text for Markdown."""
     text = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     text = re.sub(r"([\\`*_\[\]|~$!])", r"\\\1", text)
     # What begins a heading, a list, a quotation or a line below a heading.

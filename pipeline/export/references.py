@@ -51,10 +51,8 @@ def _is_ours(tag: str, value: str) -> bool:
 
 
 def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield a keyword for each label of a paper if the answer is yes or needs review.
-
-    If the paper is not relevant, one keyword states this. If people coded the paper, the codes of models are ignored.
-    """
+    """Yield a keyword for each label that is decided yes or needs review, and one if the paper is not relevant."""
+    # If people coded the paper, the codes of models are ignored.
     people = paper._replace(codes=tuple(code for code in paper.codes if not code.model_id))
     decided = people if people.codes else paper
     for key in codebook.all_keys:
@@ -66,7 +64,6 @@ def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 
 
 def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield a note for each code; `imports.formats.references` can import the notes about codes of people."""
     for code in paper.codes:
         # The key is the first word in square brackets, and only a note begins with the words that begin a note.
         name = _harmless(codebook.names[code.label]).replace("[", "(").replace("]", ")")
@@ -81,7 +78,7 @@ def _notes(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
 
 
 def _harmless(text: str) -> str:
-    """Return a text on one line, in which nothing looks like the beginning of a note about a code."""
+    """Change a text so that no part of it looks like the beginning of a note about a code."""
     return _one_line(text).replace(CODE, CODE.replace(":", " :"))
 
 
@@ -121,12 +118,11 @@ def _bibtex(paper: CodedPaper, codebook: Codebook) -> Iterator[tuple[str, str]]:
 
 
 def _verbatim(text: str) -> str:
-    """Return a DOI or URL on one line for BibTeX; braces and backslashes are percent-encoded."""
+    """Return a DOI or URL for BibTeX, with braces and backslashes percent-encoded."""
     return _one_line(text).replace("\\", "%5C").replace("{", "%7B").replace("}", "%7D")
 
 
 def _escaped(text: str) -> str:
-    """Escape text for BibTeX."""
     return escape(_one_line(text))
 
 
@@ -174,10 +170,8 @@ def quote_note(code: Code) -> str:
 
 
 def _ruby(text: str) -> str:
-    """Return text in quotation marks, as in the Ruby hashes in which Rayyan stores decisions and notes.
-
-    Characters that Rayyan would read as a separator or a heading are escaped.
-    """
+    """Return text as a quoted Ruby string, as in the decisions and notes of Rayyan."""
+    # Rayyan would read '|' as a separator, and 'RAYYAN-' or 'USER-' as a heading.
     text = json.dumps(_one_line(text), ensure_ascii=False).replace("|", "\\u007c")
     return re.sub("(RAYYAN|USER)-", r"\1\\u002d", text)
 

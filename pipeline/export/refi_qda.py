@@ -190,20 +190,14 @@ def _one_line(text: str) -> str:
 
 
 class _Signed(NamedTuple):
-    """The code or the role of a passage, and the sign that the coder gave to it: present, absent or unclear."""
+    """The code or role of a passage, together with the sign of the passage."""
 
     code: Code | RolePassage
     sign: Sign | None
 
 
 class _Project:
-    """A REFI-QDA project that is being built.
-
-    Attributes
-    ----------
-    texts
-        Text of each source, keyed by the GUID of the source.
-    """
+    """Builds a REFI-QDA project from coded papers."""
 
     def __init__(self, coded: CodedPapers) -> None:
         self._coded = coded
@@ -217,6 +211,7 @@ class _Project:
             self._passages.setdefault(passage.record_id, []).append(passage)
         # Label and sign of the passages that were written.
         self._signs: set[tuple[str, Sign]] = set()
+        # Text of each source, keyed by the GUID of the source.
         self.texts: dict[str, str] = {}
 
     def xml(self) -> Any:
@@ -303,10 +298,7 @@ class _Project:
         cases.append(case)
 
     def _name(self, paper: CodedPaper) -> str:
-        """Return a unique name for the source that contains a paper's text.
-
-        Two names that differ only in case count as the same name.
-        """
+        """Return a unique name for the source that contains a paper's text."""
         record = paper.record
         author = record.authors[0].split(",")[0] if record.authors else ""
         parts = filter(None, (author, str(record.year or ""), record.title))
@@ -329,10 +321,7 @@ class _Project:
         return _element("NoteRef", targetGUID=guid)
 
     def _sign(self, signed: _Signed, *place: object) -> Any:
-        """Return the coding that states the sign of a passage: present, absent or unclear.
-
-        ``place`` identifies the passage. The GUID of the coding is derived from it.
-        """
+        """Return a REFI-QDA coding that states the sign of a passage; ``place`` identifies the passage."""
         code, sign = signed
         assert sign is not None
         self._signs.add((code.label, sign))
@@ -368,13 +357,7 @@ def _element(tag: str, *children: Any, **attributes: str) -> Any:
 
 
 def _set_of(role: EvidenceRole, codebook: Codebook, used: Set[tuple[str, str]]) -> Any:
-    """Return the REFI-QDA set for a role of evidence. It contains one code for each label that occurs with the role.
-
-    Parameters
-    ----------
-    used
-        Pairs of a label key and a role key for which there are passages.
-    """
+    """Return the REFI-QDA set of a role of evidence, with one code for each label that occurs with this role."""
     labels = [key for key in codebook.keys if (key, role.key) in used]
     description = _element("Description")
     description.text = _description(role)
@@ -387,10 +370,7 @@ def _user(code: Code | RolePassage) -> dict[str, str]:
 
 
 def _coding(code: Code | RolePassage, *place: object) -> Any:
-    """Return the REFI-QDA coding of a passage or of a whole source.
-
-    ``place`` identifies the passage or the source. The GUID of the coding is derived from it.
-    """
+    """Return the REFI-QDA coding of a passage or of a whole source, which ``place`` identifies."""
     if isinstance(code, RolePassage):
         meaning = (code.label, "role", code.role)
         attributes = {"guid": _guid("coding", *place, *meaning, code.coder), **_user(code)}

@@ -154,11 +154,7 @@ def excel_cell(text: str) -> str:
 
 
 def _quote(record: Record, prediction: Prediction) -> str:
-    """Return the evidence sentences of a prediction in quotation marks, the strongest first.
-
-    If a sentence refers back to the preceding sentence, for example with the word 'this', the preceding sentence is
-    added in square brackets. If the decision is ``no``, the result is ``""``.
-    """
+    """Return the evidence of a prediction in quotation marks, the strongest sentence first."""
     if prediction.decision == "no":
         return ""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
@@ -179,23 +175,15 @@ def _abstract_note(abstract: str) -> str:
 
 
 def _pages(prediction: Prediction | None) -> str:
-    """Return the page labels of the evidence without repetitions, in order of the strength of the evidence.
-
-    If there is no prediction, or if the decision is ``no``, the result is ``""``.
-    """
+    """Return the pages on which the evidence is, the page of the strongest evidence first."""
     if prediction is None or prediction.decision == "no":
         return ""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)
     return ", ".join(dict.fromkeys(evidence.page for evidence in strongest if evidence.page))
 
 
-def _sign(prediction: Prediction | None, read_signs: ReadSigns) -> str:
-    """Return ``absent`` if all sentences of the evidence have the sign ``absent``.
-
-    This sign means that what the label describes is absent according to the sentence. The result is ``partly absent``
-    if only some sentences have this sign. In all other cases, it is ``""``: no sentence has this sign, the decision is
-    ``no``, or there is no prediction.
-    """
+def _absence(prediction: Prediction | None, read_signs: ReadSigns) -> str:
+    """Return ``absent`` if all evidence has this sign, ``partly absent`` if some has it, and ``""`` otherwise."""
     if prediction is None or prediction.decision == "no":
         return ""
     return absence_in(read_signs([evidence.text for evidence in prediction.evidence]))
@@ -235,7 +223,7 @@ def cells_of(
         if by_basis:
             yield _pages(prediction)
         if place:
-            yield _sign(prediction, read_signs)
+            yield _absence(prediction, read_signs)
             yield None
     yield excel_cell(record.doi or "")
     yield excel_cell(record.pmid or "")

@@ -171,7 +171,7 @@ def write_tables(path: Path, title: str, tables: Sequence[TableSheet], notes: Se
             explanation = _sheet(book, EXPLANATION, folder)
             explanation.column_dimensions["A"].width = 4 * _WIDTH
             for number, text in enumerate(notes, start=1):
-                _append(explanation, number, [_set(_cells_of(explanation), text)], [4 * _WIDTH])
+                _append(explanation, number, [_set(_empty_cell(explanation), text)], [4 * _WIDTH])
 
 
 def _widths(names: Sequence[str]) -> list[int]:
@@ -179,13 +179,6 @@ def _widths(names: Sequence[str]) -> list[int]:
 
 
 def _table(sheet: Any, table: TableSheet) -> None:
-    """Write a table to a sheet.
-
-    Raises
-    ------
-    MechtagError
-        If the table has more rows than a sheet can hold.
-    """
     from openpyxl.utils import get_column_letter
 
     sheet.freeze_panes = "B2"
@@ -194,8 +187,8 @@ def _table(sheet: Any, table: TableSheet) -> None:
     for place, width in enumerate(table.widths, start=1):
         sheet.column_dimensions[get_column_letter(place)].width = width
     sheet.auto_filter.ref = f"A1:{get_column_letter(len(table.names))}1"
-    _append(sheet, 1, [_set(_cells_of(sheet, bold=True, line=True), name) for name in table.names], table.widths)
-    cells = [_cells_of(sheet, wrap=False) for _ in table.names]
+    _append(sheet, 1, [_set(_empty_cell(sheet, bold=True, line=True), name) for name in table.names], table.widths)
+    cells = [_empty_cell(sheet, wrap=False) for _ in table.names]
     number = 1
     for number, row in enumerate(table.rows, start=2):
         if number > MOST_ROWS:
@@ -213,10 +206,7 @@ def _table(sheet: Any, table: TableSheet) -> None:
 
 
 def _fill(sheet: Any, place: str) -> None:
-    """Add a rule that colours decisions in a range of cells; ``place`` is the range, such as ``A2:F9``.
-
-    The spreadsheet program applies the rule, so the colour changes when a reviewer changes a decision.
-    """
+    """Add a rule to a sheet that colours the decisions in a range of cells, such as ``A2:F9``."""
     from openpyxl.formatting.rule import Rule
     from openpyxl.styles import Font, PatternFill
     from openpyxl.styles.differential import DifferentialStyle
@@ -230,10 +220,7 @@ def _fill(sheet: Any, place: str) -> None:
 
 @contextmanager
 def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
-    """Create a workbook, and write it to ``path`` when the context ends.
-
-    The context yields the workbook and a folder for the temporary files of its sheets.
-    """
+    """Yield a new workbook and a folder for temporary files; write the workbook to ``path`` when the context ends."""
     from openpyxl import Workbook
     from openpyxl.writer.excel import ExcelWriter
 
@@ -247,7 +234,7 @@ def _workbook(path: Path, title: str) -> Iterator[tuple[Any, Path]]:
 
 
 def _sheet(book: Any, name: str, folder: Path) -> Any:
-    """Add a sheet to a workbook and return the sheet; its rows are written to a temporary file in ``folder``."""
+    """Add a sheet to a workbook; the temporary file of the sheet is in ``folder``."""
     from openpyxl.worksheet import _writer
 
     # By default, openpyxl uses the system's folder for temporary files, and leaves the file there if the process is
@@ -265,8 +252,8 @@ def _sheet(book: Any, name: str, folder: Path) -> Any:
     return sheet
 
 
-def _cells_of(sheet: Any, wrap: bool = True, **style: Any) -> Any:
-    """Return a cell with the given style and without a value."""
+def _empty_cell(sheet: Any, wrap: bool = True, **style: Any) -> Any:
+    """Return an empty cell with the given style."""
     from openpyxl.cell import WriteOnlyCell
     from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 
@@ -291,17 +278,17 @@ def _set(cell: Any, value: Any) -> Any:
 
 
 def _link(sheet: Any, value: Linked) -> Any:
-    """Return a new cell with a link."""
+    """Return a new cell with a link to another cell of the workbook."""
     from openpyxl.worksheet.hyperlink import Hyperlink
 
     # A cell that is written several times would keep the link.
-    cell = _set(_cells_of(sheet), value.text)
+    cell = _set(_empty_cell(sheet), value.text)
     cell._hyperlink = Hyperlink(ref="", location=value.place)
     return cell
 
 
 def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -> None:
-    """Append a row to a sheet; the row is high enough for its wrapped texts."""
+    """Append a row that is high enough for its wrapped texts; ``row`` is the number of the row."""
     longest = max(
         (
             math.ceil(len(cell.value) / (_PER_WIDTH * width))
@@ -317,7 +304,7 @@ def _append(sheet: Any, row: int, cells: Sequence[Any], widths: Sequence[int]) -
 
 
 def _landscape(sheet: Any) -> None:
-    """Set up a sheet for printing in landscape format, scaled to the width of the page."""
+    """Set a sheet to print in landscape format, scaled to the width of the page."""
     sheet.page_setup.orientation = "landscape"
     sheet.page_setup.fitToWidth, sheet.page_setup.fitToHeight = 1, 0
     sheet.sheet_properties.pageSetUpPr.fitToPage = True
@@ -345,7 +332,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
     sheet.print_title_rows = "1:1"
     sheet.page_setup.orientation = "landscape"
     heads = [
-        _set(_cells_of(sheet, bold=True, color="FFFFFFFF", fill=_GREEN if _is_own(name) else _DARK), name)
+        _set(_empty_cell(sheet, bold=True, color="FFFFFFFF", fill=_GREEN if _is_own(name) else _DARK), name)
         for name in names
     ]
     # In a table, names of columns are the texts of its header.
@@ -353,7 +340,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
     sizes = [widths[name] for name in names]
     _append(sheet, 1, heads, sizes)
     # Cells that a reviewer fills in are pale, so that they are found in a wide table; their header says so too.
-    cells = [_cells_of(sheet, line=True, fill=_PALE if _is_own(name) else None) for name in names]
+    cells = [_empty_cell(sheet, line=True, fill=_PALE if _is_own(name) else None) for name in names]
     decisions = [place for place, name in enumerate(names) if name.endswith(": decision")]
     chances = [place for place, name in enumerate(names) if name.endswith(": probability")]
     for place in chances:
@@ -394,11 +381,7 @@ def _review(sheet: Any, names: Sequence[str], rows: Iterable[Row]) -> int:
 def _explanation(
     sheet: Any, labels: Sequence[tuple[str, str]], guide: Mapping[str, LabelGuide], left: int, by_basis: bool
 ) -> None:
-    """Write the sheet that explains the columns and, if known, the bounds of the decisions.
-
-    A decision needs review if its probability is between two bounds. ``left`` is the number of papers that do not fit
-    into the review sheet.
-    """
+    """Write the sheet that explains the columns; ``left`` papers did not fit into the review sheet."""
     widths = (32, 90, 12, 12, 26)
     for letter, width in zip("ABCDE", widths, strict=True):
         sheet.column_dimensions[letter].width = width
@@ -412,7 +395,7 @@ def _explanation(
         _append(sheet, next(rows), cells, widths[: len(cells)])
 
     def line(*values: Any, bold: bool = False) -> None:
-        cells = [_set(_cells_of(sheet, bold=bold), value) for value in values]
+        cells = [_set(_empty_cell(sheet, bold=bold), value) for value in values]
         for cell in cells:
             if isinstance(cell.value, float):
                 cell.number_format = "0.00"
@@ -420,11 +403,11 @@ def _explanation(
 
     def section(title: str, *lines: Sequence[Any]) -> None:
         append([])
-        append([_set(_cells_of(sheet, wrap=False, bold=True, size=14), title)])
+        append([_set(_empty_cell(sheet, wrap=False, bold=True, size=14), title)])
         for place, row in enumerate(lines):
             line(*row, bold=place == 0)
 
-    append([_set(_cells_of(sheet, wrap=False, bold=True, size=16), "About this workbook")])
+    append([_set(_empty_cell(sheet, wrap=False, bold=True, size=16), "About this workbook")])
     for text in (
         f"The sheet {_REVIEW} has one row per paper, in reading order. mechtag suggests; you decide.",
         "Fill in the pale columns: decision, notes, and 'your code' of each label. All other columns are for reading.",
@@ -505,15 +488,12 @@ def _explanation(
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label, its lower bound and its upper bound; unknown values are ``None``.
-
-    Below the lower bound, the decision is ``no``. At the upper bound and above, the decision is ``yes``.
-    """
+    """Return the definition of a label and its lower and upper bound; unknown values are ``None``."""
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)
     return (own.definition, _bound(own.bounds[0]), _bound(own.bounds[1]))
 
 
 def _bound(value: float) -> float | str:
-    """Return a bound between decisions as the sheet shows it: a number, or ``never`` if no probability can reach it."""
+    """Return a bound for the sheet: a number, or ``never`` if its decision (yes or no) is impossible."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

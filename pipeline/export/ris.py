@@ -64,7 +64,7 @@ def _one_line(text: str) -> str:
 
 
 def _from_ris(record: Record) -> bool:
-    """Return whether the ``raw`` fields of a record come from a RIS file, and not from a file of a similar format."""
+    """Return whether a record comes from a RIS file, and not from a file of a similar format."""
     tags = [tag for tag, _ in record.raw]
     if "TY" not in tags and (any(len(tag) > 2 for tag in tags) or not _WEB_OF_SCIENCE.isdisjoint(tags)):
         return False
@@ -72,11 +72,7 @@ def _from_ris(record: Record) -> bool:
 
 
 def _as_ris(tag: str, value: str) -> tuple[str, str]:
-    """Convert a field to RIS, and return its tag and value.
-
-    A tag of more than two letters is replaced by the RIS tag with the same meaning. If there is no such tag, the field
-    becomes a note.
-    """
+    """Convert a field to RIS, and return its tag and value; a field without a RIS tag becomes a note."""
     if len(tag) == 2:
         return tag, value
     known = LONG_TAGS.get(tag, "")
@@ -92,8 +88,8 @@ def _type(record: Record) -> str:
     return _TYPES.get(kind.lower(), "JOUR" if record.journal else "GEN")
 
 
-def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
-    """Yield the RIS fields of a record that was read from a format other than RIS."""
+def _from_attributes(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield RIS fields for the attributes of a record that was read from a format other than RIS."""
     start, _, end = (record.pages or "").replace("–", "-").partition("-")
     yield "TY", _type(record)
     yield "TI", _one_line(record.title)
@@ -118,11 +114,8 @@ def _from_contract(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield RIS fields for the DOI and the abstract of a record, unless ``fields`` contains them.
-
-    ``fields`` are the fields of the record in its file. A DOI or abstract that is not among them comes from a
-    duplicate, or was added later, for example by 'mechtag fetch'.
-    """
+    """Yield RIS fields for the DOI and the abstract of a record, unless ``fields`` already contains them."""
+    # They come from a duplicate, or were added later, for example by 'mechtag fetch'.
     if record.doi and record.doi not in (normalise_doi(value) for _, value in fields):
         yield "DO", record.doi
     if record.abstract and not any(tag in _ABSTRACTS for tag, _ in fields):
@@ -130,10 +123,7 @@ def _filled(record: Record, fields: Sequence[tuple[str, str]]) -> Iterator[tuple
 
 
 def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Yield the RIS fields that mechtag adds: keywords for the labels, and notes with the evidence.
-
-    Labels that were decided ``no`` are omitted.
-    """
+    """Yield the RIS fields that mechtag adds to a record: keywords for its labels, and notes."""
     tagged = [
         (key, name, prediction)
         for key, name in labels
@@ -154,7 +144,7 @@ def _additions(predictions: Mapping[str, Prediction], labels: Sequence[tuple[str
 
 
 def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
-    """Return whether an earlier run of mechtag added this RIS field for one of the labels."""
+    """Return whether a RIS field was added by an earlier run of mechtag."""
     if tag == "KW":
         return value.strip().rstrip("?") in {f"mechtag:{key}" for key, _ in labels}
     return tag == "N1" and value.startswith(
@@ -168,22 +158,13 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """Format one RIS field; lines that programs could read as a new field are joined to the line before them."""
+    """Format one RIS field; a line that looks like a new field is joined to the line before it."""
     value = _BEFORE_FIELD.sub(lambda space: _LINE_END.sub(" ", space[0]), value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
 def _block(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[str, str], bool]) -> str:
-    """Return a record as RIS.
-
-    Parameters
-    ----------
-    added
-        Fields to add, as pairs of tag and value.
-    is_ours
-        Function of the tag and the value of a field. It returns whether an earlier run of mechtag added the field. Such
-        fields are left out.
-    """
+    """Return a record in RIS format, with the fields ``added`` and without fields for which ``is_ours`` is true."""
     if _from_ris(record):
         pairs = (_as_ris(tag, "" if value is None else str(value)) for tag, value in record.raw if tag != "ER")
         fields = [
@@ -196,7 +177,7 @@ def _block(record: Record, added: Iterable[tuple[str, str]], is_ours: Callable[[
         fields = [start, *((tag, value) for tag, value in fields if tag != "TY")]
         fields += _filled(record, fields)
     else:
-        fields = list(_from_contract(record))
+        fields = list(_from_attributes(record))
     fields += added
     return "".join(f"{_field(tag, value)}\n" for tag, value in fields) + "ER  - \n"
 

@@ -97,12 +97,8 @@ class DerivedSheets:
             self._sorter.add([number if place is None else place, self._quotations, number, row, sign])
 
     def _evidence(self, paper: CodedPaper) -> Iterator[tuple[list[Any], str]]:
-        """Yield a tuple for each quotation of a paper: the row of the quotation, and its sign.
-
-        The sign states whether what the label describes is ``present``, ``absent`` or ``unclear``. A quotation without
-        a sign has the sign ``""``. Rows do not contain the citation of the paper, because it is known only after all
-        papers were added.
-        """
+        """Yield the row and the sign of each quotation of a paper; the sign is ``""`` if it is missing."""
+        # The citation of the paper is added later: it is known only after all papers were added.
         for code in paper.codes:
             for quote in code.quotes:
                 yield (
