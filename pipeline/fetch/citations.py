@@ -171,7 +171,7 @@ class Chaser:
         return Chase(papers, identified, self._seeds, complete)
 
     def _follow(self, source: str, seeds: Sequence[Record]) -> None:
-        """Ask a service for the citations of each paper in ``seeds``, and store the papers that the service lists."""
+        """Ask a service for the papers that cite the seeds or are cited by them, and store these papers."""
         module = openalex if source == openalex.SERVICE.name else europepmc
         label = module.SERVICE.label
         with self._progress(f"following citations in {label}", len(seeds)) as advance:
@@ -181,7 +181,7 @@ class Chaser:
                 for seed in batch:
                     counts: dict[Direction, int | None] = {"backward": None, "forward": None}
                     if found := known.get(seed.record_id):
-                        for direction in filter(partial(self._knows, source), self._directions):
+                        for direction in filter(partial(self._can_list, source), self._directions):
                             before = len(self._found)
                             for other in self._others(source, found, direction):
                                 self._add(other.record, Step(seed.record_id, direction, source))
@@ -189,15 +189,13 @@ class Chaser:
                     self._seeds.append(SeedCount(seed, source, **counts))
                     advance(1)
 
-    def _knows(self, source: str, direction: Direction) -> bool:
-        """Return whether a service can list papers in a direction: cited (``backward``) or citing papers (``forward``).
-
-        OpenAlex lists citing papers only for users with a key.
-        """
+    def _can_list(self, source: str, direction: Direction) -> bool:
+        """Return whether a service can list cited papers (``backward``) or citing papers (``forward``)."""
+        # OpenAlex lists citing papers only for users with a key.
         return source != openalex.SERVICE.name or direction == "backward" or self._transport.has_key(openalex.SERVICE)
 
     def _others(self, source: str, seed: Found, direction: Direction) -> Iterator[Found]:
-        """Yield the papers that ``seed`` cites (``backward``), or the papers that cite ``seed`` (``forward``)."""
+        """Yield the papers that ``seed`` cites (``backward``), or the papers that cite it (``forward``)."""
         if source == openalex.SERVICE.name:
             if direction == "backward":
                 yield from openalex.works(seed.references, self._transport)
@@ -214,15 +212,7 @@ class Chaser:
         self._steps.append(step)
 
     def _merged(self, existing: Sequence[Record]) -> tuple[list[Chased], int]:
-        """Merge duplicates among the papers that were found.
-
-        Returns
-        -------
-        new : list of Chased
-            Papers that are not among ``existing``.
-        identified : int
-            Number of different papers that were found, including papers among ``existing``.
-        """
+        """Return the merged papers that are not in ``existing``, and the number of all different papers found."""
         result = dedupe(self._found, self._settings, existing=existing)
         numbers = {(record.source_file, record.source_index): place for place, record in enumerate(self._found)}
         steps: dict[str, list[Step]] = defaultdict(list)
@@ -242,10 +232,7 @@ class Chaser:
 
 
 def _believed(found: Iterator[Pair]) -> Mapping[str, Found]:
-    """Return the paper that the service found for each record, keyed by record id.
-
-    A paper is left out if its title differs from the title of the record.
-    """
+    """Return the paper found for each record, keyed by record id; papers with a different title are left out."""
     believed: dict[str, Found] = {}
     for record, paper in found:
         if not match.by_identifier(record, paper).doubt:

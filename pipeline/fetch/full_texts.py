@@ -62,10 +62,7 @@ def fetch_full_texts(
 def _text_of(
     record: Record, founds: Sequence[Found], wanted: Wanted, transport: Transport, any_licence: bool
 ) -> tuple[str, str, str, Answer] | None:
-    """Download the first full text that is available.
-
-    Return its extension, service, licence and content; ``None`` if no full text can be downloaded.
-    """
+    """Return extension, service, licence and content of the first available full text; ``None`` if there is none."""
     for found in founds:
         if found.open_pmcid and (answer := transport.ask(europepmc.full_text(found.open_pmcid))) and answer.found:
             return ".xml", found.service.name, found.licence, answer

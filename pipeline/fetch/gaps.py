@@ -176,10 +176,7 @@ class _Filling:
                 advance(1)
 
     def _add(self, one: Candidate) -> None:
-        """Fill missing fields of a record with those of the paper that a service found for this record.
-
-        If it is not certain that the record describes the found paper, the paper is only added to the candidates.
-        """
+        """Fill missing fields of a record from a found paper; an uncertain match is only listed as a candidate."""
         name, found, verdict = one.record.record_id, one.found, one.verdict
         if verdict.doubt:
             self._result.candidates.append(one)

@@ -57,10 +57,7 @@ def _name(record: Record) -> str:
 
 
 def _one(name: str, transport: Transport) -> Iterator[Found]:
-    """Yield OpenAlex's description of the paper with this identifier, such as ``doi:10.1000/1`` or ``W123``.
-
-    If OpenAlex does not know the paper, nothing is yielded.
-    """
+    """Yield the paper with an identifier such as ``W123`` or ``doi:10.1000/1``, if OpenAlex knows the paper."""
     answer = transport.ask(Request(SERVICE, f"/works/{name}", (("select", _FIELDS),)))
     if answer and answer.found:
         yield from _read(answer)

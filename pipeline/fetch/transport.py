@@ -109,7 +109,7 @@ class _Refused(Exception):
 
 
 class _Bucket:
-    """Limits the rate of requests to one service or host; the requests are evenly spaced."""
+    """Limits the rate of requests to one service or host."""
 
     # A token bucket that holds one token, so requests never come in bursts.
     def __init__(self, rate: float, clock: Clock) -> None:
@@ -282,11 +282,7 @@ class Transport:
         return found
 
     def _may_retry(self, request: Request, body: bytes, again: Callable[[Answer], bool]) -> bool:
-        """Return whether a request may be sent again after an answer that could not be used.
-
-        If the user chose the service (`Service.own`), the result of ``again`` is returned, and the answer is stored;
-        `unusable` returns the stored answers. For all other services, the result is ``True``.
-        """
+        """Return whether to retry after an unusable answer; if the user chose the service, the answer is stored."""
         if not request.service.own:
             return True
         answer = Answer(_UNUSABLE, self.url(request), body, self._clock.now())
@@ -300,10 +296,7 @@ class Transport:
         return f"{'POST' if request.body else 'GET'} {self.url(request)} {digest}"
 
     def _label(self, request: Request, url: str) -> str:
-        """Return the name under which requests are counted and limited.
-
-        This is the name of the service. For a file on the website of a publisher, it is the host in the URL.
-        """
+        """Return the name of the service. If the request is for a file on a website, return the host in its URL."""
         return request.service.label if request.service.address else _host(url)
 
     def _send_with_retries(
@@ -377,11 +370,9 @@ class Transport:
         return None
 
     def _fail(self, label: str, url: str, reason: str, counts: bool = True) -> None:
-        """Record a failed request. After several failures in a row, no more requests are sent to the service.
-
-        If ``counts`` is false, the failure is recorded, but not counted.
-        """
+        """Record a failed request. After several failures in a row, no more requests are sent to the service."""
         self.failures.append(Failure(label, url, self._printable(reason)))
+        # A failure that does not count is only recorded.
         self._in_a_row[label] += counts
         if self._in_a_row[label] >= _FAILURES:
             self.paused[label] = Pause(f"{_FAILURES} requests in a row failed; for the last, {self._printable(reason)}")
@@ -399,10 +390,7 @@ class Transport:
             bucket.rate = min(bucket.rate, int(limit) / (int(period[1]) * _SECONDS[period[2]]))
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | None:
-        """Return the pause in seconds that the header Retry-After requests; ``None`` if it is missing or invalid.
-
-        The header contains a number of seconds or a date.
-        """
+        """Return the pause in seconds that the header Retry-After states; ``None`` if it is missing or invalid."""
         value = headers.get("retry-after", "").strip()
         if re.fullmatch(r"\d{1,9}", value):
             return float(value)
