@@ -419,7 +419,7 @@ class Transport:
         return self._client
 
     def _send(self, request: Request, url: str) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request once, and return the status code, headers and body; redirects within the site are followed."""
+        """Send a request once, and return the status code, the headers and the body of the answer."""
         import httpx
 
         service, started = request.service, self._clock.elapsed()
@@ -458,21 +458,17 @@ class Transport:
         return list(dict.fromkeys([*plain, *(quote(secret, safe="") for secret in plain), *escaped]))
 
     def _without_secrets(self, request: Request, body: bytes) -> bytes:
-        """Remove the user's keys and e-mail address from the body of an answer, in case the service quotes the request.
-
-        The body of a full text from a publisher is not changed, because the user may be an author of the paper.
-        """
+        """Remove the user's keys and e-mail address from the body of an answer."""
+        # The service may quote the request. A full text from a publisher, whose service has no address, is not changed:
+        # the user may be an author of the paper.
         if request.service.address:
             for secret in self._secrets():
                 body = body.replace(secret.encode(), b"")
         return body
 
     def _message(self, request: Request, body: bytes) -> str:
-        """Return the error message in an answer, preceded by a colon; ``""`` if there is no message.
-
-        The result is also ``""`` if mechtag, and not the user, chose the service (see `Service.own`). The user cannot
-        change the request to which the message refers.
-        """
+        """Return the error message in an answer, preceded by a colon; ``""`` if there is no message to show."""
+        # If mechtag chose the service, the user cannot change the request to which the message refers.
         said = self._printable(message_in(body)) if request.service.own else ""
         return f": {said[:_LONGEST_MESSAGE]}{'...' if len(said) > _LONGEST_MESSAGE else ''}" if said else ""
 
@@ -499,7 +495,7 @@ def _refuse_insecure(url: str) -> None:
 
 
 def _redirected(place: str, location: str) -> str:
-    """Return the URL to which a redirect leads; raise `_Refused` if the URL is on a different site."""
+    """Return the URL to which a redirect leads; raise `_Refused` if this URL is on a different site."""
     try:
         target = urljoin(place, location)
     except ValueError:
@@ -511,6 +507,6 @@ def _redirected(place: str, location: str) -> str:
 
 
 def _same_site(left: str, right: str) -> bool:
-    """Return whether two hosts are the same, or whether one host is a subdomain of the other."""
+    """Return whether two host names are equal or one is a subdomain of the other, ignoring a leading ``www.``."""
     one, other = (host.removeprefix("www.") for host in (left, right))
     return bool(one and other) and (one == other or one.endswith(f".{other}") or other.endswith(f".{one}"))
