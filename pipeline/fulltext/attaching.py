@@ -187,12 +187,9 @@ def _record_named(row: TableRow, finder: Finder, records: Mapping[str, Record], 
 
 
 def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
-    """Return the names of the files in ``files`` to which a row of the user's table refers.
+    """Return the names of the files to which a row of the user's table refers.
 
-    Raises
-    ------
-    MechtagError
-        If the row contains only a file name, and several files in different folders have this name.
+    Raises `MechtagError` if the row contains only a file name, and several files have this name.
     """
     value = row.cells[_FILE]
     exact = [file.name for file in files if value in (file.name, printable_name(str(file.path)))]
@@ -386,7 +383,7 @@ def attach(
 
 
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return the file to attach to each record, keyed by record id; `attach` describes which file is preferred."""
+    """Return, for each record id, the row with the best file for this record."""
 
     def rank(row: Row) -> tuple[bool, int, int]:
         return preference((row.match.likeness or 0) >= TITLED, row.format, row.chars)

@@ -152,14 +152,9 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
 
 
 def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
-    """Cut the text of a block at its page breaks, and clean the pieces.
+    """Return the pieces of a block's text, cut at the page breaks and cleaned.
 
-    Returns
-    -------
-    pieces : list of str
-        Cleaned pieces. Joined, they are the text of the block.
-    offsets : list of tuple
-        Offset in the cleaned text at which each page begins, and number of the page.
+    The second list contains, for each page, the offset at which the page begins in the joined pieces, and its number.
     """
     if block.page is None:
         return [clean(block.text)], []
@@ -179,21 +174,16 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
 
 
 def _pages(starts: Sequence[tuple[int, int]], labels: Sequence[str], length: int) -> tuple[Page, ...]:
-    """Return the pages of a text; ``length`` is the number of its characters.
+    """Return the pages of a text that has ``length`` characters; ``labels`` contains the label of each page.
 
-    Parameters
-    ----------
-    starts
-        Offset and number of each page that contains text. All other pages are empty. An empty page starts and ends
-        where the next page starts.
-    labels
-        Label of each page.
+    ``starts`` contains the offset and the number of each page that has text.
     """
     first = dict[int, int]()
     for offset, number in starts:
         first.setdefault(number, offset)
     bounds, offset = [length], length
     for number in range(len(labels), 0, -1):
+        # A page without text starts and ends where the next page starts.
         offset = min(first.get(number, offset), offset)
         bounds.append(offset)
     bounds.reverse()

@@ -145,7 +145,7 @@ class GrobidReader:
         return found.model_copy(update={"full_text": text.model_copy(update={"warnings": (*text.warnings, warning)})})
 
     def _ask(self, path: Path) -> bytes:
-        """Send a PDF to the server and return the answer; raise `OSError` or `httpx.HTTPError` if the server fails."""
+        """Send a PDF to the GROBID server and return its answer; raise `OSError` or `httpx.HTTPError` if this fails."""
         if path.stat().st_size > LARGEST:
             raise OSError(f"the PDF was not sent to the server, because it is larger than {LARGEST // 1_000_000} MB")
         content = path.read_bytes()

@@ -167,18 +167,17 @@ class Identifier:
         pmids = [(0, self._pmids[pmid]) for pmid in map(normalise_pmid, beginning.pmids) if pmid in self._pmids]
         for by, found in (("DOI", dois), ("PMC id", pmcids), ("PubMed id", pmids)):
             if found:
-                return self._checked(self._first(found, beginning), by, beginning)
+                return self._checked(self._titled_or_first(found, beginning), by, beginning)
         return None
 
     def _with_doi(self, forms: Sequence[str]) -> Record | None:
         known = [form for form in forms if form in self._dois]
         return self._dois[max(known, key=len)] if known else None
 
-    def _first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
-        """Choose one of the records whose identifiers are in the beginning of a file.
+    def _titled_or_first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
+        """Return the record whose title is in the beginning of a file.
 
-        If the beginning contains the title of exactly one of these records, this record is returned. Otherwise, the
-        first record is returned.
+        If no title or several titles are in the beginning of the file, the first record is returned.
         """
         records = list({record.record_id: record for _, record in found}.values())
         titled = [record for record in records if beginning.place(self._letters[record.record_id])]
@@ -196,10 +195,7 @@ class Identifier:
         return Match(record, by, likeness, doubt)
 
     def _doubt(self, record: Record, beginning: Beginning) -> str:
-        """Return a reason to doubt that a file is the paper of a record; ``""`` if there is no doubt.
-
-        The beginning of the file must contain the title or an identifier of the record.
-        """
+        """Return the reason why a file may not be the paper of a record; ``""`` if there is no such reason."""
         title = self._letters[record.record_id]
         place = beginning.place(title)
         foreign = self._foreign_doi(record, beginning)
@@ -216,10 +212,9 @@ class Identifier:
         return ""
 
     def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
-        """Return the position and text of the first DOI of a file, if this DOI belongs to a different paper.
+        """Return the position and text of a file's first DOI, or ``None`` if it is a DOI of ``record``.
 
-        If the DOI belongs to ``record`` or to one of its duplicates, the result is ``None``. If ``record`` or the
-        beginning of the file has no DOI, the result is ``None``, too.
+        The result is also ``None`` if the file or ``record`` has no DOI.
         """
         if not record.doi or not beginning.dois:
             return None
@@ -293,7 +288,6 @@ def _scaled(similarity: float) -> float:
 
 
 def _before_references(text: str) -> str:
-    """Return the part of a text before its list of references."""
     place = 0
     for line in text.splitlines(keepends=True):
         if len(line) <= _LONGEST_HEADING and kind_of(line.strip()) == "references":
@@ -303,11 +297,9 @@ def _before_references(text: str) -> str:
 
 
 def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield the position of each DOI in a text, and the possible spellings of the DOI, the most likely spelling first.
-
-    The end of a DOI is uncertain if a line end divides the DOI, or if other characters follow without a space.
-    """
+    """Yield the position of each DOI in a text, and the possible spellings of this DOI, the most likely first."""
     for found in _DOI_START.finditer(text):
+        # A line end may divide a DOI, and other characters may follow a DOI without a space.
         words = text[found.start() : found.start() + _LONGEST_DOI].split(maxsplit=2)[:2]
         written = [words[0], "".join(words)]
         if words[0].endswith("-"):
@@ -320,10 +312,9 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record that has the most details in common with ``words``.
+    """Return the record whose first author and, if ``years`` is true, year of publication best match ``words``.
 
-    The details are the family name of the first author and, if ``years`` is true, the year. If ``words`` contains no
-    detail of any record, or if several records share the highest number of details, the result is ``None``.
+    The result is ``None`` if no record matches, or if several records match equally well.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:

@@ -189,7 +189,7 @@ class IsolatedReader:
 
 
 class _Failure(Exception):
-    """Raised if the separate process returned no usable answer for a file; the message states the reason."""
+    """Raised if the process that reads a file did not return a usable answer."""
 
 
 _CRASHED = (
@@ -200,7 +200,7 @@ _NO_MEMORY = 77
 
 
 class _Deadline:
-    """Context manager that kills a process if the code in the context exceeds a time limit."""
+    """Context manager that kills a process when a time limit has passed."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.passed = False
@@ -240,7 +240,7 @@ def _send(stream: IO[bytes] | None, message: dict[str, Any]) -> None:
 
 
 def _receive(stream: IO[bytes] | None) -> dict[str, Any] | None:
-    """Return the next message from a stream; ``None`` if the stream has ended, or if the line is not a message."""
+    """Return the next JSON object from a stream; ``None`` if the stream has ended or the line is not an object."""
     assert stream
     line = stream.readline(_LONGEST_ANSWER)
     try:
@@ -251,7 +251,7 @@ def _receive(stream: IO[bytes] | None) -> dict[str, Any] | None:
 
 
 def _limit(memory: int) -> None:
-    """Limit the memory of this process, and prevent core dumps."""
+    """Limit the memory of this process to ``memory`` bytes, and prevent core dumps."""
     try:
         import resource
     except ImportError:  # Windows
@@ -262,15 +262,13 @@ def _limit(memory: int) -> None:
 
 
 def _requests() -> queue.Queue[dict[str, Any]]:
-    """Start a thread that reads requests from standard input; return the queue to which the thread adds them.
-
-    When standard input ends, the thread ends this process, even if a file is being read.
-    """
+    """Start a thread that reads requests from standard input into a queue, and return this queue."""
     found = queue.Queue[dict[str, Any]]()
 
     def work() -> None:
         for line in sys.stdin.buffer:
             found.put(json.loads(line))
+        # Ends the whole process, even if it is reading a file.
         os._exit(0)
 
     threading.Thread(target=work, daemon=True).start()

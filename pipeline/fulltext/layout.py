@@ -63,36 +63,27 @@ def to_blocks(pages: Sequence[Sequence[Line]]) -> list[Block]:
 
 
 def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
-    """Return the lines before the list of references, from which the style of the text can be estimated."""
     # The list of references is in smaller print, and may be longer than the text.
     heads = [place for place, row in enumerate(rows) if kind_of(row.text) == "references"]
     return rows[: heads[-1]] if heads and heads[-1] > len(rows) * _EARLIEST_REFERENCES else rows
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading continues a sentence from before the heading.
-
-    This is the case if the text begins with a small letter. The heading then belongs to a box that is printed between
-    two lines of the sentence.
-    """
+    """Return whether the text after a heading begins with a small letter, so that the heading interrupts a sentence."""
+    # Such a heading belongs to a box that is printed between two lines of the sentence.
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()
 
 
 @dataclass
 class _Paragraph:
-    """A paragraph to which rows are added.
-
-    Attributes
-    ----------
-    breaks
-        One pair for each page after the first: the offset in ``text`` at which the page begins, and its page number.
-    """
+    """A paragraph to which lines are added."""
 
     last: Line
     text: str
     page: int
     rows: int = 1
+    # For each page after the first: the offset in `text` at which the page begins, and the page number.
     breaks: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
@@ -117,16 +108,13 @@ class _Paragraph:
 
 @dataclass
 class _Flow:
-    """Collects the rows of a document into blocks, which are paragraphs and headings.
-
-    If captions, tables or notes interrupt a paragraph in mid-sentence, the paragraph remains open.
-    """
+    """Combines the lines of a document into paragraphs and headings."""
 
     style: Style
     words: Counter[str]
     done: list[Block] = field(default_factory=list)
     headings: dict[int, Line] = field(default_factory=dict)  # last row of each heading, by its place in `done`
-    body: _Paragraph | None = None
+    body: _Paragraph | None = None  # remains open if captions, tables or notes interrupt it in mid-sentence
     side: _Paragraph | None = None
     side_role: Role = "aside"
     waiting: list[Block] = field(default_factory=list)  # what has interrupted the paragraph `body`
@@ -176,7 +164,7 @@ class _Flow:
         self.side, self.side_role = _Paragraph.of(row), role
 
     def _is_continued(self, last: Line, row: Line) -> bool:
-        """Return whether ``row`` continues the paragraph whose last row is ``last``."""
+        """Return whether the line ``row`` continues the paragraph that ends with the line ``last``."""
         is_finished = ends_sentence(last.text)
         if row.page == last.page and 0 < last.bottom - row.bottom < 1.3 * self.style.leading:
             is_indented = row.left - last.left > 0.7 * row.height and row.left < last.right
@@ -209,13 +197,13 @@ class _Flow:
 
 
 def _adjoins(above: Line, row: Line) -> bool:
-    """Return whether two rows of a caption, table or note belong to the same paragraph."""
+    """Return whether two successive lines of a caption, table or note belong to the same paragraph."""
     is_close = -0.5 * row.height < above.bottom - row.bottom < 1.8 * row.height
     return above.page == row.page and same_size(above, row) and is_close
 
 
 def _family(font: str) -> str:
-    """Return the name of a font without its style, such as 'Arial' for 'Arial-BoldMT'."""
+    """Return the name of a font without its style, such as ``Arial`` for ``Arial-BoldMT``."""
     return re.split(r"[-,]|PSMT|MT$", font)[0]
 
 
@@ -224,10 +212,9 @@ def _look(row: Line) -> tuple[str, float, bool]:
 
 
 def _level(title: str, row: Line, looks: set[tuple[str, float, bool]]) -> int:
-    """Return the level of a heading.
+    """Return the level of a heading, from its number if it has one, and otherwise from its font and size.
 
-    If the heading has a number, the number determines the level. If it has no number, its font and size determine the
-    level. ``looks`` are the fonts and sizes of headings of the first level.
+    ``looks`` contains the fonts and sizes of headings that are known to be of the first level.
     """
     if numbered := _NUMBERED.match(title):
         return 1 + numbered[1].count(".")

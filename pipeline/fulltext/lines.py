@@ -106,10 +106,7 @@ def without_line_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 
 
 def _numbered(lines: Sequence[Line]) -> set[int]:
-    """Return the indices of the lines that begin with a line number.
-
-    If only a few lines begin with a number that fits, the result is empty.
-    """
+    """Return the indices of the lines that begin with a line number; the set is empty if too few lines do."""
     numbers = {place: int(found[1]) for place, line in enumerate(lines) if (found := _LINE_NUMBER.match(line.text))}
     steps = Counter(number - place for place, number in numbers.items())
     # A running head, or a line in two parts, moves the numbers of all lines below it.
@@ -173,12 +170,9 @@ def _with_drop_caps(lines: Sequence[Line], height: float, words: Counter[str]) -
 
 
 def _edges(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of a page that may be running heads.
-
-    These are the lines nearest to the top of the page and to its bottom. The first two and the last two lines in file
-    order are returned as well.
-    """
+    """Return the lines of a page that may be page headers or footers."""
     by_height = sorted(lines, key=lambda line: line.bottom)
+    # By position on the page, and by order in the file.
     return [*by_height[:_EDGE], *by_height[-_EDGE:], *lines[:2], *lines[-2:]]
 
 

@@ -125,11 +125,7 @@ class _Word(NamedTuple):
 
 
 def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
-    """Combine the words on a page into lines of text.
-
-    ``table`` is the output of tesseract, whose positions are in pixels from the top of the page. The positions of the
-    lines are in points from the bottom of the page.
-    """
+    """Combine the words in the output of tesseract into lines, with positions in points from the bottom of the page."""
     rows = csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE)
     by_line: dict[tuple[str, ...], list[_Word]] = {}
     for row in rows:
@@ -158,7 +154,7 @@ def _lines(table: str, picture: Picture, page: int) -> Iterator[Line]:
 
 
 def _height(words: Sequence[_Word]) -> float:
-    """Estimate the font height of a line: the height that the line would have if it contained both 'b' and 'p'."""
+    """Estimate the font height of a line, which is the distance from the top of a 'b' to the bottom of a 'p'."""
     letters = "".join(word.text for word in words)
     has_ascenders = any(letter in _ASCENDERS or letter.isupper() or letter.isdigit() for letter in letters)
     has_descenders = any(letter in _DESCENDERS for letter in letters)

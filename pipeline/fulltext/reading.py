@@ -51,20 +51,10 @@ _FOREIGN = {
 
 
 class _Reader(NamedTuple):
-    """The function that reads a file format.
+    """The function that reads a file format, and the library that it needs."""
 
-    Attributes
-    ----------
-    module
-        Name of the module in `formats` that contains the function.
-    package
-        Library that the module needs, or ``""`` if it needs no library.
-    function
-        Name of the function.
-    """
-
-    module: str
-    package: str = ""
+    module: str  # in `formats`
+    package: str = ""  # "" if the function needs no library
     function: str = "read"
 
 
@@ -260,7 +250,7 @@ def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFil
 
 
 def _storable(text: str) -> str:
-    """Replace unpaired surrogates in a text by U+FFFD, because they cannot be stored in UTF-8."""
+    """Replace unpaired surrogates, which cannot be stored in UTF-8, by U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 

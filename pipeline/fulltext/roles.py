@@ -81,23 +81,13 @@ class Style(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """A line of a document and its surroundings.
-
-    Attributes
-    ----------
-    row, before, after
-        The line, the line before it and the line after it.
-    heading
-        The line before, if that line is a heading; otherwise ``None``.
-    right
-        Right edge of the text column.
-    """
+    """A line of a document, and the lines around it."""
 
     row: Line
     before: Line | None
     after: Line | None
-    heading: Line | None
-    right: float
+    heading: Line | None  # the line before, if that line is a heading
+    right: float  # right edge of the text column
 
 
 def ends_sentence(text: str) -> bool:
@@ -159,29 +149,21 @@ def classified(rows: Sequence[Line], style: Style) -> Iterator[tuple[Role, Line]
 
 
 def _right_edges(rows: Sequence[Line]) -> list[float]:
-    """Return the right edge of the text column of each line.
-
-    A column consists of the lines on a page that have nearly the same left edge. Its right edge is the upper quartile
-    of the right edges of these lines. For a line that extends further to the right, the line's own right edge is
-    returned.
-    """
+    """Return, for each line, the right edge of its text column."""
     by_page = defaultdict[int, list[Line]](list)
     for row in rows:
         by_page[row.page].append(row)
     found = list[float]()
     for row in rows:
         reach = 3 * max(row.height, 1)
+        # The column: the lines on the page with nearly the same left edge. A line may extend beyond its column.
         edges = sorted(other.right for other in by_page[row.page] if abs(other.left - row.left) < reach)
         found.append(max(edges[len(edges) * 3 // 4], row.right))
     return found
 
 
 def _begins(row: Line, before: Line | None, style: Style) -> bool:
-    """Return whether a line may begin a heading or a caption.
-
-    Such a line is the first on its page, follows a gap or the end of a sentence, or has a different letter height than
-    the running text.
-    """
+    """Return whether a line may begin a heading or a caption, judging by the line before it."""
     if before is None or before.page != row.page:
         return True
     step = before.bottom - row.bottom
@@ -189,7 +171,7 @@ def _begins(row: Line, before: Line | None, style: Style) -> bool:
 
 
 def _is_mention(row: Line, found: re.Match[str], style: Style) -> bool:
-    """Return whether a line such as 'Table 2 shows that' belongs to the running text and is not a caption."""
+    """Return whether a line that looks like a caption, such as 'Table 2 shows that', belongs to the running text."""
     rest = row.text[found.end() :].strip()
     return style.is_text(row) and rest[:1].islower()
 
@@ -204,13 +186,13 @@ def _goes_on(row: Line, before: Line, first: Line, style: Style, *, is_table: bo
 
 
 def _is_prose(row: Line, style: Style) -> bool:
-    """Return whether a line looks like running text, and not like a row of a table."""
+    """Return whether a line looks like running text and not like a row of a table."""
     letters = sum(char.isalpha() for char in row.text)
     return style.is_text(row) and len(row.text.split()) >= 6 and letters > 0.7 * len(row.text.replace(" ", ""))
 
 
 def _ends_table(place: _Place, style: Style) -> bool:
-    """Return whether a line ends the table above it, because the line is the heading of a section."""
+    """Return whether a line is the heading of a section, and therefore ends the table above it."""
     row, before = place.row, place.before
     is_apart = before is None or before.bottom - row.bottom > 1.2 * style.leading or before.bottom <= row.bottom
     larger = row.height >= _HIGHER * style.height or (kind_of(row.text) is not None and style.is_text(row))
@@ -218,7 +200,7 @@ def _ends_table(place: _Place, style: Style) -> bool:
 
 
 def _begins_chapter(place: _Place, following: Iterable[Line], style: Style) -> bool:
-    """Return whether a line in a list of references is the heading of a new chapter, judging by the lines after it."""
+    """Return whether a line in a list of references begins a new chapter; ``following`` contains the lines after it."""
     row = place.row
     if row.height < _HIGHER * style.height or not _is_heading(place, style, in_references=False):
         return False
@@ -230,7 +212,6 @@ def _begins_chapter(place: _Place, following: Iterable[Line], style: Style) -> b
 
 
 def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
-    """Return whether a line is a heading, judging by its words, its typography and the lines around it."""
     row, before, after = place.row, place.before, place.after
     text, words = row.text, row.text.split()
     kind, bare = kind_of(text), without_number(text)
@@ -281,7 +262,7 @@ def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
 
 
 def _continues(row: Line, after: Line) -> bool:
-    """Return whether the line ``after`` continues the sentence in ``row``, so that ``row`` is not a heading."""
+    """Return whether the line ``after`` continues the sentence in the line ``row``."""
     adjoins = after.page == row.page and 0 < row.bottom - after.bottom < 1.6 * max(row.height, after.height)
     is_alike = after.font == row.font and abs(after.height - row.height) < 0.3
     return adjoins and is_alike and after.text[:1].islower() and not _BOLD.search(row.font)

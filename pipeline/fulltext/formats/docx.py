@@ -63,25 +63,15 @@ def read(data: bytes, name: str) -> Draft:
 
 
 class _Style(NamedTuple):
-    """A paragraph style.
+    """A paragraph style of a Word document."""
 
-    Attributes
-    ----------
-    level
-        Level of a heading; ``0`` for other paragraphs.
-    kind
-        Kind of the section, if the style determines it.
-    is_bold
-        Whether the style is bold.
-    """
-
-    level: int = 0
-    kind: Kind | None = None
+    level: int = 0  # 0 if the style is not that of a heading
+    kind: Kind | None = None  # of the section, if the style determines it
     is_bold: bool = False
 
 
 def _styles(document: Any) -> dict[str, _Style]:
-    """Return the styles of a document, keyed by identifier; each style inherits from the style on which it is based."""
+    """Return the styles of a Word document, keyed by identifier, including the properties that each style inherits."""
     found = dict[str, _Style]()
     elements = {attribute(style, "styleId"): style for style in every(document.styles.element, "style")}
     for identifier, element in elements.items():
@@ -106,7 +96,7 @@ def _own_style(element: Any) -> _Style:
 
 
 def _outline_level(properties: Any) -> int:
-    """Return the outline level that the properties of a paragraph or a style state; ``0`` for running text."""
+    """Return the outline level of a Word paragraph or style, from 1; ``0`` for running text."""
     outline = attribute(child_of(properties, "outlineLvl"), "val")
     return int(outline) + 1 if outline.isdecimal() and int(outline) < _OUTLINE_LEVELS else 0
 
@@ -117,7 +107,7 @@ def _is_bold(properties: Any) -> bool:
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
-    """Yield each heading and paragraph of a document or a table cell, each with whether all of its text is bold."""
+    """Yield each heading and paragraph in an XML element of a Word document, and whether all of its text is bold."""
     for child in parent:
         if local(child) == "p":
             yield _paragraph(child, styles)
@@ -165,7 +155,7 @@ def _table(table: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]
 
 
 def _parts(parent: Any, name: str) -> Iterator[Any]:
-    """Yield the rows of a table or the cells of a row; they may be nested in other XML elements."""
+    """Yield the rows of a Word table or the cells of a row, including those inside other XML elements."""
     for child in parent:
         if local(child) == name:
             yield child
@@ -174,7 +164,7 @@ def _parts(parent: Any, name: str) -> Iterator[Any]:
 
 
 def _perhaps_heading(block: Block, is_bold: bool) -> Block:
-    """Convert a paragraph to a heading if it looks like one."""
+    """Return ``block`` as a heading if it looks like one; otherwise return it unchanged."""
     text = block.text.strip()
     words = len(text.split())
     if block.heading or block.kind or words > _LONGEST_HEADING or text[-1] in ".,;:":

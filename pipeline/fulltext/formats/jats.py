@@ -67,7 +67,7 @@ def read(data: bytes, name: str) -> Draft:
 
 
 def _identifiers(front: Any) -> tuple[str | None, str | None, str | None]:
-    """Return the DOI, PubMed id and PMC id of an article; an identifier that is missing is ``None``."""
+    """Return the DOI, the PubMed id and the PMC id of an article; an identifier that is missing is ``None``."""
     meta = child_of(front, "article-meta")
     found = dict[str, str]()
     for identifier in children(meta, "article-id") if meta is not None else ():
@@ -98,12 +98,12 @@ def _abstract(front: Any) -> Iterator[Block]:
 
 
 def _language(element: Any) -> str:
-    """Return the language code of an XML element without the region, such as ``en`` for ``en-GB``."""
+    """Return the language code of an XML element without the region, such as ``en`` if its language is ``en-GB``."""
     return attribute(element, "lang").casefold().partition("-")[0]
 
 
 def _content(parent: Any, level: int) -> Iterator[Block]:
-    """Yield the blocks of a body or section: paragraphs, lists, captions and subsections."""
+    """Yield the headings, paragraphs, lists and captions in an XML element; the highest headings have this level."""
     for child in parent:
         match local(child):
             case "sec":
@@ -145,7 +145,7 @@ def _section(section: Any, level: int) -> Iterator[Block]:
 
 
 def _paragraph(paragraph: Any) -> Iterator[Block]:
-    """Yield the block of a paragraph, followed by the blocks of its lists, quotations and captions."""
+    """Yield a paragraph, followed by the lists, quotations, boxes and captions that it contains."""
     inner = _LEFT_OUT | {"list", "def-list", "disp-quote", "boxed-text"}
     yield Block(text_of(paragraph, inner))
     for child in paragraph:

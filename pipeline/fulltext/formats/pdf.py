@@ -95,22 +95,14 @@ def read(
 
 @dataclass
 class _Recognised:
-    """The outcome of recognising the text of scanned pages.
-
-    Attributes
-    ----------
-    pages
-        Numbers of the pages whose text was recognised.
-    faults
-        Messages, one for each page whose text could not be recognised.
-    """
+    """The numbers of the pages whose text was recognised, and an error message for each page that failed."""
 
     pages: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
 def _recognise(document: Any, pages: list[list[Line]], recogniser: Recogniser) -> _Recognised:
-    """Recognise the text of the pages without text (scanned pages), and replace their lines in ``pages``."""
+    """Recognise the text of scanned pages, and replace the lines of these pages in ``pages``."""
     found = _Recognised()
     for number, lines in enumerate(pages):
         if not _is_empty(lines):
@@ -131,7 +123,7 @@ def _is_empty(lines: Sequence[Line]) -> bool:
 
 
 def _listed(numbers: Sequence[int]) -> str:
-    """Return page numbers as text, such as 'page 3' or 'pages 1-4, 9'."""
+    """Return page numbers as text, such as ``page 3`` or ``pages 1-4, 9``."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:
@@ -143,10 +135,11 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _picture(document: Any, number: int) -> Picture:
-    """Draw a page in shades of grey and return the picture; a large page is drawn smaller, to save memory."""
+    """Return a page as a picture in shades of grey."""
     page = document[number]
     try:
         width, height = page.get_size()
+        # A large page is drawn smaller, to save memory.
         scale = min(DPI / _POINTS, math.sqrt(_MOST_PIXELS / max(1.0, width * height)))
         bitmap = page.render(scale=scale, grayscale=True)
         try:
@@ -176,10 +169,7 @@ def _label(document: Any, number: int) -> str:
 
 
 def _lines(document: Any, number: int) -> list[Line]:
-    """Return the lines of a page; the list is empty if the page cannot be opened.
-
-    ``number`` is the number of the page, from 0.
-    """
+    """Return the lines of the page with the index ``number``; the list is empty if the page cannot be opened."""
     try:
         page = document[number]
     except pypdfium2.PdfiumError:
@@ -196,7 +186,7 @@ def _lines(document: Any, number: int) -> list[Line]:
 
 
 def _cut(text_page: Any, text: str, page: int) -> list[Line]:
-    """Cut the text of a page into lines, and measure the position, the height and the fonts of each line."""
+    """Return the lines in the text of a page, each with its position, its letter height and its fonts."""
     lines, index = list[Line](), 0
     for raw in _LINE_ENDS.split(text):
         stripped = raw.strip()
@@ -216,14 +206,15 @@ def _cut(text_page: Any, text: str, page: int) -> list[Line]:
 
 
 def _box(text_page: Any, index: int) -> Any:
-    """Return the bounding box of a character in the text of a page; the box is as high as the font."""
+    """Return the bounding box of the character at ``index`` in the text of a page."""
     box = pdfium.FS_RECTF()
+    # A loose box is as high as the font.
     pdfium.FPDFText_GetLooseCharBox(text_page, pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index), box)
     return box
 
 
 def _size(text_page: Any, index: int) -> float:
-    """Return the size, in points, of a character in the text of a page."""
+    """Return the font size, in points, of the character at ``index`` in the text of a page."""
     char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
     matrix = pdfium.FS_MATRIX()
     size = float(pdfium.FPDFText_GetFontSize(text_page, char))
@@ -231,7 +222,7 @@ def _size(text_page: Any, index: int) -> float:
 
 
 def _font(text_page: Any, index: int) -> str:
-    """Return the name of the font of a character in the text of a page; ``""`` if it is not known."""
+    """Return the font name of the character at ``index`` in the text of a page; ``""`` if it is not known."""
     char = pdfium.FPDFText_GetCharIndexFromTextIndex(text_page, index)
     name = ctypes.create_string_buffer(_LONGEST_NAME)
     length = pdfium.FPDFText_GetFontInfo(text_page, char, name, _LONGEST_NAME, None)

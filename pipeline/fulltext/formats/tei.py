@@ -63,14 +63,11 @@ def _identifier(header: Any, kind: str) -> str:
 
 
 def _page(element: Any) -> int | None:
-    """Return the number of the page on which an XML element begins; ``None`` if it is not known.
-
-    The number comes from the coordinates of the element. If the element has no coordinates, the coordinates of its
-    first sentence are used.
-    """
+    """Return the number of the page on which an XML element begins; ``None`` if it is not known."""
     found = _PAGE.match(element.get("coords") or "")
     if found:
         return int(found[1])
+    # An element without coordinates begins on the page of its first sentence.
     sentence = first(each for each in every(element, "s") if each is not element)
     return _page(sentence) if sentence is not None else None
 
@@ -114,7 +111,10 @@ def _back(back: Any) -> Iterator[Block]:
 
 
 def _with_pages(blocks: list[Block]) -> list[Block]:
-    """Assign a page to each block; a block without coordinates gets the page of the block before it."""
+    """Return the blocks with page numbers that never decrease.
+
+    A number that is missing or lower than the previous number is replaced by the previous number.
+    """
     page, found = 1, list[Block]()
     for block in blocks:
         page = max(page, block.page or page)
