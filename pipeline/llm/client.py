@@ -118,7 +118,7 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
 
 
 class _Lenient(BaseModel):
-    """Base class of the parts of an endpoint's answer; it ignores fields that mechtag does not use."""
+    """Base class for the parts of an endpoint's answer; unknown fields are ignored."""
 
 
 class _Details(_Lenient):
@@ -143,17 +143,15 @@ class Usage(_Lenient):
 
 
 class _Billed(_Lenient):
-    """The part of an endpoint's answer that states the numbers of tokens.
+    """The numbers of tokens stated in an endpoint's answer, even if the rest of the answer cannot be used."""
 
-    These numbers are read even if the text of the answer cannot be used, because the answer may be billed.
-    """
-
+    # Such an answer may be billed.
     usage: Usage | None = None
 
     @field_validator("usage", mode="wrap")
     @classmethod
     def _unknown_if_invalid(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Usage | None:
-        """Return the numbers of tokens, or ``None`` if they are invalid, so that the answer can still be used."""
+        """Return the numbers of tokens; ``None`` if they are invalid."""
         try:
             found: Usage | None = read(value)
         except ValidationError:
@@ -168,7 +166,7 @@ class _Message(_Lenient):
     @field_validator("content", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:
-        """Join the text parts of a message that consists of several parts, without other parts such as thoughts."""
+        """Join the text parts of a message, without other parts such as the thoughts of the model."""
         if not isinstance(value, list):
             return value
         return "".join(
@@ -443,10 +441,9 @@ def find_mode(
 
 
 def _paying(budget: Budget, request: Request) -> Callable[[Answer], bool]:
-    """Return a callback for `Transport.ask`, which calls it for each unusable answer to the request.
+    """Return a callback that charges the cost of an unusable answer to the budget.
 
-    The callback adds the cost of the answer to the budget. It returns whether the budget allows sending the request
-    again.
+    The callback returns whether the budget allows sending the request again.
     """
 
     def again(answer: Answer) -> bool:

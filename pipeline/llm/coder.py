@@ -69,7 +69,7 @@ class Quote(NamedTuple):
 
 
 class _Unusable(Exception):
-    """Raised if an answer cannot be used; if ``final`` is true, more tokens would not help."""
+    """Raised if a language model's answer cannot be used; if ``final`` is true, a higher token limit would not help."""
 
     def __init__(self, reason: str, completion: Completion | None = None, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -77,7 +77,7 @@ class _Unusable(Exception):
 
 
 class _NotAsked(Exception):
-    """Raised if no request can be sent: the endpoint does not answer any more, or the cost limit could be exceeded."""
+    """Raised if no request is sent, because the endpoint stopped answering or the cost limit could be exceeded."""
 
 
 @dataclass
@@ -205,10 +205,9 @@ class Coder:
                     raise
 
     def _try(self, record: Record, passages: Sequence[Passage], label: str, factor: int, found: Coded) -> None:
-        """Ask once about one label of one paper, and add the coding to ``found``.
+        """Ask once about a label of a paper, with ``factor`` times the token limit, and add the coding to ``found``.
 
-        Raises `_Unusable` if the answer cannot be used, and `_NotAsked` if no request could be sent. The maximum number
-        of tokens in the answer is multiplied by ``factor``.
+        Raises `_Unusable` if the answer cannot be used, and `_NotAsked` if no request could be sent.
         """
         request = self._request(passages, label, factor)
         known = self._transport.known(request)
@@ -232,12 +231,12 @@ class Coder:
             usage = usage_of(answer)
             self._count_unusable(request, usage, found)
             fault = "the answer cannot be used" if answer.body else "the answer did not arrive, or not whole"
-            self._log(entry | self._logged(answer.time, started, usage) | {"fault": fault})
+            self._log(entry | self._log_fields(answer.time, started, usage) | {"fault": fault})
             return self._budget.allows(request)
 
         completion = self._ask(request, again)
         self._count(request, completion, found)
-        entry |= self._logged(completion.time, started, completion.usage)
+        entry |= self._log_fields(completion.time, started, completion.usage)
         entry |= {"finish_reason": completion.finish_reason, "system_fingerprint": completion.fingerprint}
         try:
             answer = _read(completion)
@@ -251,8 +250,8 @@ class Coder:
             if known is None:
                 self._log(entry)
 
-    def _logged(self, time: float, started: float, usage: Usage | None) -> dict[str, Any]:
-        """Return the fields of a log entry that state the time, the tokens and the cost of an answer."""
+    def _log_fields(self, time: float, started: float, usage: Usage | None) -> dict[str, Any]:
+        """Return the fields of a log entry for the time, the tokens and the cost of an answer."""
         cost = usage.cost(self._budget.price) if usage else None
         return {
             "time": _instant(time),
@@ -290,16 +289,13 @@ class Coder:
         self._pay(request, usage, found)
 
     def _pay(self, request: Request, usage: Usage | None, found: Coded) -> None:
-        """Add the tokens and the cost of an answer to ``found``, and charge the cost to the budget.
-
-        If the answer does not state its number of tokens, ``found`` is not changed, and an upper bound on the cost is
-        charged to the budget.
-        """
+        """Add the tokens and the cost of an answer to ``found``, and charge the cost to the budget."""
         if usage:
             found.counts["prompt_tokens"] += usage.prompt_tokens
             found.counts["completion_tokens"] += usage.completion_tokens
             found.counts["cached_tokens"] += usage.cached_tokens or 0
             found.costs.append(usage.cost(self._budget.price))
+        # Without `usage`, an upper bound on the cost is charged.
         self._budget.pay(request, usage)
 
     def _take(

@@ -18,14 +18,14 @@ _INVISIBLE = "\u00ad\u200b\u2060\ufeff"
 
 
 class _Folded(NamedTuple):
-    """A text normalised for comparison; ``places`` contains the position of each character in the original text."""
+    """A text normalised for comparison, and the position of each character in the original text."""
 
     text: str
     places: tuple[int, ...]
 
 
 def _fold(text: str) -> _Folded:
-    """Normalise a text for comparison: Unicode form NFKC, lower case, uniform quotation marks, dashes and spaces."""
+    """Normalise a text for comparison: its Unicode form, case, quotation marks, dashes and spaces."""
     letters: list[str] = []
     places: list[int] = []
     start = 0
@@ -112,13 +112,11 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
 
 def _search(wanted: str, folded: Sequence[tuple[Passage, _Folded]]) -> Found | None:
-    """Return the first place in the passages where a quote occurs, if necessary without its quotation marks.
-
-    A quote shorter than `SHORTEST` is found only if it is a whole passage.
-    """
+    """Find a quote in the passages, with or without its quotation marks; return ``None`` if it does not occur."""
     bare = wanted.strip('" ')
     for text in dict.fromkeys((wanted.strip(), bare)):
         for passage, own in folded:
+            # A short quote is found only if it is a whole passage.
             is_whole = bool(bare) and bare == own.text.strip('" ')
             place = own.text.find(text) if is_whole or len(text) >= SHORTEST else -1
             if place >= 0:
