@@ -44,7 +44,7 @@ def _count(value: object) -> int:
 
 
 def _source(value: object) -> int | tuple[str, ...] | None:
-    """Parse the user's value for a source: a count, the names of its exports, or ``None`` if the count is not known."""
+    """Return a source's count or the names of its exports, as the user entered them; ``None`` for an empty value."""
     if isinstance(value, str):
         return (clean_name(value),)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -193,7 +193,7 @@ class Elsewhere(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_blocks(cls, data: Any) -> Any:
-        """Remove keys without a value, which occur in a template that was not completely filled in."""
+        """Remove keys without a value, as in a template that was only partly filled in."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
@@ -215,9 +215,10 @@ class Elsewhere(Strict):
 
 
 class _Loader(yaml.SafeLoader):
-    """A YAML loader that rejects repeated keys, because PyYAML would silently keep only the last."""
+    """A YAML loader that rejects repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        # PyYAML would silently keep only the last of the repeated keys.
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):

@@ -49,20 +49,13 @@ _Key: TypeAlias = tuple[Panel, str, bool]  # panel, step (empty for the panel's 
 
 @dataclass
 class _Shape:
-    """A rectangle in the diagram.
+    """A rectangle in the diagram."""
 
-    Attributes
-    ----------
-    lines
-        Lines of text, each as a pair (indent, text).
-    row_top, y
-        Top of the row and top of the rectangle; set when the heights of all rectangles are known.
-    """
-
-    lines: Sequence[tuple[float, str]]
+    lines: Sequence[tuple[float, str]]  # pairs (indent, text)
     x: float
     width: float
     heading: bool = False
+    # Top of the row and top of the rectangle; set when the heights of all rectangles are known.
     row_top: float = 0.0
     y: float = 0.0
     height: float = field(init=False)
@@ -92,7 +85,7 @@ def _lines(box: Box, width: float) -> Iterator[tuple[float, str]]:
 
 
 class _Layout:
-    """Computes the positions of boxes in the wide or the narrow layout."""
+    """Computes the positions of the boxes and arrows in the wide or the narrow layout of the diagram."""
 
     def __init__(self, flow: Flow, narrow: bool) -> None:
         self.narrow = narrow
@@ -108,10 +101,7 @@ class _Layout:
         self.bottom = self._place()
 
     def _column(self, panel: Panel, side: bool) -> float:
-        """Return the x coordinate of the left edge of a panel's boxes.
-
-        If ``side`` is true, the side boxes are meant, otherwise the main boxes.
-        """
+        """Return the x coordinate of the left edge of a panel's main boxes, or side boxes if ``side`` is true."""
         column = int(side)
         if not self.narrow and panel != "previous":
             column += self._flow.updated + 2 * (panel == "other")
@@ -135,7 +125,7 @@ class _Layout:
         return shapes
 
     def _place(self) -> float:
-        """Set the y coordinates of the boxes and of the stage bars, and return the y coordinate of the lowest edge."""
+        """Set the vertical positions of all boxes and stage bars, and return the y coordinate of the lowest edge."""
         steps, panels = ("", *STAGES), ("previous", "databases", "other", "together", "included")
         rows: dict[tuple[int, int], list[_Shape]] = {}
         for (panel, step, _), shape in self.shapes.items():
@@ -187,7 +177,7 @@ class _Layout:
         return [(start.centre[0], start.bottom), (end.centre[0], end.y)]
 
     def _across(self, start: _Shape, end: _Shape) -> list[_Point]:
-        """Return the points of a line that leaves ``start`` downwards and turns sideways in the gap above ``end``."""
+        """Return the points of a line that leaves ``start`` downwards and turns sideways just above ``end``."""
         x = start.centre[0]
         return [(x, start.bottom), *self._enter(x, end)]
 
@@ -196,10 +186,7 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Return the points of a line from ``start`` to ``end`` that passes to the left of the panels in between.
-
-        ``lane`` is the x coordinate of the vertical part of the line.
-        """
+        """Return the points of a line from ``start`` to ``end`` whose vertical part has the x coordinate ``lane``."""
         leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 

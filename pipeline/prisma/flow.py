@@ -101,10 +101,10 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     return named
 
 
-def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the counts of records that mechtag (``found``) and the user (``elsewhere``) stated.
+def _combined(found: Identification | None, elsewhere: Elsewhere) -> Counts:
+    """Combine the counts of records from mechtag (``found``) and from the user (``elsewhere``).
 
-    Raises `MechtagError` if the two contradict each other.
+    Raises `MechtagError` if the counts contradict each other.
     """
     counts = _identified(found, elsewhere)
     known = found is not None and found.identified_by_source is not None
@@ -140,14 +140,9 @@ def _given(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the counts that the user entered, and the reasons for excluding reports.
+    """Return the counts that the user entered, keyed by path, such as ``reports.assessed``.
 
-    Returns
-    -------
-    counts : dict
-        Counts of records, reports and studies, keyed by path, such as ``reports.assessed``.
-    reasons : dict
-        Numbers of excluded reports, keyed by block (such as ``reports``), and then by reason.
+    The second item contains the numbers of excluded reports, keyed by block, such as ``reports``, and then by reason.
     """
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
@@ -260,7 +255,7 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
     MechtagError
         If the counts contradict one another, or if the user names a file that is not in ``found``.
     """
-    counts = _given(found, elsewhere)
+    counts = _combined(found, elsewhere)
     more, reasons = _flatten(elsewhere)
     counts |= more
     sums = _sums(counts, elsewhere)
