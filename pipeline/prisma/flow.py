@@ -60,11 +60,7 @@ class Flow:
 
 
 def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int:
-    """Remove the files ``wanted`` from ``files``, and return the sum of their counts.
-
-    ``files`` maps file names to counts. If a file is missing, raises `MechtagError` with a message that begins with
-    ``place``.
-    """
+    """Remove the files ``wanted`` from ``files``, and return the sum of their counts."""
     total = 0
     for file in wanted:
         if file not in files:
@@ -78,11 +74,7 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
 
 
 def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
-    """Return the number of records from each source, keyed by ``databases.NAME`` or ``registers.NAME``.
-
-    A file that the user did not assign to a source counts as a database. Raises `MechtagError` if the user stated a
-    count for a file that mechtag has already counted, or if the user named an unknown file.
-    """
+    """Return the number of records from each source, keyed by ``databases.NAME`` or ``registers.NAME``."""
     files = Counter[str]()
     for name, count in ((found and found.identified_by_source) or {}).items():
         files[clean_name(name) or "unnamed file"] += count
@@ -91,6 +83,7 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         for name, value in (sources or {}).items():
             place = f"{group}.{name}"
             named[place] = _take_files(files, value, place) if isinstance(value, tuple) else value
+    # A file that the user did not assign to a source counts as a database.
     for file, count in files.items():
         if f"databases.{file}" in named:
             raise MechtagError(
@@ -164,10 +157,7 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """Return the sums that must hold in a flow diagram.
-
-    Each sum is a pair: the key of the total, and the keys of the counts that add up to it.
-    """
+    """Return the sums that must hold in a flow diagram, each as the key of the total and the keys of its parts."""
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
     searched = parts["databases"] or parts["registers"]
@@ -215,10 +205,7 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Compute unknown counts from a total and its parts, and return whether any count was computed.
-
-    Raises `MechtagError` if the known counts do not add up.
-    """
+    """Compute unknown counts from a total and its parts, and return whether any count was computed."""
     unknown = [part for part in parts if counts[part] is None]
     known = sum(counts[part] or 0 for part in parts)
     whole = counts[total]
