@@ -58,10 +58,8 @@ def refuse_bomb(path: Path, size: int, packed: int) -> None:
 
 
 def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
-    """Return a stream that unpacks a file, and that raises an error as soon as the unpacked data are too large.
-
-    The bytes are counted while they are read, because the size that the archive states may be false.
-    """
+    """Return a stream that unpacks a file, and that raises an error if the unpacked data are too large."""
+    # Count the bytes while they are read, because the size that the archive states may be false.
     size = 0
 
     def on_read(count: int) -> None:
@@ -72,7 +70,7 @@ def _unpacked(stream: Any, path: Path, packed: int) -> BinaryIO:
     return io.BufferedReader(Watched(stream, partial(_archive, path), on_read))
 
 
-def _document(archive: zipfile.ZipFile) -> bool:
+def _is_document(archive: zipfile.ZipFile) -> bool:
     """Return whether a zip file is a single document, such as an XLSX workbook or a QDPX project."""
     names = archive.namelist()
     return not {"[Content_Types].xml", "mimetype"}.isdisjoint(names) or any(name.endswith(".qde") for name in names)
@@ -109,7 +107,7 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
     with _archive(source.path):
         archive = zipfile.ZipFile(source.path)
     with archive:
-        if _document(archive):
+        if _is_document(archive):
             yield "", source
             return
         members = [info for info in archive.infolist() if not (info.filename.endswith("/") or _hidden(info.filename))]
@@ -123,7 +121,7 @@ def _unzip(source: Source) -> Iterator[tuple[str, Source]]:
         refuse_bomb(source.path, sum(info.file_size for info in members), source.path.stat().st_size)
         seen: Counter[str] = Counter()
         for info in sorted(members, key=lambda info: info.filename):
-            name = _shown(info.filename)
+            name = _safe_name(info.filename)
             seen[name] += 1
             # Several members may be shown by one name: 'a.ris' and './a.ris'.
             name = f"{name} ({seen[name]})" if seen[name] > 1 else name
@@ -152,7 +150,7 @@ def refuse_nested(member: Source) -> None:
     packed = member.start.startswith(_GZIP)
     if member.start.startswith(_ZIP):
         with _archive(member.path), zipfile.ZipFile(io.BytesIO(member.data)) as archive:
-            packed = not _document(archive)
+            packed = not _is_document(archive)
     if packed:
         raise MechtagError(
             f"{member.path}: this is an archive within an archive; unpack it, and pass the unpacked files instead"
@@ -163,8 +161,8 @@ def _hidden(name: str) -> bool:
     return name.startswith("__MACOSX/") or name.rsplit("/", 1)[-1].startswith(".")
 
 
-def _shown(name: str) -> str:
-    """Return the name of a file in an archive for messages, without control characters and steps such as ``..``."""
+def _safe_name(name: str) -> str:
+    """Return the name of a file in an archive without control characters and without steps such as ``..``."""
     parts = name.replace("\\", "/").split("/")
     kept = ("".join(char for char in part if char.isprintable()) for part in parts if part not in ("", ".", ".."))
     return "/".join(kept) or "unnamed"

@@ -119,10 +119,7 @@ def _comma_parts(text: str) -> list[str]:
 
 
 def _with_initials(parts: Sequence[str]) -> list[str]:
-    """Return the names in a list that was split at its commas, or ``[]`` if not all names have initials.
-
-    A family name and its initials may be two parts, such as 'Smith' and 'J.'.
-    """
+    """Return the names in a list that was split at its commas, or ``[]`` if it is not a list of names with initials."""
     if len(parts) < 2:
         return []
     if all(map(_ends_in_initials, parts)) or all(map(_INITIALS_AND_NAME.fullmatch, parts)):
@@ -132,7 +129,7 @@ def _with_initials(parts: Sequence[str]) -> list[str]:
 
 
 def _ends_in_initials(name: str) -> bool:
-    """Return whether a text is a family name with initials, such as 'Smith J', and not only initials."""
+    """Return whether a text is a family name with initials, such as 'Smith J'."""
     return bool(_NAME_AND_INITIALS.fullmatch(name)) and not _INITIALS.fullmatch(name)
 
 

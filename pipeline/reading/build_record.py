@@ -47,7 +47,7 @@ class _Cleaner(Protocol[_T]):
 
 
 class _Once(Generic[_T]):
-    """A cache of cleaned values, because values such as journals, years and names recur."""
+    """A cache of cleaned values, such as journals, years and names, which recur in many records."""
 
     def __init__(self, clean: _Cleaner[_T]) -> None:
         self._clean = clean

@@ -183,8 +183,7 @@ _GLUED = re.compile(
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     """Return the record attribute that a column contains, and the column's rank; ``None`` for an unknown column name.
 
-    If several columns contain the same attribute, the column with the lowest rank is preferred. If ``tagged`` is true,
-    the columns of the table are named by tags, such as ``TI``.
+    If ``tagged`` is true, the columns of the table are named by tags, such as ``TI``.
     """
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
@@ -206,37 +205,23 @@ def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
 
 
 class _Plan(NamedTuple):
-    """How the columns of a table map to the attributes of a record.
+    """How the columns of a table map to the attributes of a record."""
 
-    Attributes
-    ----------
-    places
-        Pairs (index of a column, attribute), except for columns with keywords. If several columns contain the same
-        attribute, the preferred column is last.
-    keyword_places
-        Indices of the columns with keywords, the preferred column first.
-    given_first
-        Whether author names begin with the given name.
-    year_places
-        Indices of the columns with years, the preferred column first.
-    glued
-        Whether the table is from SpringerLink, which joins names without spaces. Such a table has a column "Item
-        Title".
-    """
-
+    # Pairs (index of a column, attribute), except for keywords; the preferred column of an attribute is last.
     places: list[tuple[int, str]]
+    # Indices of columns, the preferred column first.
     keyword_places: list[int]
+    # Whether author names begin with the given name.
     given_first: bool
+    # Indices of columns, the preferred column first.
     year_places: list[int]
+    # Whether the table is from SpringerLink, which joins names without spaces.
     glued: bool
 
 
 @lru_cache(maxsize=4096)
 def _plan(columns: tuple[str, ...]) -> _Plan:
-    """Return how columns with the given names map to attributes of a record.
-
-    Only the columns that are not empty in a row are passed.
-    """
+    # Only the columns that are not empty in a row are passed.
     known = attributes(columns)
     ranked = sorted((known[column][1], index) for index, column in enumerate(columns) if column in known)
     given_first = any(_folded(column) in _GIVEN_FIRST for column in columns if column in known)
@@ -244,6 +229,7 @@ def _plan(columns: tuple[str, ...]) -> _Plan:
     # If several columns contain an attribute, the one processed last wins.
     single = [place for place in reversed(places) if place[1] != "keywords"]
     keywords, years = ([index for index, held in places if held == attribute] for attribute in ("keywords", "year"))
+    # Only tables from SpringerLink have a column "Item Title".
     glued = "item title" in map(_folded, columns)
     return _Plan(single, keywords, given_first or glued, years, glued)
 

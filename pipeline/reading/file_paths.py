@@ -50,12 +50,9 @@ def _values(fields: Sequence[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _bibtex_paths(value: str) -> Iterator[str]:
-    r"""Yield the paths in a BibTeX field that JabRef, Zotero or Mendeley wrote.
-
-    The field has the form ``description:path:type;...``, or it contains only a path. In a path, each colon, semicolon
-    and backslash should be preceded by a backslash. Some programs omit the backslash after a Windows drive; the drive
-    is then missing from the result.
-    """
+    """Yield the paths of attached files in a BibTeX field that JabRef, Zotero or Mendeley wrote."""
+    # The field has the form 'description:path:type;...', or contains only a path. In a path, a backslash should precede
+    # each colon, semicolon and backslash. If it is missing after a Windows drive, the drive is lost.
     for written, plain in _LATEX.items():
         value = value.replace(written, plain)
     for entry in re.findall(r"(?:\\.|[^;\\])+", value):

@@ -219,10 +219,10 @@ class Reading:
             read, unread = len(self.counts), len(self.unread)
             for path in paths:
                 meter = _Meter(path.stat().st_size, on_progress)
-                with self._sparing(path != argument, self._names[path], path):
+                with self._noting_error(path != argument, self._names[path], path):
                     for member, source in unpack(Source(path, on_read=meter)):
                         name = "/".join(filter(None, (self._names[path], member)))
-                        with self._sparing(path != argument or bool(member), name, source.path):
+                        with self._noting_error(path != argument or bool(member), name, source.path):
                             if member:
                                 refuse_nested(source)
                             yield from self._read(source, name)
@@ -232,17 +232,14 @@ class Reading:
                 raise MechtagError(f"{argument}: none of its files could be read; the first fault is: {first}")
 
     @contextmanager
-    def _sparing(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Read one file in this context, so that an unreadable file does not stop the others.
-
-        If ``spare`` is true, the file is one of several in a folder or archive. An error is then added to ``unread``
-        instead of being raised. If ``spare`` is false, the error is raised.
-        """
+    def _noting_error(self, spare: bool, name: str, path: Path) -> Iterator[None]:
+        """Context manager: if ``spare`` is true, add a `MechtagError` to ``unread`` instead of raising it."""
         try:
             yield
         except MechtagError as error:
             if not spare:
                 raise
+            # An unreadable file does not stop the reading of other files in a folder or archive.
             self.unread.append(Note(name, _NOT_READ + str(error).removeprefix(f"{path}: ")))
 
     def _read(self, source: Source, name: str) -> Iterator[Record]:
@@ -282,18 +279,14 @@ _COUNTS, _REJECTED = "ingest.json", "rejected.jsonl"
 
 
 def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
-    """Return the paths of files that an earlier run of ``mechtag ingest`` wrote and that are not search exports.
-
-    These are ``ingest.json``, ``rejected.jsonl`` and tables of records. A table is returned only if all its source
-    files, as listed in ``ingest.json``, are in ``paths``. The records of any other table can be read only from the
-    table.
-    """
+    """Return the paths of files that should not be read, because an earlier run of ``mechtag ingest`` wrote them."""
     names = {printable_name(path.name) for path in paths}
     own: list[Path] = []
     for path in paths:
         if path.name not in (_COUNTS, _REJECTED) and path.suffix != ".parquet":
             continue
         files = _counted_files(path.with_name(_COUNTS))
+        # The records of a table whose source files are not all in ``paths`` can be read only from the table.
         # A name may begin with folders and, for a file in an archive, end in the name of the member.
         read_again = all(names.intersection(file.split("/")) for file in files)
         if files and (path.name in (_COUNTS, _REJECTED) or (read_again and _files_of(path) <= files)):
@@ -321,7 +314,7 @@ def _files_of(table: Path) -> set[str]:
 
 
 class _Meter:
-    """Reports the progress of reading a file, in bytes up to the size of the file."""
+    """Reports how many bytes of a file were read; the reports never add up to more than the size of the file."""
 
     def __init__(self, size: int, on_progress: Callable[[int], None]) -> None:
         self._left, self._on_progress = size, on_progress
@@ -339,7 +332,7 @@ _FOLDER = "this is a folder within a folder; to read its files, pass this folder
 
 
 def _fault(path: Path) -> str:
-    """Return the reason why a path cannot be read as a file, or ``""`` if it can be read."""
+    """Return the reason why a path does not lead to a file, or ``""`` if it leads to a file."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:

@@ -106,12 +106,10 @@ def further_records(source: Source, form: Format, entries: int) -> str:
 
 
 def _begins_table(line: str, following: str, before: str) -> bool:
-    """Return whether ``line`` is the header of a table.
-
-    If the line has several column names, the line ``following`` must contain their delimiter. If the line has only one
-    column name, the line ``before`` must end a record.
-    """
+    """Return whether ``line`` is the header of a table, judged with the lines before and after it."""
+    # A single column name is a header only after the end of a record.
     if _ENDS.fullmatch(before) and is_header([line.strip("\ufeff\n")]):
         return True
+    # Several column names are a header only if the next line contains their delimiter.
     table = header_of(line)
     return table is not None and table.delimiter in following

@@ -60,15 +60,15 @@ def read_records(source: Source, *names: str) -> Iterator[Entry]:
     tag = re.compile(rf"<(/?)(?:{'|'.join(names)})(?:\s[^<>]*)?(?:/?>|(?=<|\Z))", re.I)
     end = 0
     outside = ""
-    for number, (line, text, fault) in enumerate(_cut(source.text, tag), start=1):
+    for number, (line, text, fault) in enumerate(_elements(source.text, tag), start=1):
         start = source.text.index(text, end)
-        outside = outside or _outside(source.text[end:start], number == 1)
+        outside = outside or _note_outside(source.text[end:start], number == 1)
         end = start + len(text)
         yield Entry(number, line, [("xml", text)], fault=fault) if fault else _entry(number, line, text)
     before, after = source.text.partition("<")[0], source.text.rpartition(">")[2]
     if before.strip("\ufeff \n\t") or after.strip("\ufeff \n\t\x1a"):
         source.notes.append("the text before the first element or after the last one was not read")
-    if outside := outside or _outside(source.text[end:].removesuffix(after), end == 0):
+    if outside := outside or _note_outside(source.text[end:].removesuffix(after), end == 0):
         source.notes.append(f"{outside}; export the search results again")
 
 
@@ -78,15 +78,12 @@ _MARKUP, _WORD = re.compile(r"<(/?)([\w:-]*+)[^<>]*>"), re.compile(r"[^\W\d_]{3}
 _SEARCH = frozenset(("request", "query", "nextPageUrl", "nextCursorMark"))
 
 
-def _outside(text: str, above: bool) -> str:
-    """Return a note if ``text``, which is outside of all records, contains words; otherwise return ``""``.
-
-    If ``above`` is true, ``text`` is above the first record. Databases repeat the search query there, so queries are
-    ignored.
-    """
+def _note_outside(text: str, above: bool) -> str:
+    """Return a note if ``text``, which is outside of all records, contains words; otherwise return ``""``."""
     if found := _TITLE.search(text):
         return f"a title outside of records was not read: {found[1].strip()[:_SHOWN]!r}"
     lines: list[str] = []
+    # Above the first record, databases repeat the search query, so it is ignored.
     place, search = len(text.partition("<")[0]) if above else 0, ""
     ends = {name: text.rfind(f"</{name}>") for name in _SEARCH} if above else {}
     for tag in _MARKUP.finditer(text):
@@ -106,11 +103,8 @@ _NOT_CLOSED = "the element of the record is opened but never closed, so the reco
 _NOT_OPENED = "the element of the record is closed but never opened, so its start is missing; export it again"
 
 
-def _cut(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number, the text and the fault of each element whose tag matches.
-
-    The fault states that the start tag or end tag is missing. It is ``""`` if the element is complete.
-    """
+def _elements(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
+    """Yield the line number and the text of each element, and a message, which is ``""`` unless a tag is missing."""
     line, counted, end = 1, 0, 0
     opened: int | None = None
     for found in chain(tag.finditer(text), [None]):
@@ -171,9 +165,10 @@ def as_json(element: Element, depth: int = 1) -> Any:
 
 
 def _inline_text(element: Element) -> str:
-    """Return the text of an XML element; superscripts keep the tag <sup>, because 10<sup>6</sup> is not 106."""
+    """Return the text of an XML element, with superscripts in <sup> tags."""
     parts = [element.text or ""]
     for child in element:
+        # 10<sup>6</sup> is not 106.
         raised = child.tag == "sup" or "superscript" in child.get("face", "")
         text = _inline_text(child)
         parts += (f"<sup>{text}</sup>" if raised else text, child.tail or "")

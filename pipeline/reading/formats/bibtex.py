@@ -117,11 +117,11 @@ def read(source: Source) -> Iterator[Entry]:
         entry, fault = _opened(block)
         before = blocks[index - 1] if index else None
         if isinstance(block, model.ImplicitComment) and (before is None or _opened(before) == (None, "")):
-            rest, others = _startless(block)
-            _add(outside, rest)
+            rest, others = _entries_without_start(block)
+            _report_unread(outside, rest)
             for line, text in others:
                 number += 1
-                yield _without_start(number, line, text, strings, outside)
+                yield _entry_without_start(number, line, text, strings, outside)
         if entry is None and not fault:
             continue
         number += 1
@@ -135,7 +135,7 @@ def read(source: Source) -> Iterator[Entry]:
             continue
         fields = [("ENTRYTYPE", entry.entry_type), ("ID", entry.key)]
         after = blocks[index + 1] if index + 1 < len(blocks) else None
-        rest, others = _startless(after, entry) if isinstance(after, model.ImplicitComment) else ([], [])
+        rest, others = _entries_without_start(after, entry) if isinstance(after, model.ImplicitComment) else ([], [])
         following = "".join(text for _, text in rest)
         if damaged := _FIELD.search(following) or any(_swallows(field.value) for field in entry.fields):
             found = _by_name(text := (entry.raw or "") + following)
@@ -144,20 +144,17 @@ def read(source: Source) -> Iterator[Entry]:
                 found.insert(0, ("", lost))
         else:
             found = [(field.key, field.value) for field in entry.fields]
-            _add(outside, rest)
+            _report_unread(outside, rest)
         fields += [(name, _joined(value, strings)) for name, value in found]
         yield Entry(number, line, fields, notes=(_DAMAGED,) if damaged else ())
         for line, text in others:
             number += 1
-            yield _without_start(number, line, text, strings, outside)
+            yield _entry_without_start(number, line, text, strings, outside)
     source.notes += outside.notes()
 
 
-def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
-    """Report the lines of texts between entries as unread. Comments that programs write are not reported.
-
-    Each piece is a tuple: the number of the first line of a text, and the text.
-    """
+def _report_unread(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
+    """Report lines outside of entries as unread, except for comments that programs write."""
     for start, text in pieces:
         for number, line in enumerate(text.split("\n"), start=start):
             if not _PREAMBLE.search(line):
@@ -167,19 +164,10 @@ def _add(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
 _Pieces = list[tuple[int, str]]
 
 
-def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Find entries that lack their start (``@type{key,``) in the text after ``entry``.
+def _entries_without_start(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
+    """Return the pieces of text after ``entry`` that are outside of entries, and entries that lack ``@type{key,``.
 
-    Each field ``title`` begins a new entry. However, if ``entry`` has no title, the first field ``title`` belongs to
-    ``entry``.
-
-    Returns
-    -------
-    rest : list of tuple
-        The pieces of text that do not belong to the entries found. Each item contains the number of the first line, and
-        the piece of text.
-    found : list of tuple
-        The entries that lack their start. Each item contains the number of the first line, and the text of the entry.
+    Each piece and each entry is a tuple: the number of its first line, and its text.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []
@@ -189,6 +177,7 @@ def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None)
         title = any(
             (field["line"] or field["any"] or field["bare"]).lower() == "title" for field in _FIELD.finditer(text)
         )
+        # Each field 'title' begins an entry, but the first one belongs to an ``entry`` that has no title.
         if title and titled:
             found.append((line + text[: len(text) - len(text.lstrip())].count("\n"), text))
         elif found:
@@ -200,28 +189,26 @@ def _startless(comment: model.ImplicitComment, entry: model.Entry | None = None)
     return rest, found
 
 
-def _without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
-    """Return the entry in a text in which the start of the entry (``@type{key,``) is missing.
-
-    Lines before the first field of the entry are reported as unread.
-    """
+def _entry_without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
+    """Return the entry in a text in which the start of the entry (``@type{key,``) is missing."""
     text = text.lstrip()
     first = _FIELD.search(text)
     before = text[: first.start()] if first else ""
-    _add(outside, [(line, before)])
+    _report_unread(outside, [(line, before)])
     fields = [(name, _joined(value, strings)) for name, value in _by_name(text)]
     return Entry(number, line + before.count("\n"), fields, notes=(_STARTLESS,))
 
 
 def _swallows(value: str) -> bool:
-    """Return whether a value also contains the next field, because a brace or comma between the two is missing."""
+    """Return whether a BibTeX value also contains the next field, because a brace or comma is missing."""
     if "=" not in value:
         return False
     return bool((_INNER_FIELD if _is_delimited(value) else _FIELD).search(value))
 
 
 def _by_name(text: str) -> list[tuple[str, str]]:
-    """Return the fields of a damaged entry; each value is assumed to end where the next field name starts."""
+    """Return the name and the value of each field in a damaged BibTeX entry."""
+    # Each value is assumed to end where the next field name starts.
     found = list(_FIELD.finditer(text))
     ends = [*(field.start() for field in found[1:]), len(text)]
     return [
@@ -230,7 +217,7 @@ def _by_name(text: str) -> list[tuple[str, str]]:
 
 
 def _mended(value: str) -> str:
-    """Remove unmatched braces from a value, such as the closing brace of the entry."""
+    """Remove surplus braces from the start or end of a value, such as the closing brace of the entry."""
     value = value.rstrip(" \t\n,;")
     surplus = value.count("}") - value.count("{")
     while surplus > 0 and value.endswith("}"):
@@ -239,11 +226,7 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the BibTeX entry in a block of the file, and the reason why the entry cannot be read.
-
-    If the entry can be read, the reason is ``""``. If it cannot be read, ``None`` is returned instead of the entry. If
-    the block is something else, such as a comment, the result is ``(None, "")``.
-    """
+    """Return ``(entry, "")``, or ``(None, reason)`` for an unreadable entry, or ``(None, "")`` for any other block."""
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):
         return block.ignore_error_block, ""
@@ -254,7 +237,7 @@ def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
 
 
 def _joined(value: str, strings: Mapping[str, str]) -> str:
-    """Return the plain text of a BibTeX value, which consists of texts, numbers or abbreviations joined by ``#``."""
+    """Join the pieces of a BibTeX value that are separated by ``#``, and replace abbreviations by their texts."""
     pieces, depth, quoted, start = [], 0, False, 0
     for index, sign in enumerate(value):
         escaped = index > 0 and value[index - 1] == "\\"
@@ -274,7 +257,7 @@ def _joined(value: str, strings: Mapping[str, str]) -> str:
 
 
 def _is_delimited(piece: str) -> bool:
-    """Return whether a piece of a BibTeX value is enclosed in quotes, or in one matching pair of braces."""
+    """Return whether a piece of a BibTeX value is enclosed in quotes, or in one pair of braces."""
     if len(piece) < 2 or piece[0] == '"':
         return len(piece) > 1 and piece[-1] == '"'
     depth = 0
@@ -327,10 +310,7 @@ _WITH_ARGUMENTS: dict[str, tuple[int, Callable[..., str]]] = {
 
 @cache
 def _converter() -> tuple[LatexNodes2Text, LatexContextDb]:
-    """Return a converter from LaTeX to text, and the macros that the LaTeX parser must know.
-
-    Both include the macros in `_MACROS` and `_WITH_ARGUMENTS`.
-    """
+    """Return a converter from LaTeX to text, and the macros that the LaTeX parser must know."""
     parsed, written = get_parsed_macros(), get_written_macros()
     parsed.add_context_category(
         "references",
@@ -387,7 +367,7 @@ _ACCENTS["="] = "asciimacron"
 
 
 def _levelled(formula: str) -> str:
-    """Replace subscripts in a LaTeX formula by plain text, and superscripts by <sup> tags or signs such as ``°``."""
+    """Convert subscripts in a LaTeX formula to plain text, and superscripts to <sup> tags or signs such as ``°``."""
     formula = _LOWERED.sub(lambda found: f"{{{found[1] or found[2]}}}", formula)
 
     def raised(found: re.Match[str]) -> str:
@@ -430,7 +410,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _address(value: str) -> str:
-    """Remove LaTeX escapes from a URL; an escaped tilde becomes a tilde."""
+    """Remove LaTeX escapes from a URL."""
     value = re.sub(r"\\~\{\}|\{?\\textasciitilde(?:\{\})?\}?", "~", value)
     return re.sub(r"\\([_%&#])", r"\1", re.sub(r"\\url\{([^{}]*)\}", r"\1", value)).strip("{} ")
 
@@ -440,7 +420,7 @@ def _keywords(text: str) -> list[str]:
 
 
 def _names(text: str) -> Iterator[str]:
-    """Yield each name in a BibTeX list of names as 'Family, Given, Suffix', whatever the order of its parts."""
+    """Yield each name in a BibTeX list of names as 'Family, Given, Suffix'."""
     try:
         names = split_multiple_persons_names(" ".join(text.split()))
     except (InvalidNameError, ParserStateException):

@@ -146,14 +146,9 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
 
 
 def _document_end(text: str, place: int, depth: int) -> int:
-    """Return the position where a JSON document ends. If the end is damaged, return ``place``.
+    """Return the end of the JSON document whose list of records ends at ``place``, or ``place`` if that end is damaged.
 
-    Parameters
-    ----------
-    place
-        Position where the document's list of records ends.
-    depth
-        Number of JSON objects that enclose the list.
+    The list is nested in ``depth`` JSON objects.
     """
     end, before = place, '{"":['
     for _ in range(depth):
@@ -166,10 +161,7 @@ def _document_end(text: str, place: int, depth: int) -> int:
 
 
 def _next_list(text: str, place: int) -> int:
-    """Return the position of the first record in the next JSON document, or 0 if no further document follows ``place``.
-
-    Documents without a list of records are skipped.
-    """
+    """Return the position of the first record in the next JSON document after ``place``, or 0 if no record follows."""
     for end in _DOCUMENT_END.finditer(text, place):
         if opened := _WRAPPED.match(text, end.end()):
             return opened.end()
@@ -198,11 +190,8 @@ def _refuse_deep(item: Any) -> None:
 
 
 def _next_item(text: str, place: int) -> int:
-    """Return the position where the next item of a JSON list starts, after a broken item at ``place``.
-
-    All items of the list are assumed to have the same first key, which nested objects do not have. If no further item
-    follows, the result is the end of the text.
-    """
+    """Return the position of the item after the broken item at ``place``, or the end of the text if no item follows."""
+    # All items of a list are assumed to have the same first key, which nested objects do not have.
     opened = _FIRST_NAME.match(text, place)
     begins = opened and re.compile(rf"\}}\s*,\s*(?=\{{\s*{re.escape(opened[1])})").search(text, place)
     return begins.end() if begins else len(text)
@@ -228,7 +217,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return the value of a CSL variable as text; the items of a list, such as Crossref's titles, are joined."""
+    """Return the value of a CSL variable as text; the items of a list are joined by semicolons."""
     if isinstance(value, list):
         return "; ".join(filter(None, map(_text, value)))
     return "" if value is None or isinstance(value, dict | bool) else str(value)
@@ -244,7 +233,7 @@ def _name(author: Any) -> str:
 
 
 def _date(value: Any) -> str:
-    """Return the year of a CSL date as text."""
+    """Return the year of a CSL date, or the text of the date if the year is not stated separately."""
     if not isinstance(value, dict):
         return _text(value)
     parts = value.get("date-parts")

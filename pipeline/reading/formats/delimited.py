@@ -136,22 +136,15 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _row_above(line: str, delimiter: str) -> list[str]:
-    """Split a line above the header of a table into cells.
-
-    The line may belong to a different table. Therefore, all delimiters are tried, and the result with the most filled
-    cells is returned. ``delimiter`` is the delimiter of the table; it is preferred if several results have equally many
-    cells.
-    """
+    """Split a line above the header of a table into cells, at the delimiter that results in the most filled cells."""
+    # The line may belong to a different table, so all delimiters are tried; that of the table wins a tie.
     # A delimiter before a space is more often a part of the text.
     others = ([cell for cell in cells_of(line, each) if cell[:1] != " "] for each in DELIMITERS if each != delimiter)
     return max(cells_of(line, delimiter), *others, key=lambda cells: sum(map(bool, cells)))
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Return a note if the header seems to contain cells of the first row, otherwise ``""``.
-
-    A file has such a header if the line end after the header is missing.
-    """
+    """Return a note if the header seems to contain cells of the first row, otherwise ``""``."""
     joined = any(len(name) > _LONGEST_NAME or _VALUE.search(name) or _ends_in_cell(name) for name in names)
     return _JOINED if joined else ""
 
@@ -164,10 +157,7 @@ def _ends_in_cell(name: str) -> bool:
 
 
 def _next_table(line: str, delimiter: str, width: int) -> Table | None:
-    """Return the table whose header is in ``line``, or ``None`` if the line contains no header.
-
-    The line may begin with the last row of the previous table.
-    """
+    """Return the table whose header is in ``line``, or ``None`` if the line contains no header."""
     if not may_be_header(line):
         return None
     text = line.rstrip("\n")
@@ -175,6 +165,7 @@ def _next_table(line: str, delimiter: str, width: int) -> Table | None:
     table = header_of(text, delimiter if len(cells_of(text, delimiter)) == width > 1 else DELIMITERS)
     if table and len(attributes(table.names)) == len(table.names):
         return table
+    # The line may begin with the last row of the previous table.
     for each in DELIMITERS:
         *cells, last = text.split(each)
         while cells and _is_name(last):
@@ -187,10 +178,7 @@ def _next_table(line: str, delimiter: str, width: int) -> Table | None:
 
 
 def _is_name(cell: str, start: int = 0) -> bool:
-    """Return whether a cell is a known column name, with or without quotation marks.
-
-    The characters before position ``start`` are skipped.
-    """
+    """Return whether the text of a cell from position ``start`` is a known column name."""
     name = cell[start:].removeprefix("\ufeff")
     name = name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
     within = start == 0 or not cell[start - 1].isspace()

@@ -52,11 +52,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _pmid(fields: Sequence[tuple[str, Any]], urls: Sequence[str]) -> str | None:
-    """Return the PubMed id of an entry, or ``None`` if it has none.
-
-    In an entry from PubMed or MEDLINE, the id is the accession number. In other entries, it is taken from a link to
-    PubMed, or from an accession number such as 'PMID: 12345678'.
-    """
+    """Return the PubMed id of an entry, or ``None`` if the entry has no PubMed id."""
     database = f"{text(fields, 'remote-database-name')} {text(fields, 'remote-database-provider')}".lower()
     number = text(fields, "accession-num")
     if any(name in database for name in ("medline", "pubmed", "nlm")) and number.isdecimal():

@@ -56,10 +56,8 @@ def _clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _unwrapped(value: Any) -> Any:
-    """Convert an XML element to the structure of Europe PMC's JSON.
-
-    Attributes are left out. Only repeated elements become lists.
-    """
+    """Convert a parsed XML element to the structure of Europe PMC's JSON."""
+    # Only repeated elements become lists; attributes, whose names begin with @, are left out.
     if isinstance(value, list):
         found = [_unwrapped(one) for one in value]
         return found[0] if len(found) == 1 else found

@@ -101,11 +101,8 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
-    """Return the last year in the source field, or ``None`` if no year is found.
-
-    If the source field has no year, the status and the date of publication are searched. Ovid writes the year there if
-    the article has not been printed yet.
-    """
+    """Return the last year in the source field or, if it has no year, in the status or date of publication."""
+    # Ovid writes the year of an article that has not been printed yet into its status or date of publication.
     return last_year(source) or last_year(first(values, "status", "date of publication") or "")
 
 

@@ -56,7 +56,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _abstract(article: Any) -> str:
-    """Return the abstract as text; each section begins with its heading, as on the PubMed website."""
+    """Return the abstract as text; each section begins with its heading."""
     sections = []
     for part in every(article, "Abstract", "AbstractText"):
         label = part.get("@Label", "") if isinstance(part, dict) else ""
@@ -77,7 +77,8 @@ def _name(author: Any) -> str:
 
 
 def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
-    """Return the DOI of an article or book, or ``None`` if it has none; DOIs of references and comments are ignored."""
+    """Return the DOI of an article or book, or ``None`` if it has no DOI."""
+    # The elements are named one by one, because references and comments also contain DOIs.
     ids = [(found, "@EIdType") for place in places for found in every(place, "ELocationID")]
     for data in ("PubmedData", "PubmedBookData"):
         ids += [(found, "@IdType") for found in every(fields, data, "ArticleIdList", "ArticleId")]
@@ -86,7 +87,7 @@ def _doi(fields: Sequence[tuple[str, Any]], *places: Any) -> str | None:
 
 
 def _headings(citation: Any) -> list[str]:
-    """Return the MeSH headings in the style of nbib files, such as 'Kidney Diseases/diagnosis/*therapy'."""
+    """Return the MeSH headings with their qualifiers, such as 'Kidney Diseases/diagnosis/*therapy'."""
     headings = []
     for heading in every(citation, "MeshHeadingList", "MeshHeading"):
         parts = every(heading, "DescriptorName") + every(heading, "QualifierName")

@@ -122,10 +122,8 @@ def _parts(source: Source) -> Iterator[Draft]:
 
 
 def _records(parts: Iterator[Draft]) -> Iterator[Draft]:
-    """Join the parts of a RIS file that belong to the same record, and yield the records.
-
-    Joining is necessary because some programs write tags before TY or after ER.
-    """
+    """Join the parts of a RIS file that belong to the same record, and yield the records."""
+    # Some programs write tags before TY or after ER.
     record: Draft | None = None
     head: Draft | None = None  # tags that neither TY starts nor ER ends
     early = False
@@ -196,10 +194,7 @@ def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
 
 
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
-    """Return the authors in the tags AU and A1, in file order.
-
-    If all authors in one tag are also in the other tag, only the authors in the other tag are returned.
-    """
+    """Return the authors in the tags AU and A1, or in only one of these tags if this tag contains all authors."""
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):
         return authors
@@ -209,11 +204,8 @@ def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]])
 
 
 def _doi(values: Mapping[str, list[str]]) -> str | None:
-    """Return the DOI of a record, or ``None`` if no tag contains a DOI.
-
-    The DOI is in the tag DO, unless the program that wrote the file used another tag. EBSCO uses L3. Others use M3, or
-    write the DOI only as part of a link.
-    """
+    """Return the field value that contains the DOI of a record, or ``None`` if no value contains a DOI."""
+    # Some programs do not use DO: EBSCO uses L3; others use M3, or write the DOI only as part of a link.
     for tag in ("DO", "DI", "L3", "M3"):
         for value in values.get(tag, ()):
             if "10." in value:
@@ -226,17 +218,14 @@ def _doi(values: Mapping[str, list[str]]) -> str | None:
 
 
 def _pmid(values: Mapping[str, list[str]]) -> str | None:
-    """Return the PubMed id of a record, or ``None`` if the record has none.
-
-    The id is a number that is marked as a PubMed id. If there is no such number, it is the number in the tag that the
-    record's database uses for PubMed ids.
-    """
+    """Return the PubMed id of a record, or ``None`` if the record has no PubMed id."""
     if "PMID" in values:
         return values["PMID"][0]
     for tag in ("AN", "C3", "C5", "U1", "U2", "UR", "L2"):
         for value in values.get(tag, ()):
             if marked := _MARKED_PMID.search(value):
                 return marked[1] or marked[2]
+    # No number is marked as a PubMed id, so use the tag in which the database of the record writes these ids.
     database = " ".join([*values.get("DB", ()), *values.get("DP", ())]).lower()
     if not database:
         return None
