@@ -97,7 +97,7 @@ class Judgements(Row):
         return [name for name, value in self.values.items() if value is not None and name not in rows]
 
     def _placed(self, records: Sequence[Record]) -> Iterator[tuple[int, int]]:
-        """Yield the index and the decision of each judged record, in the order of judgement."""
+        """Yield the index and the decision (``1`` or ``0``) of each judged record, in the order of judgement."""
         rows = self._rows(records)
         for name, value in self.values.items():
             if value is not None and name in rows:

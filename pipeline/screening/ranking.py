@@ -254,15 +254,12 @@ def judge_course(
 
 
 def _reading_order(records: Sequence[Record], judgements: Judgements | None, course: Course) -> Index:
-    """Return the indices of judged records in the order in which they were read.
-
-    Records whose reading order is stored in ``course`` come first. The other judged records follow in the order of
-    ``judgements``.
-    """
+    """Return the indices of judged records in the order in which they were read."""
     if judgements is None:
         return np.array([], dtype=np.int64)
     judged = {records[row].record_id: int(row) for row in judgements.order(records)}
     earlier = [judged[name] for name in course.read if name in judged]
+    # Records whose reading order is not stored follow in the order of judgement.
     known = set(earlier)
     return np.array([*earlier, *(row for row in judged.values() if row not in known)], dtype=np.int64)
 
@@ -284,11 +281,9 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
 
 
 def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
-    """Return the verdict of the stopping rule on the random sample.
-
-    Only the records before the first unread record count as the sample. Later records may have been read out of order.
-    """
+    """Return the verdict of the stopping rule on the random sample."""
     in_sample = labels[drawn]
+    # Only records before the first unread record count as the sample: later ones may have been read out of order.
     gaps = np.flatnonzero(np.isnan(in_sample))
     prefix = int(gaps[0]) if len(gaps) else len(drawn)
     since = int(np.nansum(in_sample))

@@ -120,17 +120,16 @@ def word_weights(texts: Sequence[str]) -> Any:
 
 
 def _centred(vectors: Vectors) -> Array:
-    """Subtract the mean of all vectors from each vector, and normalise to unit length again."""
+    """Subtract the mean of all vectors from each vector, and scale each result to length 1."""
     moved = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     unit: Array = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)
     return unit
 
 
 def _weights(targets: Array) -> Array:
-    """Return the weight of each example for fitting the classifiers of a `Ranker`.
+    """Return the weight of each example for fitting a classifier.
 
-    ``targets`` contains 1 for a relevant and 0 for an irrelevant example. The total weight of irrelevant examples is a
-    fixed fraction of the total weight of relevant examples.
+    The total weight of relevant examples (target 1) is ``_BALANCE`` times that of irrelevant examples (target 0).
     """
     relevant = targets == 1
     weights = np.where(relevant, 1.0, relevant.sum() / (_BALANCE * (~relevant).sum()))
@@ -149,7 +148,7 @@ def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -
 
 
 def _standardised(scores: Array, unread: NDArray[np.bool_]) -> Array:
-    """Scale scores to mean 0 and standard deviation 1 over unread records, so that different scores can be added."""
+    """Scale scores to mean 0 and standard deviation 1 over unread records."""
     base = scores[unread] if unread.any() else scores
     scaled: Array = (scores - base.mean()) / max(float(base.std()), 1e-12)
     return scaled
@@ -165,10 +164,7 @@ def _digest(text: str) -> bytes:
 
 
 def _load(path: Path, encoder_id: str) -> dict[bytes, Vectors]:
-    """Return the cached vectors, keyed by a hash of the text.
-
-    The result is empty if the file is missing, damaged or from a different encoder.
-    """
+    """Return the cached vectors, keyed by a hash of the text; ``{}`` if the cache cannot be used with this encoder."""
     try:
         # Open the file here, because numpy does not close a file that it cannot read.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:

@@ -102,12 +102,12 @@ def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> floa
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))
-    place = _place(len(read), share)
+    place = _number_read(len(read), share)
     return float((read[:place].sum() - by_chance[place - 1]) / read.sum()) if place else 0.0
 
 
-def _place(records: int, share: float) -> int:
-    """Return the product of the number of records and ``share``, rounded down."""
+def _number_read(records: int, share: float) -> int:
+    # 0.29 * 100 is slightly less than 29.
     return math.floor(share * records + 1e-9)
 
 
@@ -132,7 +132,7 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
         wss_95=work_saved(read, 0.95),
         wss_100=work_saved(read, 1.0),
         mean_time_to_discovery=float(places.mean() / len(read)),
-        recall_10=float(np.sum(places <= _place(len(read), 0.1)) / len(places)),
+        recall_10=float(np.sum(places <= _number_read(len(read), 0.1)) / len(places)),
         erf_10=extra_found(read, 0.1),
     )
 
