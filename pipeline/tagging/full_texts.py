@@ -153,7 +153,7 @@ def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Sect
 
 
 def _body(full_text: FullText, section: Section) -> tuple[int, str]:
-    """Return the offset and the text of a section without its title."""
+    """Return the offset at which the text after the title of a section begins, and this text."""
     start = section.start
     if section.title and full_text.text.startswith(section.title, start):
         start += len(section.title)
@@ -280,7 +280,7 @@ def _document(title: str, first: Sequence[Sentence], divided: Divided) -> LongDo
 
 
 def _to_score(sentences: Sequence[Sentence]) -> list[Sentence]:
-    """Return copies of sentences for scoring, without the reference numbers that are attached to words."""
+    """Return copies of sentences without the reference numbers that are attached to words."""
     return [one.model_copy(update={"text": without_reference_numbers(one.text)}) for one in sentences]
 
 
@@ -294,12 +294,12 @@ def full_text_rows(
 
 
 def _evidence(tagged: TaggedFullText, column: int, limit: int) -> list[Evidence]:
-    """Return the evidence for relevance or for a label, the sentence with the highest score first.
+    """Return at most ``limit`` pieces of evidence, the highest score first.
 
-    If ``column`` is 0, the evidence is for relevance, and is taken from ``tagged.first``. Otherwise, the evidence is
-    for the label with this number (counted from 1), and is taken from the windows with the highest scores.
+    ``column`` is 0 for evidence for relevance. Otherwise, it is the number of a label, counted from 1.
     """
     scored, divided = tagged.scored, tagged.divided
+    # Evidence for relevance is taken from ``tagged.first``; that for a label from the windows with the highest scores.
     best = [0]
     if column:
         best = np.argsort(-scored.window_scores[:, column - 1], kind="stable")[:_WINDOWS].tolist()
@@ -330,7 +330,7 @@ def _cited(tagged: TaggedFullText, sentence: Sentence, score: float, of_abstract
 
 
 def _placed(full_text: FullText, sentence: Sentence, score: float) -> Evidence:
-    """Return a sentence of a full text as evidence, with its section and page."""
+    """Convert a sentence of a full text to evidence that states its section and page."""
     section = _at(full_text.sections, sentence.start)
     page = _at(full_text.pages, sentence.start) if full_text.pages else None
     named = {"page": page and (page.label or str(page.number)), "section": section.title or None}

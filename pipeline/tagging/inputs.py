@@ -261,7 +261,7 @@ def _number(record_id: str) -> int:
 
 
 def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> None:
-    """Raise an error if a table contains a record more than once."""
+    """Raise `MechtagError` if two records in a table have the same id."""
     ordered = np.sort(np.asarray(ids, dtype=np.int64))
     repeated = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not repeated:
@@ -275,10 +275,9 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Return the counts of each source file, as stated in the ``ingest.json`` next to a table, and notes on this file.
+    """Return the counts of each source file in the ``ingest.json`` next to a table, and notes on ``ingest.json``.
 
-    If ``ingest.json`` is missing, the counts are ``None``. If it describes different records, the counts are also
-    ``None``, and a note says so. If it is invalid, an error is raised.
+    The counts are ``None`` if ``ingest.json`` is missing or describes different records.
     """
     path = table.with_name("ingest.json")
     if not path.is_file():

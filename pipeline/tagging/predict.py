@@ -118,10 +118,7 @@ def prediction_rows(
 
 
 def _deduction(section: str) -> float:
-    """Return how much the score of a sentence is lowered when evidence is chosen, in log odds.
-
-    The result is 0 unless the sentence is in a section on background or methods.
-    """
+    """Return the log odds by which the score of a sentence in ``section`` is lowered when evidence is chosen."""
     return CLEARLY_STRONGER if role_of(section) in ("background", "methods") else 0.0
 
 

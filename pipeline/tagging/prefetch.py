@@ -67,7 +67,7 @@ def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[An
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Start processes in this context with SIGINT blocked, so that only the main process reacts to Ctrl-C."""
+    """Context manager: block SIGINT in processes that are started in it, so that they do not react to Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -106,7 +106,7 @@ def _work(connection: Connection, prepare: Callable[..., None], arguments: tuple
 def _messages(
     connection: Connection, prepare: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the messages for the main process: the computed items, and the error that ended the computation."""
+    """Yield messages for the main process: items, the end of a series of items, or an error."""
     try:
         prepare(*arguments)
         while True:

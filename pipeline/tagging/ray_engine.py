@@ -69,13 +69,11 @@ class Worker:
             return {"made": pickle.dumps(error)}
 
     def _make(self, number: int) -> Chunk:
-        """Tag one chunk of records, and return its description; a chunk may be processed more than once.
-
-        Raises `MechtagError` if several workers have died while they processed the chunk.
-        """
+        """Tag one chunk of records, write the results, and return the description of the chunk."""
         import ray
 
         job = self._job
+        # If a worker dies while it processes a chunk, another worker processes the chunk again.
         if ray.get(self._tries.begin.remote(number)) > _TRIES:
             start, stop = job.manifest.bounds(number)
             raise MechtagError(
@@ -142,10 +140,7 @@ def run_ray(
 
 @contextmanager
 def _connected(workers: int | None) -> Iterator[Any]:
-    """Import Ray, and start or join a cluster.
-
-    Raises `MechtagError` if Ray is not installed, or if the cluster cannot be reached.
-    """
+    """Context manager: start or join a Ray cluster, and yield the module ``ray``."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -171,6 +166,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
         # This machine may have more workers than cores; a cluster knows its own cores.
         own: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False, "_temp_dir": str(folder)}
         try:
+            # Ray writes its log level to standard error on every start.
             with _silent():
                 ray.init(
                     address=address,
@@ -191,7 +187,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Discard standard error output in this context, because Ray writes its log level there on every start."""
+    """Context manager: discard what is written to standard error."""
     kept = os.dup(2)
     try:
         with open(os.devnull, "wb") as nowhere:

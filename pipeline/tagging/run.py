@@ -85,7 +85,7 @@ class ChunkScorer:
         return self._job.chunks.write(self._job.manifest, given.number, rows, unlike, full_texts)
 
     def _rows(self, given: ChunkInput, scored: ScoredChunk) -> Iterator[Prediction]:
-        """Yield each record's predictions: first those based on the abstract, then those based on the full text."""
+        """Yield each record's predictions: first those from the abstract, then those from the full text."""
         tagger, model_id, settings = self._model.tagger, self._model.config.model_id, self._settings.tag
         full_texts = scored.full_texts or {}
         for record, own, one in zip(given.records, scored.sentences, scored.abstracts, strict=True):

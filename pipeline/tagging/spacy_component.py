@@ -101,7 +101,9 @@ class MechtagComponent:
         records = [
             Record(record_id=str(number), title=_title(doc), abstract=doc.text) for number, doc in enumerate(docs)
         ]
-        sentences = [sentence for record, doc in zip(records, docs, strict=True) for sentence in _cut(record, doc)]
+        sentences = [
+            sentence for record, doc in zip(records, docs, strict=True) for sentence in _content_sentences(record, doc)
+        ]
         # Request all sentences as evidence, because their scores are needed.
         longest = max((sentence.sentence + 1 for sentence in sentences), default=1)
         model_id = self._model.config.model_id
@@ -149,12 +151,10 @@ def _title(doc: Doc) -> str:
     return str(doc._.title or given or "")
 
 
-def _cut(record: Record, doc: Doc) -> Iterator[Sentence]:
-    """Yield the sentences of a document, without the keywords and notices at the beginning and end of its text.
-
-    The sentences are those that the spaCy pipeline found. If the pipeline found no sentences, `split` finds them.
-    """
+def _content_sentences(record: Record, doc: Doc) -> Iterator[Sentence]:
+    """Yield the sentences of a document, without the keywords and notices at the beginning and end of its text."""
     content = find_content(doc.text)
+    # If the spaCy pipeline found no sentences, `split` finds them.
     found = _own(record, doc) if doc.has_annotation("SENT_START") else split([record], SentenceSettings())
     number = 0
     for sentence in found:

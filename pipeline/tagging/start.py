@@ -214,11 +214,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
-    """Find the full texts of merged duplicates, and decide which of them are used for the kept records.
-
-    The result is ``None`` if only abstracts are tagged. ``groups`` is the path of the table of merged duplicates, or
-    ``None``.
-    """
+    """Return which full texts of merged duplicates are used for kept records; ``None`` if only abstracts are tagged."""
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 
     if job.full_texts is None:
