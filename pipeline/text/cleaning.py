@@ -83,7 +83,7 @@ def mend_mojibake(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Return ``True`` only if a text needs no cleaning: no markup, entities, line ends or double spaces."""
+    """Return whether a text certainly needs no cleaning: it has no markup, entities, line ends or double spaces."""
     return (
         text.isprintable()
         and "<" not in text

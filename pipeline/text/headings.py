@@ -181,8 +181,8 @@ def _reads_as_heading(phrase: str) -> bool:
     )
 
 
-def _follows(match: re.Match[str], label: str) -> bool:
-    """Return whether the text after words in capitals suggests that these words are a heading."""
+def _precedes_text(match: re.Match[str], label: str) -> bool:
+    """Return whether ordinary text follows words in capitals, which suggests that these words are a heading."""
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")
@@ -211,14 +211,14 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Return ``label`` or ``bare`` for a heading, ``guess`` for a possible heading, and ``""`` for other words."""
+    """Return ``label`` for a question, ``bare`` for another heading, ``guess`` for a possible heading, or ``""``."""
     phrase = match["phrase"]
     if match.re is _QUESTION:
         return "label"
     several, following = match.re is _SEVERAL, match["next"]
     if several and not _reads_as_heading(phrase):
         return ""
-    if phrase.isupper() and (following == "S" or (following.isupper() and not _follows(match, phrase))):
+    if phrase.isupper() and (following == "S" or (following.isupper() and not _precedes_text(match, phrase))):
         return ""  # text in capitals, not a label before prose
     sure = several or phrase.isupper() or following in OPENERS or match["gap"].strip(" ") or not match["gap"]
     # A guess counts only if the abstract has a different heading that is ``bare`` or also a guess.

@@ -202,9 +202,10 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 
 
 def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
-    """Yield three values for each section of an abstract.
+    """Yield the sections of an abstract.
 
-    These are the end of the preceding text, the start of the section's text, and its heading or `Tail`.
+    Each item has three parts: the offset where the preceding text ends, the offset where the text of the section
+    starts, and the heading or `Tail` of the section.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
