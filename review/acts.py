@@ -154,7 +154,7 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Decorate a method that returns drafts of events, so that it writes these events to the log.
+    """Decorate a method that returns drafts of events, so that the method writes these events to the log.
 
     If the ``client_id`` of the stamp was used before, no events are written.
     """

@@ -138,7 +138,7 @@ def _entries(connection: Connection, numbers: set[int]) -> dict[int, Entry]:
 
 
 def _texts(connection: Connection, rows: Iterable[Any], entries: dict[int, Entry]) -> dict[tuple[int, str], Reading]:
-    """Return the current text of each record and stage in ``rows``, keyed by record number and stage."""
+    """Return the current abstract or full text for each row, keyed by record number and stage."""
     places = dict.fromkeys((row.record, row.stage) for row in rows)
     return {(record, stage): read_reading(connection, entries[record], stage) for record, stage in places}
 

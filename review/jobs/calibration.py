@@ -99,7 +99,7 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
 
 def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one dict for each record and label on which the coders differ, the most divided answers first."""
+    """Return one dict for each record and label on which the coders differ, from most to least evenly divided."""
     name = name_decision if exercise.stage == "screen" else name_answer
     titles = {row.record: row.title for row in rows}
     people = sorted({row.name for row in rows})

@@ -379,7 +379,10 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 
 
 def _undone_by(connection: Connection, name: str) -> int:
-    """Return how many actions earlier runs of a job have undone; their ``client_id`` begins with ``name``."""
+    """Return the number of actions that earlier runs of a job have undone.
+
+    The ``client_id`` of each undo begins with ``name``.
+    """
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)
     return int(connection.execute(select(func.count()).where(event.c.kind == "undo", own)).scalar_one())

@@ -77,8 +77,9 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
 def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
     """Compute the percent agreement for each resample of the records.
 
-    ``terms`` contains two rows: for each record, the number of labels that at least two people judged, and the sum of
-    the agreement on these labels. ``drawn`` contains how often each resample includes each record.
+    The first row of ``terms`` contains the number of labels that at least two people judged in each record. The second
+    row contains the sum of the agreement on these labels. ``drawn`` contains how often each resample includes each
+    record.
     """
     from mechtag.evaluation.agreement import ratio
 

@@ -100,7 +100,7 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the codes that coders gave to finished records, from abstracts and without seeing the codes of others."""
+    """Return codes of finished records that were given from the abstract, without seeing the codes of others."""
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(
         select(current, record.c.record_id)
@@ -122,7 +122,7 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return the first codes that were given with a visible suggestion, or for records of the audit sample.
+    """Return the original codes that were given with a visible suggestion, and the original codes in the audit sample.
 
     The audit sample is always shown without suggestions. ``suggested`` contains the decisions of the model, keyed by
     record id and label.
