@@ -383,7 +383,7 @@ def attach(
 
 
 def _best(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return, for each record id, the row with the best file for this record."""
+    """Return the row of the preferred file for each record, keyed by record id."""
 
     def rank(row: Row) -> tuple[bool, int, int]:
         return preference((row.match.likeness or 0) >= TITLED, row.format, row.chars)

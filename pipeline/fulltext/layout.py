@@ -69,7 +69,7 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading begins with a small letter, so that the heading interrupts a sentence."""
+    """Return whether the text after a heading begins with a lowercase letter, so the heading interrupts a sentence."""
     # Such a heading belongs to a box that is printed between two lines of the sentence.
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()

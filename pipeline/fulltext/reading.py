@@ -250,7 +250,7 @@ def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFil
 
 
 def _storable(text: str) -> str:
-    """Replace unpaired surrogates, which cannot be stored in UTF-8, by U+FFFD."""
+    """Replace unpaired surrogates, which cannot be stored in UTF-8, with U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 

@@ -143,9 +143,9 @@ class Usage(_Lenient):
 
 
 class _Billed(_Lenient):
-    """The numbers of tokens stated in an endpoint's answer, even if the rest of the answer cannot be used."""
+    """The part of an endpoint's answer that states the numbers of tokens."""
 
-    # Such an answer may be billed.
+    # Read even if the rest of the answer cannot be used, because the answer may be billed.
     usage: Usage | None = None
 
     @field_validator("usage", mode="wrap")

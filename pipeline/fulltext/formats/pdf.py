@@ -135,7 +135,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _picture(document: Any, number: int) -> Picture:
-    """Return a page as a picture in shades of grey."""
+    """Return a page as a greyscale picture."""
     page = document[number]
     try:
         width, height = page.get_size()
