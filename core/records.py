@@ -423,7 +423,7 @@ class Coding(Row):
         Numbers, from 0, of the sentences of the abstract that the coder marked for the label. ``None`` if the coder did
         not mark sentences at all.
     sentences_complete
-        Whether the coder has read all sentences, so that unmarked sentences do not support the label.
+        Whether the coder has read all sentences, so that unmarked sentences count as not supporting the label.
     signs
         Sign of each passage: whether, according to the passage, what the label describes is ``present``, ``absent`` or
         ``unclear``. ``None`` for a passage without a sign. The passages are the marked ``sentences``. If ``sentences``

@@ -133,8 +133,8 @@ def read_full_text_set(
         tagging = {}
     if missing := sorted(ids - tagging.keys()):
         raise MechtagError(
-            f"{summary}: the number of windows of record {missing[0]} is missing; tag the papers again with this "
-            "version of mechtag"
+            f"{summary}: the number of windows (scored parts of the full text) is missing for record {missing[0]}; tag "
+            "the papers again with this version of mechtag"
         )
     return FullTextSet(own, texts, tagging, query)
 

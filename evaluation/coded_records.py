@@ -367,8 +367,8 @@ def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
             "the key, or divide the text of the second coder into the same sentences"
         )
     raise MechtagError(
-        f"{place}: {len(found)} coded records have this key, so it is unclear which of them the second coder coded; "
-        "give each coded record a different key"
+        f"second coder: {len(found)} coded records have the key '{second.key}', so it is unclear which of them the "
+        "second coder coded; give each coded record a different key"
     )
 
 

@@ -111,7 +111,8 @@ def coders_of(
     Raises
     ------
     MechtagError
-        If two records share an identifier of a paper. If a coder gave two different codes to one label of one record.
+        If a coding has no record id, and its key belongs to two records. If a coder gave two
+        different codes to one label of one record.
         If a coder has the name that is reserved for the model.
     """
     rows = list(codings)

@@ -433,7 +433,7 @@ class SetMechanisms(Block):
 
 
 class SetDocuments(Block):
-    """Metrics of the labels in a set, over all records."""
+    """Metrics of the labels in one set of coded records, computed over all papers of the set."""
 
     prevalence: float | None
     macro_average_precision: _MacroPrecision
@@ -689,7 +689,7 @@ class FullTextCoverage(Block):
     years_without: Years | None = None
 
     def describe(self) -> str:
-        """Return sentences on the number of papers with a full text, and on the years of papers with and without it."""
+        """Describe how many papers have a full text, and when papers with and without a full text were published."""
         is_one = self.full_text == 1
         found = (
             f"{self.full_text} of the {self.papers} papers of the gold standard {'has' if is_one else 'have'} a full "
@@ -718,7 +718,7 @@ class BasisDifference(Block):
 
 
 class PairedBases(Block):
-    """Comparison of predictions by full text with predictions by abstract, on papers that have both texts."""
+    """Comparison of predictions from full texts with predictions from abstracts, for papers that have both texts."""
 
     papers: int
     differences: dict[str, BasisDifference]

@@ -39,7 +39,7 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Return a safetensors file, as bytes, that contains the changes of fine-tuning to an encoder's weights."""
+    """Return the bytes of a safetensors file with the arrays by which fine-tuning changed the weights of an encoder."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 

@@ -302,7 +302,8 @@ class Acts:
         sentences
             Numbers of sentences of the text, counted from 0. An empty list removes all marks.
         complete
-            Whether the person has read all sentences. If ``True``, unmarked sentences do not support the label.
+            Whether the person has read all sentences. If ``True``, unmarked sentences count as not supporting the
+            label.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -624,8 +625,9 @@ class Acts:
         open_labels
             Whether labels may be left without an answer. Labels without an answer count as not judged.
         all_sentences
-            Whether the person has read all sentences. If ``True``, unmarked sentences do not support the labels. If the
-            person finished the record before labels were added to the codebook, this applies only to the new labels.
+            Whether the person has read all sentences. If ``True``, unmarked sentences count as not supporting the
+            labels. If the person finished the record before labels were added to the codebook, this applies only to
+            the new labels.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 

@@ -330,7 +330,7 @@ def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:
     if row.stage == "screen":
         text = name_decision(value["v"], value.get("refer")) + (f" ({value['reason']})" if value.get("reason") else "")
     else:
-        by = " by the full text" if row.stage == "full-text" else ""
+        by = " from the full text" if row.stage == "full-text" else ""
         text = f"coded {label}{by}: {name_answer(value['v'], value.get('refer'))}"
     if value.get("how") == "imported":
         return f"{text}; imported" + (f", given on {value['date']}" if value.get("date") else "")

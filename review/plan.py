@@ -11,7 +11,7 @@ from mechtag.core.codebook import Strict
 from mechtag.core.records import Basis
 
 #: Stages of a review, in order. At ``screen``, a record is included or excluded. At ``code``, it is coded for all
-#: labels by its abstract, and at ``full-text`` by its full text, if one is attached.
+#: labels from its abstract, and at ``full-text`` from its full text, if one is attached.
 Stage = Literal["screen", "code", "full-text"]
 STAGES: tuple[str, ...] = get_args(Stage)
 #: Stages at which records are coded for all labels, with the text by which they are coded.

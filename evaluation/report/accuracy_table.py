@@ -459,7 +459,7 @@ def _explained(section: Section) -> Section:
 
 
 def _meaning(results: Results, protocol: str) -> str:
-    """Return sentences that state on which data the models of a protocol (such as ``transfer``) were trained."""
+    """Describe the training data of the models in an evaluation protocol, such as ``transfer``."""
     if protocol == "transfer":
         return results.describe_training()
     return "Each paper was tagged by a model that was also trained on the other papers of the gold standard."

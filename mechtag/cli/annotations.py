@@ -13,7 +13,7 @@ from mechtag.core.words import counted
 
 
 class ReadBasis(StrEnum):
-    """Values of ``--basis``: the text that coders read."""
+    """Values of ``--basis``: whether coders read abstracts or full texts."""
 
     full_text = "full-text"
     abstract = "abstract"
@@ -64,9 +64,14 @@ def codings(
         typer.Option("--records", help="Records that the codings are about, as a parquet table or a search export."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the codings to.")],
-    coder: Annotated[str, typer.Option("--coder", help="Name of the coder, if the file does not record it.")] = "",
+    coder: Annotated[
+        str, typer.Option("--coder", help="Name of the coder. Needed if the file does not state it.")
+    ] = "",
     basis: Annotated[
-        ReadBasis | None, typer.Option("--basis", help="Text that the coders read, if the file does not record it.")
+        ReadBasis | None,
+        typer.Option(
+            "--basis", help="What the coders read: abstracts or full texts. Needed if the file does not state this."
+        ),
     ] = None,
     unticked: Annotated[
         UntickedMeans | None,

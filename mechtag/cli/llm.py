@@ -38,7 +38,7 @@ def llm(
         str,
         typer.Option("--endpoint", help="Address of an OpenAI-compatible endpoint, such as http://127.0.0.1:8080/v1."),
     ],
-    model: Annotated[str, typer.Option("--model", help="Name of the model at the endpoint.")],
+    model: Annotated[str, typer.Option("--model", help="Name of the language model at the endpoint.")],
     output: Annotated[
         Path,
         typer.Option(
@@ -49,7 +49,8 @@ def llm(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts written by 'attach'. The model reads these full texts instead of the abstracts.",
+            help="Table of full texts written by 'attach'. The language model reads these full texts instead of the "
+            "abstracts.",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +58,8 @@ def llm(
         Basis | None,
         typer.Option(
             "--basis",
-            help="Text that the model reads. Default: the full text if --full-texts is set, otherwise the abstract.",
+            help="What the language model reads: abstracts or full texts. Default: full texts if --full-texts is set, "
+            "otherwise abstracts.",
             show_default=False,
         ),
     ] = None,
@@ -87,18 +89,19 @@ def llm(
         typer.Option(
             "--max-tokens",
             min=20,
-            help="Maximum number of tokens in an answer of the model. If an answer is cut off, the model is asked "
-            "again, and may then use up to four times this number.",
+            help="Maximum number of tokens in an answer of the language model. If an answer is cut off, the question "
+            "is asked again, with up to four times this number.",
         ),
     ] = 400,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="Maximum number of seconds to wait for an answer of the model.")
+        float, typer.Option("--timeout", min=1, help="Maximum number of seconds to wait for an answer.")
     ] = 300,
     think_first: Annotated[
         bool, typer.Option("--think-first", help="Have the language model state evidence and reason before its answer.")
     ] = False,
     shots: Annotated[
-        int, typer.Option("--shots", min=0, help="Number of invented examples of each label to show to the model.")
+        int,
+        typer.Option("--shots", min=0, help="Number of invented examples of each label to show to the language model."),
     ] = 0,
     repeat: Annotated[
         int,
@@ -107,7 +110,7 @@ def llm(
             min=1,
             max=9,
             help="Number of times to ask each question, with different seeds and orders of the coding rules, to "
-            "measure how often the answers of the model agree.",
+            "measure how often the answers of the language model agree.",
         ),
     ] = 1,
     dry_run: Annotated[
@@ -137,9 +140,9 @@ def llm(
 ) -> None:
     """Ask a language model to code papers, as one more coder.
 
-    The model is asked about one paper and one label at a time. If a quote in its answer is not in the text, the quote
-    is dropped. A yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the
-    model agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
+    Each question is about one paper and one label. If a quote in an answer is not in the text, the quote is dropped. A
+    yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the language model
+    agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
 
     An endpoint on this machine needs no further option. The key of an endpoint is read from MECHTAG_LLM_KEY. After an
     interruption, run the same command again: answers are stored in llm.sqlite, and only unanswered questions are asked.

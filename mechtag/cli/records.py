@@ -236,7 +236,8 @@ def prisma(
 
     if summary is None and elsewhere is None:
         raise typer.BadParameter(
-            "there are no counts to draw; pass the summary.json written by 'tag', --elsewhere COUNTS.yaml, or both"
+            "there are no counts to draw; pass the file summary.json that 'tag' wrote, or a file of counts with "
+            "--elsewhere, or both files"
         )
     check_outputs((output, counts_path(output)), (summary, elsewhere))
     flow = read_flow(summary, elsewhere)

@@ -19,7 +19,7 @@ class Engine(StrEnum):
 
 
 class Basis(StrEnum):
-    """Values of ``--basis``: the text that a model or a coder reads."""
+    """Values of ``--basis``: whether a model or a coder reads abstracts or full texts."""
 
     abstract = "abstract"
     full_text = "full-text"

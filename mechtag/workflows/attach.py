@@ -110,7 +110,7 @@ def _describe(
 
 
 def _describe_merged(result: Attached, attached: Path) -> Iterator[str]:
-    """Yield messages on files whose record was merged into another record."""
+    """Yield messages about files whose record was merged into another record."""
     found = [(row.file, row.match) for row in (*result.attached, *result.duplicates) if row.match.duplicate]
     for file, match in found[:_SHOWN]:
         if match.record:

@@ -36,7 +36,7 @@ def chase(
     dry_run: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Find papers by citations, write the new papers to a RIS file, and yield sentences on the results.
+    """Find papers by citations, and yield messages that describe the results. The new papers are written to a RIS file.
 
     Parameters
     ----------

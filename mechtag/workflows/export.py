@@ -147,8 +147,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         )
     if to in _OF_PEOPLE and found.what == "decisions":
         raise MechtagError(
-            f"--to {to} exports only codings of people, because programs that read this format would treat a "
-            "model's decisions as such codings; name a table of codings with --codings"
+            f"--to {to} exports only codings of people, because programs that read this format would show a model's "
+            "decisions as codings of people; name a table of codings with --codings"
         )
     if to == "matrix" and found.what == "both":
         raise MechtagError(

@@ -39,7 +39,9 @@ def fetch(
     any_licence: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Fetch missing fields of records, write the completed records to a folder, and yield messages about the results.
+    """Fetch missing fields of records, and yield messages that describe the results.
+
+    The completed records are written to a folder.
 
     Parameters
     ----------

@@ -58,18 +58,18 @@ class Wanted:
     Attributes
     ----------
     labels
-        Keys of the labels to ask about. If empty, the model is asked about relevance and all labels.
+        Keys of the labels to ask about. If empty, the language model is asked about relevance and all labels.
     full_texts
         Table of full texts to read instead of the abstracts. Records without a full text are rejected.
     limit
         Maximum number of papers.
     max_tokens
-        Maximum number of tokens in an answer of the language model. If an answer is cut off, the model is asked again,
-        with up to four times as many tokens.
+        Maximum number of tokens in an answer of the language model. If an answer is cut off, the question is asked
+        again, with up to four times as many tokens.
     think_first
-        Whether the model states evidence and reason before its answer.
+        Whether the language model states evidence and reason before its answer.
     shots
-        Number of invented example sentences to show to the model for each label.
+        Number of invented example sentences to show to the language model for each label.
     repeat
         Number of times that each question is asked. The seed and the order of the coding rules differ each time.
     max_cost
@@ -161,11 +161,11 @@ def code_with_llm(
     dry_run: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Ask a language model to code papers, write its codings, and yield sentences on the results.
+    """Have a language model code papers, and yield messages that describe the results.
 
-    If the output is ``NAME.csv``, five other files are written to the same folder: ``NAME_evidence.csv`` (quotes with
-    offsets), ``NAME_rejected.jsonl`` (questions without a usable answer), ``NAME_run.json`` (description of the coder),
-    ``llm.sqlite`` (cache of answers) and ``llm_log.jsonl`` (log of calls).
+    The codings are written to ``output``. If ``output`` is ``NAME.csv``, five other files are written to the same
+    folder: ``NAME_evidence.csv`` (quotes with offsets), ``NAME_rejected.jsonl`` (questions without a usable answer),
+    ``NAME_run.json`` (description of the coder), ``llm.sqlite`` (cache of answers), and ``llm_log.jsonl`` (calls).
 
     Parameters
     ----------

@@ -75,8 +75,8 @@ def tag(
     sentences
         Table of the sentences of the records. By default, tagging splits the records into sentences.
     full_texts
-        Table of full texts that `attach` writes. If a record has a full text, it is tagged by its abstract, and again
-        by its full text.
+        Table of full texts that `attach` writes. If a record has a full text, it is tagged from its abstract, and again
+        from its full text.
     first
         Table in reading order, such as the one that `rank` writes, and the number of records to tag from its top.
         Records judged relevant come first. Records judged irrelevant are left out.

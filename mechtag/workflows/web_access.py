@@ -116,7 +116,7 @@ def plan(transport: Transport) -> Iterator[str]:
 
 
 def unanswered(transport: Transport) -> Iterator[str]:
-    """Yield sentences on the requests that were not sent or not answered."""
+    """Yield messages about requests that were not sent or not answered."""
     if transport.unsent:
         yield (
             f"{counted(len(transport.unsent), 'request')} could not be answered from earlier runs, so the results "

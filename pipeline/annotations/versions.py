@@ -123,8 +123,9 @@ def read_additions(folder: StrPath, name: str | None = None) -> Additions:
     found = Additions(tuple(row for _, row in rows), tuple(read_records(path / RECORDS)), definitions)
     if found.digest != name.split("-")[1]:
         raise MechtagError(
-            f"{path}: this version was changed after it was created (its content now has the hash {found.digest}); "
-            "restore it, for example with 'dvc checkout', and add corrections with 'mechtag retrain' instead"
+            f"{path}: the annotations in this folder were changed after they were written (their hash is now "
+            f"{found.digest}); restore the folder, for example with 'dvc checkout'. Use 'mechtag retrain' to add "
+            "corrections"
         )
     return found
 

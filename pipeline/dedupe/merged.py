@@ -136,15 +136,15 @@ def _read(path: Path) -> Iterator[MergedRecord]:
     table = read_table(path, "groups.csv, as 'mechtag dedupe' writes it", _NEEDED)
     if missing := [name for name in _NEEDED if name not in table.names]:
         raise MechtagError(
-            f"{path}: the column {missing[0]!r} is missing; use groups.csv as 'mechtag dedupe' writes it"
+            f"{path}: the column {missing[0]!r} is missing; restore the column, or run 'mechtag dedupe' again"
         )
     kept = {row.cells["group"]: row for row in table.rows if _is_kept(row)}
     for row in table.rows:
         own = kept.get(row.cells["group"])
         if own is None:
             raise MechtagError(
-                f"{row.place}: group {row.cells['group']!r} has no kept record; use groups.csv as 'mechtag dedupe' "
-                "writes it"
+                f"{row.place}: group {row.cells['group']!r} has no row with 'yes' in the column 'kept'; restore "
+                "this row, or run 'mechtag dedupe' again"
             )
         cells, kept_id = row.cells, own.cells["record_id"]
         if row is own:

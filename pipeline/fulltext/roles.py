@@ -91,7 +91,10 @@ class _Place(NamedTuple):
 
 
 def ends_sentence(text: str) -> bool:
-    """Return whether a text ends at the end of a sentence; quotes, brackets or reference numbers may follow it."""
+    """Return whether a text ends at the end of a sentence.
+
+    The last punctuation mark of the sentence may be followed by quotation marks, brackets or reference numbers.
+    """
     return bool(_SENTENCE_END.search(text[-_LONGEST_END:]))
 
 

@@ -192,16 +192,17 @@ class Completion:
     Attributes
     ----------
     content
-        Text that the model wrote.
+        Text that the language model wrote.
     refusal
-        Reason why the model refused to answer. Empty if the model did not refuse.
+        Reason why the language model refused to answer. Empty if it did not refuse.
     finish_reason
         ``stop`` if the answer is complete, ``length`` if the answer was cut off. Empty if the endpoint states no
         reason.
     usage
         Numbers of tokens, or ``None`` if the endpoint does not state them.
     model, fingerprint
-        Name and version of the model, as stated by the endpoint. Each is empty if the endpoint does not state it.
+        Name and version of the language model, as stated by the endpoint. Each is empty if the endpoint does not state
+        it.
     time
         Time of the answer in seconds since 1970.
     """
@@ -386,7 +387,7 @@ def find_mode(
     """Return the strictest mode that an endpoint accepts.
 
     A mode is a way to demand answers in JSON. Modes are tried with short requests, the strictest mode first. If an
-    answer was cut off while the model was still thinking, the mode is accepted and ``note`` is called.
+    answer was cut off while the language model was still thinking, the mode is accepted and ``note`` is called.
 
     Parameters
     ----------
@@ -454,6 +455,6 @@ def _paying(budget: Budget, request: Request) -> Callable[[Answer], bool]:
 
 
 def _accepts(completion: Completion) -> bool:
-    """Return whether an answer to a test request begins with JSON, or was cut off while the model was thinking."""
+    """Return whether a test answer begins with JSON, or was cut off while the language model was still thinking."""
     text = json_in(completion.content)
     return text.startswith("{") or (not text and completion.finish_reason == "length")

@@ -40,7 +40,8 @@ _SHOWN = 300
 class Unanswered(Row):
     """A question about one label of one paper that has no usable answer.
 
-    ``reason`` states why the answer cannot be used. ``answer`` is the beginning of the text that the model wrote.
+    ``reason`` states why the answer cannot be used. ``answer`` is the beginning of the text that the language
+    model wrote.
     """
 
     record_id: str

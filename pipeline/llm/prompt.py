@@ -1,4 +1,4 @@
-"""Write the messages that ask a language model about one label of one paper, and the schema of the model's answer."""
+"""Write the messages that ask a language model about one label of one paper, and the schema of the answer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TICKS = re.compile(r"`+")
 
 
 class Passage(NamedTuple):
-    """A numbered sentence that the model reads.
+    """A numbered sentence that the language model reads.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ def _title(record: Record) -> Passage:
 
 
 class Quoted(BaseModel):
-    """A quote in a model's answer, and the number of the sentence that the model names as its source."""
+    """A quote in an answer of a language model, and the number of the sentence that the answer names as its source."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -137,16 +137,16 @@ def _object(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Prompt:
-    """The prompt of a run, which makes the messages about each paper and label.
+    """Template for the messages that ask a language model whether a paper has a label.
 
     Parameters
     ----------
     codebook
         Codebook that defines the labels.
     think_first
-        Whether the model states evidence and reason before its code.
+        Whether the language model is told to state evidence and reason before its code.
     examples
-        Invented example sentences to show to the model, keyed by label.
+        Invented example sentences to show to the language model, keyed by label.
     """
 
     def __init__(

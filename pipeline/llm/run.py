@@ -24,9 +24,9 @@ class LlmRun(Strict):
     coder
         Name of the coder in the table of codings.
     model
-        Name by which the model was requested.
+        Name by which the language model was requested.
     reported_models, fingerprints
-        Names and versions of the model that the endpoint stated.
+        Names and versions of the language model that the endpoint stated.
     endpoint
         ``local`` if the endpoint is on the reviewers' machine, otherwise ``remote``.
     host
@@ -56,11 +56,12 @@ class LlmRun(Strict):
     yes, no, unclear
         Number of answers with each code.
     unsupported
-        Number of answers that count as unclear, because the model answered yes but none of its quotes is in the text.
+        Number of answers that count as unclear, because the language model answered yes but none of its quotes is in
+        the text.
     quotes
         Number of all quotes.
     moved
-        Number of quotes that are in a different sentence than the model stated.
+        Number of quotes that are in a different sentence than the language model stated.
     invented
         Number of quotes that are in no sentence, or are too short to be verified.
     calls
@@ -128,7 +129,7 @@ class LlmRun(Strict):
 
     @property
     def place(self) -> str:
-        """Return a phrase for reports that states where the model ran."""
+        """Return a phrase for reports that states where the language model ran."""
         return "on the reviewers' machine" if self.endpoint == "local" else f"at {self.host}"
 
     @property

@@ -1,4 +1,4 @@
-"""Verify that the quotes of a language model are in the text that the model read, and drop all other quotes."""
+"""Verify that the quotes of a language model are in the text of the paper, and drop all other quotes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Found(NamedTuple):
     start, end
         Offsets of the quote into the title, abstract or full text.
     text
-        The quote as it is written in the paper, even if the model wrote it slightly differently.
+        The quote as it is written in the paper, even if the language model wrote it slightly differently.
     """
 
     passage: Passage
@@ -89,10 +89,11 @@ class Quotes:
 
 
 def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
-    """Look up quotes in the sentences that the model was shown.
+    """Look up quotes in the sentences that the language model was shown.
 
-    Each quote is first looked up in the sentence that the model names as its source, then in all other sentences. A
-    quote is accepted if it is a whole sentence, or if it has at least `SHORTEST` characters and is part of a sentence.
+    Each quote is first looked up in the sentence that the language model names as its source, then in all other
+    sentences. A quote is accepted if it is a whole sentence, or if it has at least `SHORTEST` characters and is part of
+    a sentence.
     Case, spaces, ligatures, and the kinds of quotation marks and dashes make no difference.
     """
     folded = [(passage, _fold(passage.text)) for passage in passages]

@@ -129,7 +129,7 @@ class Identification(Strict):
         return None if self.identified_by_source is None else sum(self.identified_by_source.values())
 
     def lines(self) -> Iterator[str]:
-        """Yield sentences for the terminal that state the counts."""
+        """Yield messages for the terminal that state the counts."""
         if self.identified_by_source is None:
             yield "Records identified and duplicates removed: not known"
         else:

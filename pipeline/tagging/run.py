@@ -190,7 +190,7 @@ def finish(
 
 def _notes_on_full_texts(full_texts: Mapping[str, FullTextTagging], records: int, model_id: str) -> Iterator[str]:
     yield (
-        f"{len(full_texts)} of {records} records were tagged by their full text as well. Relevance was judged by title "
+        f"{len(full_texts)} of {records} records were also tagged from their full text. Relevance was judged by title "
         "and abstract"
     )
     if model_id.startswith(DEFINITIONS_ALONE):

@@ -217,7 +217,7 @@ def folder_of(workspace: Workspace) -> Path:
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Write the file of an export, and delete earlier files of the same export.
+    """Write a file that a person requested, and delete earlier files of the same `Export`.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     Returns
     -------
     dict
-        ``path``: name of the file in the folder `folder_of`.
+        ``path``: name of the file. The function `folder_of` returns its folder.
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)
@@ -409,7 +409,7 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
     def rows() -> Iterator[list[Any]]:
         for row in records:
             screen = finals.get((row.id, "screen"), {}).get(codebook.relevance.key)
-            # A paper that was coded by its full text is shown with these codes, not with those by its abstract.
+            # If a paper was coded from its full text, these codes are shown, not those from its abstract.
             text = texts.get(row.id)
             codes = finals.get((row.id, "code" if text is None else "full-text"), {})
             quote = (abstract_of(row) if text is None else text).quote

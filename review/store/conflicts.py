@@ -187,7 +187,7 @@ def _doubted(connection: Connection) -> Select[Any]:
         .join(record, record.c.record_id == code["record_id"])
         .join(final, final.c.record == record.c.id)
         .where(final.c.label == code["label"], final.c.value == code["value"], final.c.how != "adjudicated")
-        # The model is compared only with codes by abstract.
+        # The model is compared only with codes from the abstract.
         .where(final.c.stage != "full-text")
     )
 

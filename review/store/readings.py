@@ -125,7 +125,7 @@ def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int
 
 
 def read_file(connection: Connection, sha256: str) -> Reading:
-    """Return the text of a file of table ``full_text``, or an empty text if there is no such file."""
+    """Return the text and sentences of a full-text file; both are empty if table ``full_text`` has no row for it."""
     table = schema.full_text
     return _reading_of(connection.execute(select(table).where(table.c.sha256 == sha256)).one_or_none())
 

@@ -32,18 +32,18 @@ class Query:
     screen
         State of the record at screening, such as ``conflict``; see `mechtag.review.store.state.Need`.
     code
-        State of the record at coding by abstract.
+        State of the coding from the abstract.
     full_text
-        State of the record at coding by full text.
+        State of the coding from the full text.
     decision
         Final decision at screening: ``include`` or ``exclude``.
     mine
         Screening decision of the person who searches: ``include``, ``exclude``, ``refer`` or ``none`` (not decided
         yet).
     label
-        Key of a label. Only records whose final code for this label is yes match; see `final_labels`.
+        Key of a label. A record matches if its final code for this label is ``1`` (yes); see `final_labels`.
     tag
-        A free-text tag. Only records with this tag match.
+        A free-text tag. A record matches if it has this tag.
     """
 
     words: str = ""
@@ -133,8 +133,8 @@ def _conditions(
 def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
     """Return an SQL condition that selects the rows of table ``final`` that assign a label to a record.
 
-    These are final codes with the answer yes. If a record has final codes by its full text, only these count.
-    Otherwise, the final codes by the abstract count.
+    These are final codes with the value ``1`` (yes). If a record has final codes from its full text, only these codes
+    count. Otherwise, the final codes from its abstract count.
 
     Parameters
     ----------

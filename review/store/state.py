@@ -331,7 +331,7 @@ def _text_of(found: State, row: Event) -> str:
 def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int, str] | None:
     """Choose the full text of a paper.
 
-    If the paper was coded by one of its full texts, the full text that was coded first is chosen. Codes therefore keep
+    If people have coded the paper from a full text, the full text that they coded first is chosen. Codes therefore keep
     their text when records are joined. Otherwise, the full text of the paper's main record ``head`` is chosen. If
     ``head`` has no full text, the full text that was attached first is chosen.
 

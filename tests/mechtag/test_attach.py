@@ -275,8 +275,8 @@ def test_ids_that_lead_to_no_record_or_to_several_are_refused(tmp_path: Path) ->
 def test_a_foreign_groups_csv_next_to_the_records_is_named_in_a_note(tmp_path: Path, records: Path) -> None:
     paper(tmp_path, "a.pdf", RECORDS[1])
     for text, reason in (
-        ("name,size\nred,3\n", "the column 'group' is missing; use groups.csv"),
-        ("group,kept,record_id\n1,no,a\n", "line 2: group '1' has no kept record"),
+        ("name,size\nred,3\n", "the column 'group' is missing; restore the column, or run 'mechtag dedupe' again"),
+        ("group,kept,record_id\n1,no,a\n", "line 2: group '1' has no row with 'yes' in the column 'kept'"),
     ):
         (tmp_path / "groups.csv").write_text(text, encoding="utf-8")
         message = run(tmp_path / "a.pdf", "--records", records, "-o", tmp_path / "out")

@@ -255,7 +255,7 @@ def test_a_version_that_was_changed_is_refused(tmp_path: Path) -> None:
     name = write_additions(tmp_path, additions)
     path = tmp_path / name / "codings.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace('"value": 1', '"value": 0'), encoding="utf-8")
-    with pytest.raises(MechtagError, match="was changed after it was created"):
+    with pytest.raises(MechtagError, match="were changed after they were written"):
         read_additions(tmp_path, name)
     path.unlink()
     with pytest.raises(MechtagError, match="no such file; restore it"):
