@@ -58,7 +58,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
             if isinstance(found, Rejected):
                 values: dict[str, Any] = {"state": "rejected", "reason": found.reason}
             else:
-                values = _read_values(workspace, row.sha256, found) | _match(matcher, file, found, places)
+                values = _read_values(workspace, row.sha256, found) | _match_values(matcher, file, found, places)
             with workspace.store.write() as connection:
                 connection.execute(update(table).where(table.c.id == row.id).values(values))
             progress.advance(1)
@@ -75,9 +75,9 @@ TAKE_BACK = {READ: keep_what_is_read}
 
 
 def _attach_all(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach uploaded files to their records, and return the number of attached files.
+    """Attach files to their records, and return how many files are attached.
 
-    The files must have been read before. If any file is attached, a job that computes suggestions is added.
+    If any file is attached, a job that computes suggestions is added.
     """
     # From now on, events can refer to these files.
     write_imports(workspace)
@@ -108,26 +108,20 @@ def _read_values(workspace: Workspace, sha256: str, found: ReadFile) -> dict[str
     }
 
 
-def _match(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[str, int]) -> dict[str, Any]:
-    """Find the record of a file, and return the columns of table ``full_text`` that describe the match.
-
-    ``places`` are the record numbers, keyed by record id.
-    """
+def _match_values(matcher: Matcher, file: FileFound, found: ReadFile, places: Mapping[str, int]) -> dict[str, Any]:
+    """Find the record of a file, and return the match as values for table ``full_text``, keyed by column."""
     match = matcher.find(file, found)
     record = places.get(match.record.record_id) if match.record else None
     return {"record": record, "found_by": match.by, "likeness": match.likeness, "reason": match.doubt}
 
 
 def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach files to records without a full text, at most one per record; return how many files the job has attached.
-
-    Only files whose record is certain are attached. If there are several files for a record, the best one is attached;
-    see `mechtag.pipeline.fulltext.preference.preference`.
-    """
+    """Attach the best file to each record that has no full text, and return how many files the job has attached."""
     from mechtag.pipeline.fulltext.identity import TITLED
     from mechtag.pipeline.fulltext.preference import preference
 
     table, attachment, joined, event = schema.full_text, schema.attachment, schema.joined, schema.event
+    # A file is attached only if its record is certain.
     sure = (table.c.state == "read", table.c.record.is_not(None), table.c.reason == "")
     with workspace.store.read() as connection:
         # The file of a duplicate that was joined to a record is the full text of this record.
@@ -142,7 +136,7 @@ def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
         rows = connection.execute(select(table).where(table.c.id.in_(files), *sure)).all()
         names = {row.sha256: row.name for row in connection.execute(select(table.c.sha256, table.c.name))}
         # An interrupted job may have attached some of the files.
-        ids = {_id(job, row.id): row.id for row in rows}
+        ids = {_action_id(job, row.id): row.id for row in rows}
         done = {
             ids[name]
             for name in connection.execute(select(event.c.client_id).where(event.c.client_id.in_(ids))).scalars()
@@ -159,7 +153,9 @@ def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
             _say(workspace, row.id, f"A different file, {names[best[row.record]]}, is attached to this record.")
         elif row.record not in held:
             try:
-                workspace.acts.attach(Stamp(row.coder, client_id=_id(job, row.id)), row.record, row.id, row.found_by)
+                workspace.acts.attach(
+                    Stamp(row.coder, client_id=_action_id(job, row.id)), row.record, row.id, row.found_by
+                )
             except Refused as error:  # Somebody was faster.
                 _say(workspace, row.id, as_sentence(error))
             else:
@@ -167,8 +163,7 @@ def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
     return attached
 
 
-def _id(job: int, file: int) -> str:
-    """Return the id of the action with which a job attaches a file."""
+def _action_id(job: int, file: int) -> str:
     return f"full-texts-job-{job}/{file}"
 
 

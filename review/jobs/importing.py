@@ -222,10 +222,7 @@ def _add(workspace: Workspace, number: int, progress: Progress) -> dict[str, Any
 
 
 def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, progress: Progress) -> None:
-    """Add records in short transactions, so that nobody waits long to save a decision.
-
-    Records that the database already contains are left unchanged.
-    """
+    """Add records in short transactions, so that nobody waits long to save a decision."""
     progress.start(len(records), "Adding the records")
     for start in range(0, len(records), AT_ONCE):
         some = records[start : start + AT_ONCE]
@@ -235,7 +232,7 @@ def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, pr
 
 
 def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
-    """Add the records that the project already contained before the first import."""
+    """Add the records that the project contained before anything was imported on the review page."""
     from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_records
 
@@ -270,18 +267,9 @@ def _copy_row(
     numbers: Mapping[str, int],
     wave: int,
 ) -> dict[str, Any]:
-    """Return the row of table ``copy`` for a duplicate that was found during an import.
+    """Return the row of table ``copy`` that describes a duplicate.
 
-    Parameters
-    ----------
-    member
-        The duplicate, as it was read.
-    copy
-        The same duplicate, with the record id of `_copy_id`.
-    numbers
-        Record numbers, keyed by record id.
-    wave
-        Number of the import.
+    ``copy`` is the same record as ``member``, but has the record id of `_copy_id`.
     """
     row = record_row(copy, (), wave)
     gave = {filled.field: row.get(filled.field, getattr(copy, filled.field)) for filled in _given(group, member)}
@@ -304,7 +292,7 @@ def _given(group: Group, member: Record) -> list[Filled]:
 def _pair_rows(
     connection: Connection, doubts: Iterable[Uncertain], numbers: Mapping[str, int], wave: int
 ) -> list[dict[str, Any]]:
-    """Return rows for table ``pair``: the pairs of possible duplicates that this table does not contain yet."""
+    """Return a row for table ``pair`` for each pair of possible duplicates that is not in the table yet."""
     known = {(row.left, row.right) for row in connection.execute(select(schema.pair.c.left, schema.pair.c.right))}
     rows = list[dict[str, Any]]()
     for doubt in doubts:
@@ -321,7 +309,7 @@ def _pair_rows(
 
 
 def _require_all(connection: Connection, wave: int, new: int, copies: int, read: int) -> None:
-    """Raise `RuntimeError` unless every record that was read was added as a new record or found to be a duplicate."""
+    """Raise `RuntimeError` if a record that was read was neither added to the review nor found to be a duplicate."""
     added = select(func.count()).where(schema.record.c.wave == wave)
     found = connection.execute(added).scalar_one()
     if found != new or new + copies != read:
@@ -383,7 +371,7 @@ def _remove(connection: Connection, wave: int) -> None:
 
 
 def _move(source: Path, target: Path, names: Iterable[str]) -> None:
-    """Move the named files to another folder; files that already exist in that folder are not replaced."""
+    """Move the named files to another folder, except those that already exist there."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (source / name).exists() and not (target / name).exists():

@@ -100,10 +100,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
-    """Return the records on which the old and the new model are compared.
-
-    These are the records for which suggestions are computed; see `records_to_tag`.
-    """
+    """Return the records on which the old and the new model are compared, and the sentences of their abstracts."""
     split_abstracts(workspace, progress)  # those that people have added or corrected
     with workspace.store.read() as connection:
         entries = read_entries(connection, records_to_tag(connection))

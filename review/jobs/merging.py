@@ -75,10 +75,10 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
     folder = folder_of(workspace, arguments["token"])
     for earlier in set(folder.parent.glob("project-*")) - {folder}:
         shutil.rmtree(earlier, ignore_errors=True)
-    with _copy(workspace, folder, progress) as copy, copy.read() as theirs, workspace.store.read() as ours:
+    with _open_copy(workspace, folder, progress) as copy, copy.read() as theirs, workspace.store.read() as ours:
         if merge.origin(ours) != merge.origin(theirs):
             return {"codings": _read_as_codings(workspace, theirs, arguments)}
-        names, accounts = _people(ours, theirs)
+        names, accounts = _match_people(ours, theirs)
         found = merge.compare(ours, theirs, workspace.codebook, accounts)
     acts = Counter(act.rows[0].coder for act in found.acts)
     return {
@@ -102,11 +102,8 @@ def _left_out(found: Difference, names: Mapping[int, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[Store]:
-    """Return a context manager that opens the review in an uploaded zip as a temporary database.
-
-    The database is restored from the log in the zip. At the end of the block, the database is deleted.
-    """
+def _open_copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[Store]:
+    """Return a context manager that opens the review in an uploaded zip as a temporary database."""
     if not (folder / ZIP).is_file():
         raise MechtagError("the uploaded zip has been deleted; upload it again on the page Import a project")
     with temporary_folder(folder) as place:
@@ -125,23 +122,15 @@ def _copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[St
             yield store
 
 
-def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
-    """Match the people in a copy of a review with the accounts of the review itself.
+def _match_people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
+    """Match the people in a copy of a review with accounts of the review itself.
 
-    Return two dicts, both keyed by the number of the person in the copy. The first dict contains the names. The second
-    dict contains the numbers of the matching accounts, or ``None`` if no account matches.
-
-    People who joined the review before the copy was made are recognised by the event with which they joined. All others
-    are recognised by their names.
-
-    Raises
-    ------
-    MechtagError
-        If a name is empty or too long.
+    Returns two dicts, keyed by a person's number in the copy: their names, and their account numbers or ``None``.
     """
     event = schema.event
     joined = select(event.c.client_id, event.c.coder).where(event.c.kind == "account")
     known = {row.client_id: row.coder for row in ours.execute(joined)}
+    # People who joined before the copy was made are recognised by the event with which they joined, others by name.
     same = {row.coder: known[row.client_id] for row in theirs.execute(joined) if row.client_id in known}
     names, accounts = dict[int, str](), dict[int, int | None]()
     for row in theirs.execute(select(schema.account).order_by(schema.account.c.id)).all():
@@ -157,7 +146,7 @@ def _people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[
 
 
 def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mapping[str, Any]) -> int:
-    """Add a job that imports the codes of a different review, and return the number of the job."""
+    """Add a job that reads the codes of a different review, and return the number of the job."""
     from mechtag.pipeline.annotations.coding_table import write_codings
 
     found = [row for row in coders_codings(theirs) if row.value is not None]
@@ -206,11 +195,11 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         - ``left_out``, ``reasons``, ``all_left_out``: actions that were not added, as in the result of `read`
     """
     folder = folder_of(workspace, arguments["token"])
-    with _copy(workspace, folder, progress) as copy, copy.read() as theirs:
+    with _open_copy(workspace, folder, progress) as copy, copy.read() as theirs:
         # Saved in a file, so that a job that was interrupted and repeated has the same result.
         settled = _settled_before(workspace, folder / f"settled-{progress.job}.json")
         with workspace.store.read() as ours:
-            names, proposed = _people(ours, theirs)
+            names, proposed = _match_people(ours, theirs)
         chosen = {int(number): account for number, account in arguments["people"].items()}
         people = {**proposed, **_accounts(workspace, arguments, names, chosen)}
         with workspace.store.read() as ours:
@@ -225,7 +214,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
                 changed |= merge.changed_places(connection, found.shared, after=last)
                 for act in part:
                     group = group_of(arguments["of"])
-                    if not changed.isdisjoint(act.places) or not _write(connection, theirs, act, people, group):
+                    if not changed.isdisjoint(act.places) or not _add_act(connection, theirs, act, people, group):
                         reason = "somebody worked on this record in this review during the import; import the zip again"
                         found.left_out.append(("", act.rows[0].coder, reason))
                 last = merge.last_event(connection)
@@ -242,11 +231,7 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
-    """Return the record number and stage of each record that was already settled when a job started for the first time.
-
-    The stage is ``screen``, ``code`` or ``full-text``. The first start of the job saves the result in ``file``. If the
-    job is started again, the result is read from this file.
-    """
+    """Return record number and stage of each record that was settled before a job started for the first time."""
     if not file.exists():
         with workspace.store.read() as ours:
             write_json(file, {"settled": sorted(_in_state(ours, "settled"))})
@@ -254,18 +239,14 @@ def _settled_before(workspace: Workspace, file: Path) -> set[tuple[int, str]]:
 
 
 def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
-    """Return the number and stage (such as ``code``) of each record that is in one of the given ``states``."""
+    """Return record number and stage of each record that is in one of the ``states``, such as ``settled``."""
     need = schema.need
     rows = connection.execute(select(need.c.record, need.c.stage).where(need.c.state.in_(states)))
     return {(row.record, row.stage) for row in rows}
 
 
 def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
-    """Return a sorted list with one item for each place, which is a pair of record number and stage.
-
-    A stage is ``screen``, ``code`` or ``full-text``. Each item contains the record number, the stage and the title of
-    the record.
-    """
+    """Return record number, stage and title for each pair of record number and stage, as a sorted list."""
     entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
     return [(record, stage, entries[record].title) for record, stage in sorted(places)]
 
@@ -306,11 +287,7 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 def _accounts(
     workspace: Workspace, arguments: Mapping[str, Any], names: Mapping[int, str], chosen: Mapping[int, int | None]
 ) -> dict[int, int]:
-    """Return the account in this review for each person in a copy of the review.
-
-    ``chosen`` and the result are keyed by the number of the person in the copy. If ``chosen`` contains ``None`` for a
-    person, the person gets an account that cannot be used to sign in.
-    """
+    """Return the account number of each person in a copy of the review; missing accounts are created."""
     known = set(arguments["known"])
     # Somebody who has the same name as a person here, but is somebody else, gets a name of their own.
     called = {
@@ -321,11 +298,10 @@ def _accounts(
     return {number: made[called[number]] for number in chosen}
 
 
-def _write(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
-    """Add an action from an imported copy of the review to this review, and return whether this was possible.
+def _add_act(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
+    """Add an action from a copy of the review to the review, and return whether this was possible.
 
-    It is not possible if this review lacks the person or the record of the action, or an action that it undoes.
-    ``group`` is the name of the import; see `mechtag.review.merge_undo.group_of`.
+    It is not possible if the review lacks a person, the record or an earlier action to which the action refers.
     """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)
@@ -333,7 +309,7 @@ def _write(connection: Connection, theirs: Connection, act: NewAct, people: Peop
         return False
     for row, target in zip(act.rows, act.undoes, strict=True):
         undoes = None if target is None else _seq_of(connection, target)
-        record = _here(connection, theirs, row.record)
+        record = _number_here(connection, theirs, row.record)
         value = json.loads(row.value) | {GROUP: group}
         for name in _ACCOUNTS & value.keys():
             value[name] = people.get(value[name])
@@ -347,7 +323,7 @@ def _write(connection: Connection, theirs: Connection, act: NewAct, people: Peop
             client_id=act.client_id,
             at=first.at,
             events=drafts,
-            sight=_sight(connection, theirs, first.sight, coder),
+            sight=_add_sight(connection, theirs, first.sight, coder),
             seconds=first.seconds,
             codebook=first.codebook,
             app=first.app,
@@ -361,27 +337,20 @@ def _seq_of(connection: Connection, client_id: str) -> int | None:
     return connection.execute(select(event.c.seq).where(event.c.client_id == client_id, event.c.part == 0)).scalar()
 
 
-def _here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
-    """Return the number of a record in this review; ``None`` if this review lacks the record.
-
-    ``number`` is the number of the same record in the imported copy of the review.
-    """
+def _number_here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
+    """Return the number that a record of the copy has in the review; ``None`` if the review lacks the record."""
     record = schema.record
     name = theirs.execute(select(record.c.record_id).where(record.c.id == number)).scalar()
     return connection.execute(select(record.c.id).where(record.c.record_id == name)).scalar()
 
 
-def _sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
-    """Add a row of table ``sight`` from an imported copy of the review to this review, and return its new number.
-
-    The row describes what a person saw when judging a record. ``number`` is the number of the row in the copy. If it is
-    ``None``, no row is added, and the result is ``None``.
-    """
+def _add_sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
+    """Add a row of table ``sight`` from a copy of the review to the review, and return the new number of the row."""
     if number is None:
         return None
     table = schema.sight
     row = theirs.execute(select(table).where(table.c.id == number)).one()
-    values = {**merge.sight_values(row), "coder": coder, "record": _here(connection, theirs, row.record)}
+    values = {**merge.sight_values(row), "coder": coder, "record": _number_here(connection, theirs, row.record)}
     return int(connection.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
 
 

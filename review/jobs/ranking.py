@@ -71,10 +71,10 @@ class Ranking:
         with workspace.store.read() as connection:
             plan = read_plan(connection)
             relevance = workspace.codebook.relevance.key
-            labels = _labels(connection, self._numbers, relevance)
+            labels = _screening_decisions(connection, self._numbers, relevance)
             needed = _needed(connection)
             known = read_fact(connection, FACT) or {}
-            sampled, stopping = self._judge(connection, workspace, plan, relevance, known)
+            sampled, stopping = self._check_stopping(connection, workspace, plan, relevance, known)
             seen = connection.execute(select(func.max(schema.event.c.seq))).scalar_one() or 0
             before = _sampling_order(connection)
         if sampled is not None and not set(sampled) <= set(known.get("sample", ())):
@@ -107,26 +107,12 @@ class Ranking:
             add_job(connection, tagging.KIND, None)
         return {"records": len(ranked), "learned_from": judged, "strategy": strategy}
 
-    def _judge(
+    def _check_stopping(
         self, connection: Connection, workspace: Workspace, plan: Plan, relevance: str, known: Mapping[str, Any]
     ) -> tuple[list[int] | None, dict[str, Any]]:
-        """Return the random sample of records, and the result of the stopping rule.
+        """Return the random sample of records for the stopping rule, and the result of the rule.
 
-        The sample is a list of record numbers, or ``None`` before it is drawn. The stopping rule uses only final
-        decisions, in the order in which they became final. Duplicates that were joined to other records are left out.
-
-        A decision that was final when the sample was drawn may be reopened later. Screening must not stop until there
-        is a new final decision on the record.
-
-        The sample usually stays the same, because each new sample would be another chance to stop too early. If records
-        were imported, a new sample is drawn from all unread records once relevant records have become rare again.
-
-        Parameters
-        ----------
-        relevance
-            Key of relevance in the codebook.
-        known
-            Value that the last ranking stored in table ``fact`` under the key `FACT`.
+        The sample is ``None`` before it is drawn.
         """
         import numpy as np
 
@@ -136,6 +122,7 @@ class Ranking:
         joined = set(connection.execute(select(schema.joined.c.record)).scalars())
         numbers = [number for number in self._numbers if number not in joined]
         rows = {number: row for row, number in enumerate(numbers)}
+        # Only final decisions count, in the order in which they became final.
         decided = connection.execute(
             select(final.c.record, final.c.value, final.c.event)
             .where(
@@ -156,6 +143,8 @@ class Ranking:
         unread = {numbers[row] for row in np.flatnonzero(np.isnan(labels))}
         sample = [number for number in known.get("sample", ()) if number not in joined]
         again = unread.difference(sample)
+        # Each new sample would be another chance to stop too early. After an import, a new sample is drawn from all
+        # unread records once relevant records have become rare again.
         kept = bool(sample) and all(number in rows for number in sample)
         kept = kept and all(number <= known.get("last_record", 0) for number in again)
         target = Target(rule=plan.rule, recall=plan.recall, confidence=plan.confidence)
@@ -170,12 +159,13 @@ class Ranking:
         content["sample"] = [numbers[row] for row in sampled]
         content["read_of_sample"] = int(gaps[0]) if len(gaps) else len(sampled)
         content["last_record"] = known["last_record"] if kept else max(numbers, default=0)
+        # If a decision that was final when the sample was drawn was reopened, screening must not stop yet.
         content["open_again"] = len(again) if kept else 0
         content["stop"] = content["stop"] and not content["open_again"]
         return content["sample"], content
 
     def _prepare(self, workspace: Workspace, progress: Progress) -> None:
-        """Encode the titles and abstracts of all records if any of them has changed since the last run."""
+        """Encode the titles and abstracts of all records if a record was added or changed since the last run."""
         from mechtag.pipeline.screening.search import load_search
 
         table = schema.record
@@ -197,11 +187,7 @@ class Ranking:
 
 
 def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> None:
-    """Log that a random sample was drawn.
-
-    The event is logged for the person who requested the ranking. If nobody requested the ranking, it is logged for the
-    first owner.
-    """
+    """Log that a random sample was drawn, as an event of the person who requested the ranking or of the first owner."""
     account = schema.account
     owners = select(account.c.id).where(account.c.role == "owner").order_by(account.c.id).limit(1)
     with workspace.store.read() as connection:
@@ -211,11 +197,8 @@ def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> Non
     workspace.acts.log(Stamp(coder, client_id=f"sample-job-{job}"), "sample_drawn", content)
 
 
-def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
-    """Return the screening decision on each record: ``1`` for include, ``0`` for exclude, NaN if there is no decision.
-
-    If a record has no final decision, but all its coders so far agree, their decision is returned.
-    """
+def _screening_decisions(connection: Connection, numbers: list[int], relevance: str) -> NDArray[np.float64]:
+    """Return a value for each record: ``1`` for include, ``0`` for exclude, NaN if undecided or if coders disagree."""
     import numpy as np
 
     current, final = schema.current, schema.final
@@ -225,6 +208,7 @@ def _labels(connection: Connection, numbers: list[int], relevance: str) -> NDArr
         .where(current.c.stage == "screen", current.c.committed == 1, schema.account.c.state != "withdrawn")
         .group_by(current.c.record)
     )
+    # Without a final decision, a decision on which all coders so far agree is used.
     said = {record: low for record, low, high, refer in votes if low == high and not refer}
     finals = connection.execute(
         select(final.c.record, final.c.value).where(final.c.stage == "screen", final.c.label == relevance)
@@ -244,7 +228,7 @@ def _needed(connection: Connection) -> set[int]:
 
 
 def _sampling_order(connection: Connection) -> list[int] | None:
-    """Return all record numbers in the order of screening; ``None`` if no random sample is being screened."""
+    """Return the record numbers in screening order if a random sample is being screened, ``None`` otherwise."""
     queue, ranking = schema.queue, schema.ranking
     active = connection.execute(
         select(ranking.c.id).where(ranking.c.stage == "screen", ranking.c.active == 1, ranking.c.strategy == "sample")

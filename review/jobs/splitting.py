@@ -65,19 +65,7 @@ def _is_whole(row: Mapping[str, Any]) -> bool:
 
 
 def _sentences(workspace: Workspace, abstracts: Mapping[int, str]) -> dict[int, str]:
-    """Split abstracts into sentences.
-
-    Parameters
-    ----------
-    abstracts
-        Texts of the abstracts; the keys are arbitrary numbers.
-
-    Returns
-    -------
-    dict
-        Sentences of each abstract, in the JSON format of the column ``sentences`` of table ``record``. The keys are
-        those of ``abstracts``.
-    """
+    """Return the sentences of each abstract as JSON, keyed like ``abstracts``."""
     from mechtag.pipeline.text.sentences import split
 
     records = [Record(record_id=str(key), title="", abstract=text) for key, text in abstracts.items()]

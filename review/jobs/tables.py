@@ -158,15 +158,7 @@ _TOGETHER = or_(schema.copy.c.record.is_(None), schema.copy.c.record.in_(JOINED)
 
 
 def _groups(connection: Connection, as_read: Mapping[Place, Record], unique: Mapping[str, Record]) -> list[Group]:
-    """Return the groups of duplicates; each group contains the records of one paper.
-
-    Parameters
-    ----------
-    as_read
-        Records as they were read from the search exports; see `as_read_in`.
-    unique
-        Records of the review, without duplicates, keyed by record id.
-    """
+    """Return the groups of duplicates; each group contains all records of one paper."""
     from mechtag.pipeline.dedupe.results import Filled, Group
 
     table, copy, joined = schema.record, schema.copy, schema.joined
@@ -215,9 +207,6 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
 
 
 def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Combine the summaries of several imports: add up their counts, and join their lists.
-
-    The summaries are results of `mechtag.pipeline.reading.ingest.Reading.summary`.
-    """
+    """Combine the summaries of several imports: add up their counts, and join their lists."""
     numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
     return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}

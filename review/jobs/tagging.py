@@ -98,7 +98,7 @@ class Tagging:
             )
 
     def _tag(self, workspace: Workspace, numbers: Sequence[int]) -> None:
-        """Compute suggestions for the abstracts of the given records, and store them in one transaction."""
+        """Compute and store suggestions for the abstracts of the given records."""
         from mechtag.pipeline.tagging.predict import predict
 
         assert self._model is not None
@@ -197,7 +197,7 @@ def records_to_tag(connection: Connection) -> list[int]:
 
 
 def _untagged(connection: Connection, model_id: str) -> list[int]:
-    """Return the numbers of the records whose abstracts a model must still tag; see `records_to_tag`."""
+    """Return the numbers of the records whose abstracts a model must still tag."""
     suggestion = schema.suggestion
     tagged = connection.execute(
         select(suggestion.c.record).where(suggestion.c.model_id == model_id, suggestion.c.stage == "code").distinct()

@@ -120,7 +120,7 @@ def work(root: Path, parent: int) -> None:
 
 
 def _begin(workspace: Workspace) -> None:
-    """Set a job that was interrupted to ``waiting`` again, and update the files of the import log."""
+    """Set a job that was interrupted to ``waiting`` again, and update the log files of imports."""
     table = schema.job
     with workspace.store.write() as connection:
         # The time at which an interrupted job was started is kept: such a job may have done a part of its work.

@@ -453,7 +453,7 @@ def test_only_owners_import_projects(review: Workspace, tmp_path: Path) -> None:
 
 def merge_with_a_kill(review: Workspace, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Import a zip with a worker that is killed while it adds the actions, and let a second worker continue."""
-    whole, calls = merging._write, 0
+    whole, calls = merging._add_act, 0
 
     def dies(*given: Any) -> bool:
         nonlocal calls
@@ -464,7 +464,7 @@ def merge_with_a_kill(review: Workspace, content: bytes, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patch:
         patch.setattr(merging, "_ACTS", 2)
-        patch.setattr(merging, "_write", dies)
+        patch.setattr(merging, "_add_act", dies)
         with pytest.raises(KeyboardInterrupt, match="killed"):
             merge(review, content)
     go_on(review)
