@@ -24,20 +24,17 @@ _SHOWN = 50
 def undo(visit: Visit) -> Response:
     """Undo the last action of the person, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.undo(visit.stamp())
-    return visit.go(_address(visit, act, record))
+    return visit.go(_follow_up(visit, act, record))
 
 
 def redo(visit: Visit) -> Response:
     """Redo the action that the person undid last, and redirect to the page that shows the effect."""
     act, record = visit.workspace.acts.redo(visit.stamp())
-    return visit.go(_address(visit, act, record))
+    return visit.go(_follow_up(visit, act, record))
 
 
-def _address(visit: Visit, act: int, record: int | None) -> str:
-    """Return the address of the page that shows the effect of an undone or redone action.
-
-    Jobs that become necessary are added. For example, records are ranked again after a screening decision was undone.
-    """
+def _follow_up(visit: Visit, act: int, record: int | None) -> str:
+    """Add the jobs that an undone or redone action makes necessary, and return the address of the page to show next."""
     table = schema.event
     with visit.workspace.store.write() as connection:
         row = connection.execute(select(table).where(table.c.seq == act)).one()

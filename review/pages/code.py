@@ -364,10 +364,7 @@ def done(visit: Visit) -> Response:
 
 
 def _following(stage: str, new: bool) -> str:
-    """Return the address of the next record to code.
-
-    If ``new`` is true, this is the next record to code for new labels.
-    """
+    """Return the address of the next record to code or, if ``new`` is true, of the next record with new labels."""
     return f"{_place(stage)}/new" if new else _place(stage)
 
 
@@ -387,15 +384,7 @@ def skip(visit: Visit) -> Response:
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
     """Save the actions of a submitted form, and show the record again.
 
-    If the form is outdated, nothing is saved. The page then shows the saved codes and the content of the form, and the
-    person chooses between them.
-
-    Parameters
-    ----------
-    write
-        Function that writes the actions.
-    said
-        Message about the result. Several parts are joined by semicolons.
+    If the saved codes have changed since the form was opened, nothing is saved, and both versions are shown.
     """
     record, label = visit.number("record") or 0, visit.text("label")
     shown: dict[str, Any] | None = None
@@ -422,15 +411,12 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
 
 
 def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card], int]:
-    """Return a person's saved codes of a record, and the number of the last event about these codes.
-
-    The codes are returned as one `Card` per label.
-    """
+    """Return a person's saved codes of a record, and the number of the last event about these codes."""
     return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, _stage(visit))
 
 
 def _conflict(visit: Visit, record: int, cards: Sequence[Card], based_on: int) -> Response:
-    """Show the saved codes next to those in the form, because the saved codes changed after the form was opened."""
+    """Show the saved codes and the content of the form, because the saved codes changed after the form was opened."""
     stage = _stage(visit)
     saved = [(card.label.name, _in_words(card)) for card in cards]
     mine = next((card for card in cards if card.label.key == visit.text("label")), None)
@@ -472,10 +458,7 @@ def _in_words(card: Card) -> str:
 
 
 def _letters(labels: Sequence[Label]) -> list[str]:
-    """Return a different letter for each label, in the same order; ``""`` if all letters are taken.
-
-    If possible, the letter occurs in the name of the label.
-    """
+    """Return a different letter for each label, if possible a letter of its name; ``""`` if all letters are taken."""
     found = list[str]()
     for label in labels:
         letters = [letter for letter in label.name.lower() if "a" <= letter <= "z"]
@@ -499,17 +482,13 @@ def _added_since(connection: Connection, visit: Visit, record: int) -> set[str]:
 def _cards(connection: Connection, visit: Visit, record: int) -> list[Card]:
     """Return a `Card` for each label of a record, in the order of the codebook.
 
-    If labels were added to the codebook after the person had finished the record, only cards for these labels are
-    returned.
+    If labels were added after the person had finished the record, only the cards for these labels are returned.
     """
     return _cards_of(connection, visit, record, _added_since(connection, visit, record))
 
 
 def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection[str]) -> list[Card]:
-    """Return a `Card` for each label whose key is in ``new``, in the order of the codebook.
-
-    If ``new`` is empty, cards for all labels are returned.
-    """
+    """Return a `Card` for each label whose key is in ``new``, or for all labels if ``new`` is empty."""
     table = schema.current
     rows = connection.execute(
         select(table).where(table.c.record == record, table.c.stage == _stage(visit), table.c.coder == visit.person.id)
@@ -533,11 +512,7 @@ def _cards_of(connection: Connection, visit: Visit, record: int, new: Collection
 
 
 def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: str) -> str:
-    """Return the name of an earlier full-text file of a record in which a person marked sentences.
-
-    ``sha256`` is the hash of the current full text. If there is no earlier file with marked sentences, the result is
-    ``""``.
-    """
+    """Return the name of an earlier full-text file in which a person marked sentences; ``""`` if there is none."""
     if not sha256:
         return ""
     table, file = schema.current, schema.full_text
@@ -565,16 +540,9 @@ def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) 
 
 
 def _see(connection: Connection, visit: Visit, number: int | None, label: str, *, new: bool = False) -> dict[str, Any]:
-    """Return the values for the template of the page, and store in table ``sight`` what the page shows.
+    """Return the values for the template of the page *Code*, and store in table ``sight`` what the page shows.
 
-    Parameters
-    ----------
-    number
-        Number of the record; ``None`` for the next record. If there is no next record, the result has no key ``entry``.
-    label
-        Key of the label to select. If it is empty, the first label without an answer is selected.
-    new
-        If true, the next record is one for which the person must still code labels that were added to the codebook.
+    If ``number`` is ``None``, the page shows the next record or, if ``new`` is true, the next record with new labels.
     """
     workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:
@@ -585,7 +553,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
     counts = {
         "stage": stage,
         "place": _place(stage),
-        "bases": _bases(connection, visit, entry),
+        "bases": _basis_links(connection, visit, entry),
         "judged": count_judged(connection, coder, stage),
         "left": count_waiting(connection, coder, stage),
         "owed": count_owed(connection, coder, stage),
@@ -647,7 +615,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "reading": reading,
         "marked_elsewhere": _marked_elsewhere(connection, entry.id, coder, reading.sha256),
         "chosen": chosen,
-        "examples": _from_others(seen, entry.id, keys),
+        "examples": _examples_elsewhere(seen, entry.id, keys),
         "words": words,
         "open_cards": [card for card in cards if not card.answer],
         "sight": sight,
@@ -672,27 +640,15 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
     return visit.page("code.html", said=said, missing=missing, **shown)
 
 
-def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
-    """Return the links with which a person switches between coding abstracts and coding full texts.
+def _basis_links(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
+    """Return the address, the name and the number of records left for coding abstracts and for coding full texts.
 
-    The page shows one text of a record: the abstract or the full text. If the person can also code the other text, or
-    has begun to code it, the link to the other text leads to the same record. Otherwise, this link leads to the next
-    record.
-
-    Parameters
-    ----------
-    entry
-        The record that the page shows; ``None`` if the page shows no record.
-
-    Returns
-    -------
-    list of tuples
-        Address, name of the text, and number of records left to code. The list is empty if no record to code has a full
-        text.
+    The list is empty if no record to code has a full text.
     """
     coder, addresses = visit.person.id, {"code": "/code?basis=abstract", "full-text": "/full-text?basis=full-text"}
     if not has_full_texts(connection):
         return []
+    # The link to the other text leads to the same record if the person can code it, otherwise to the next record.
     other = next(stage for stage in _BASIS_NAMES if stage != _stage(visit))
     if entry is not None and _can_code(connection, coder, entry.id, other):
         addresses[other] += f"&record={entry.id}"
@@ -700,10 +656,7 @@ def _bases(connection: Connection, visit: Visit, entry: Entry | None) -> list[tu
 
 
 def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bool:
-    """Return whether a person can code a record at a stage, or has already answered one of its labels at this stage.
-
-    The stage is ``code`` or ``full-text``.
-    """
+    """Return whether a person can code a record at a stage, or has already begun to code it."""
     table = schema.current
     own = select(table.c.record).where(
         table.c.record == record,
@@ -714,8 +667,8 @@ def _can_code(connection: Connection, coder: int, record: int, stage: str) -> bo
     return order.is_available(connection, record, coder, stage) or connection.execute(own).first() is not None
 
 
-def _from_others(examples: Sequence[Example], record: int, labels: Collection[str]) -> dict[str, list[Example]]:
-    """Return the latest examples of each label, keyed by label; examples from the given record are left out."""
+def _examples_elsewhere(examples: Sequence[Example], record: int, labels: Collection[str]) -> dict[str, list[Example]]:
+    """Return the latest examples of each label in other records, keyed by label."""
     found: dict[str, list[Example]] = {label: [] for label in labels}
     for one in examples:
         if one.entry.id != record and one.label in found:
@@ -724,10 +677,7 @@ def _from_others(examples: Sequence[Example], record: int, labels: Collection[st
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if a record is not to be coded at a stage, such as ``full-text``.
-
-    No error is raised if the person has already begun to code the record.
-    """
+    """Raise `Refused` if a record is not to be coded at a stage, unless the person has begun to code the record."""
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()

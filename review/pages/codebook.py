@@ -53,7 +53,7 @@ def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
     If the form could not be saved, the page shows the faults and the values that the person entered.
     """
     book = visit.workspace.codebook
-    entries = _typed(visit) if visit.form else [entry.model_dump() for entry in book.entries]
+    entries = _typed_entries(visit) if visit.form else [entry.model_dump() for entry in book.entries]
     return visit.page("codebook_edit.html", status=status, book=book, entries=entries, faults=faults.splitlines())
 
 
@@ -64,7 +64,7 @@ def change(visit: Visit) -> Response:
     changes are saved only after the person has answered, for each of these entries, whether its meaning has changed.
     """
     action = visit.text("action")
-    entries = _typed(visit)
+    entries = _typed_entries(visit)
     if action == "add":
         entries.append({"key": "", "name": "", "definition": "", "include": (), "exclude": (), "absence": ()})
         return _form(visit, entries)
@@ -92,11 +92,8 @@ def _form(visit: Visit, entries: list[dict[str, Any]]) -> Response:
     return visit.page("codebook_edit.html", book=visit.workspace.codebook, entries=entries, faults=[])
 
 
-def _typed(visit: Visit) -> list[dict[str, Any]]:
-    """Return the codebook entries in the form: relevance first, then the labels.
-
-    Labels whose box *Retire* is ticked are left out.
-    """
+def _typed_entries(visit: Visit) -> list[dict[str, Any]]:
+    """Return the entries of the codebook form, except labels to retire: relevance first, then the labels."""
     found = []
     for place in range(200):
         if f"key-{place}" not in visit.form:

@@ -59,23 +59,7 @@ def upload(visit: Visit) -> Response:
 
 
 def _answers(visit: Visit) -> dict[str, Any]:
-    """Check the answers in the form for importing codes, and return the answers.
-
-    Returns
-    -------
-    dict
-        - ``coder``: name of the coder, for files that do not name a coder
-        - ``basis``: text on which the codes are based: ``abstract`` or ``full-text``
-        - ``unticked``: what it means if a label is not ticked in a file: ``no`` or ``not-judged``; ``None`` if the
-        person did not answer
-        - ``labels``: dict from names in the files to their meaning. For a label with the key ``trust``, the meaning is
-        ``trust`` (yes) or ``not trust`` (no). If a name is ignored, its meaning is ``None``.
-
-    Raises
-    ------
-    Refused
-        If an answer is missing or not valid.
-    """
+    """Return the answers in the form for importing codes; raise `Refused` if an answer is missing or not valid."""
     basis = visit.text("basis")
     if basis not in _BASES:
         raise Refused("choose whether the codes are based on the abstract or on the full text")
@@ -85,6 +69,7 @@ def _answers(visit: Visit) -> dict[str, Any]:
     if unticked not in (None, "no", "not-judged"):
         raise Refused("the form is incomplete; load the page again and complete it")
     keys = visit.workspace.codebook.all_keys
+    # A key of the codebook means yes, ``not`` and a key mean no, and ``None`` means that the name is ignored.
     labels: dict[str, str | None] = {}
     for line in visit.text("labels").splitlines():
         if not line.strip():
@@ -100,7 +85,7 @@ def _answers(visit: Visit) -> dict[str, Any]:
 
 
 def _save(visit: Visit) -> str:
-    """Save the uploaded files in a new folder, and return the token of the upload; see `folder_of`."""
+    """Save the uploaded files in a new folder, and return the random token that identifies the folder."""
     sent = visit.files("files")
     if not sent:
         raise Refused("no file was chosen; choose one or more files with codes")
@@ -172,7 +157,10 @@ def act(visit: Visit) -> Response:
 
 
 def _people(visit: Visit, connection: Connection, names: list[str]) -> dict[str, int | None]:
-    """Return the account number that was chosen for each coder in the uploaded files; see `chosen_people`."""
+    """Return the account number that was chosen for each coder in the uploaded files.
+
+    The value is ``None`` for a coder who is not a member of the review.
+    """
     missing = "choose a person for each coder in the files"
     if not names:
         raise Refused(missing)

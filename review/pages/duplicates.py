@@ -194,7 +194,7 @@ def _lines(left: dict[str, Any], right: dict[str, Any]) -> list[Line]:
         if not one and not other:
             continue
         differs = key not in _NOT_COMPARED and one.split() != other.split()
-        before, after = _marked(one, other) if differs else (escape(one), escape(other))
+        before, after = _mark_differences(one, other) if differs else (escape(one), escape(other))
         lines.append(Line(name, before, after, differs))
     return lines
 
@@ -208,9 +208,10 @@ def _text(key: str, fields: dict[str, Any]) -> str:
     return "" if value is None else str(value)
 
 
-def _marked(left: str, right: str) -> tuple[Markup, Markup]:
-    """Return two texts as HTML, in which the words that differ are marked; very long texts have no marks."""
+def _mark_differences(left: str, right: str) -> tuple[Markup, Markup]:
+    """Return both texts as HTML, with marks around the words that differ."""
     one, other = re.findall(r"\S+\s*", left), re.findall(r"\S+\s*", right)
+    # The comparison of very long texts would take too long.
     if len(one) + len(other) > _MOST_WORDS:
         return escape(left), escape(right)
     plain, compared = ([word.strip() for word in words] for words in (one, other))
@@ -229,7 +230,7 @@ def _marked(left: str, right: str) -> tuple[Markup, Markup]:
 
 
 def _heads(connection: Connection, words: str) -> list[int]:
-    """Return the numbers of the records that represent groups of duplicates; the least certain groups come first.
+    """Return the number of the record that represents each group of duplicates, beginning with the least certain group.
 
     If ``words`` is not empty, only records whose titles contain all these words are returned.
     """
@@ -255,7 +256,7 @@ def _heads(connection: Connection, words: str) -> list[int]:
 
 
 def _members(connection: Connection, head: int) -> list[Member]:
-    """Return the records of a group of duplicates. The first is the representative, whose number is ``head``."""
+    """Return the records of a group of duplicates, beginning with the representative ``head``."""
     copy, joined, record = schema.copy, schema.joined, schema.record
     family = [head, *connection.execute(select(joined.c.record).where(joined.c.into == head)).scalars()]
     rows = connection.execute(select(record).where(record.c.id.in_(family))).all()

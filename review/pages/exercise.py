@@ -99,18 +99,7 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
-    """Return a calibration exercise that has ended, with its results.
-
-    In a calibration exercise, several people judged the same records before the real work.
-
-    Returns
-    -------
-    dict
-        - ``exercise``: the exercise ``one``
-        - ``job``: row of the job that computes the results
-        - ``found``: the results; ``None`` until they are computed
-        - ``picture``: chart of the agreement, or ``None``
-    """
+    """Return a calibration exercise that has ended, with its results or ``None`` if they have not been computed yet."""
     job = schema.job
     row = connection.execute(
         select(job)

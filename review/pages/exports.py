@@ -28,7 +28,7 @@ def exports(visit: Visit) -> Response:
     mine, files = {}, {}
     for row in rows:
         arguments = json.loads(row.arguments)
-        if _is_open(visit, row, arguments, open_to):
+        if _may_download(visit, row, arguments, open_to):
             mine[arguments["name"]] = row
             if (made := BY_NAME.get(arguments["name"])) is not None:
                 files[arguments["name"]] = made.file_in(arguments.get("format"))
@@ -36,24 +36,17 @@ def exports(visit: Visit) -> Response:
     return visit.page("export.html", exports=chosen, jobs=mine, files=files, open_to=open_to, hidden=hidden)
 
 
-def _is_open(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
-    """Return whether a person may download the file that a job created.
-
-    A file with the codes of one person may be downloaded only by that person. Any other file may be downloaded only if
-    ``open_to`` is true, which means that the person may see the decisions of others. If such a file shows codes by
-    name, only the person who requested it may download it.
-    """
+def _may_download(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
+    """Return whether a person may download the file that a job created."""
+    # A file with the codes of one person is only for this person. All other files are only for people who may see the
+    # decisions of others (``open_to``). A file that shows codes by name is only for the person who requested it.
     if arguments["coder"] is not None or not open_to:
         return bool(arguments["coder"] == visit.person.id)
     return not BY_NAME[arguments["name"]].names_people or bool(row.asked_by == visit.person.id)
 
 
 def _hides_something(visit: Visit, connection: Connection) -> bool:
-    """Return whether codes of others must be left out of the files that an owner or adjudicator exports.
-
-    The codes must be left out if blinding has not ended, and others have judged a record whose codes are still hidden
-    from this owner or adjudicator; see `hidden_places`.
-    """
+    """Return whether an export by an owner or adjudicator must leave out codes of others."""
     if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
         return False
     current = schema.current
@@ -98,7 +91,7 @@ def download(visit: Visit) -> Response:
     if row is None or row.kind != KIND or row.state != "done":
         raise Refused("this file does not exist; create it on the page Export", 404)
     arguments = json.loads(row.arguments)
-    if not _is_open(visit, row, arguments, open_to):
+    if not _may_download(visit, row, arguments, open_to):
         raise Refused("this file shows how others decided; create a file of your own codes on the page Export", 403)
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():

@@ -178,17 +178,14 @@ def _file_of(connection: Connection, record: int) -> Any:
 
 
 def _evidence(connection: Connection, visit: Visit, record: int, sha256: str) -> dict[int, list[str]]:
-    """Return the names of the labels that each sentence supports, keyed by the number of the sentence.
-
-    A sentence supports a label if the person marked it for this label. If the person may see the decisions of others, a
-    sentence also supports a label if it is evidence for the label's final code.
-    """
+    """Return the names of the labels for which each sentence of a full text is evidence, keyed by sentence number."""
     current, final = schema.current, schema.final
     head, members = family_of(connection, record)
     mine = select(current).where(
         current.c.record.in_(members), current.c.stage == "full-text", current.c.coder == visit.person.id
     )
     rows = [(row.label, sentences_in(row, sha256)) for row in connection.execute(mine)]
+    # The evidence for final codes is shown only to people who may see the decisions of others.
     if sees_results(visit, connection):
         of_all = select(final.c.label, final.c.sentences).where(
             final.c.record == head,

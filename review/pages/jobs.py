@@ -49,11 +49,8 @@ def jobs(visit: Visit) -> Response:
 
 
 def _may_cancel(visit: Visit, row: Any) -> bool:
-    """Return whether a person may cancel a job.
-
-    The person must be allowed to start jobs of this kind. An export can be cancelled only by the person who started it.
-    """
     start = STARTED_ON.get(row.kind)
+    # An export can be cancelled only by the person who started it.
     own = row.kind != "export" or row.asked_by == visit.person.id
     return start is not None and visit.person.may(start) and own
 

@@ -95,16 +95,7 @@ def changes(visit: Visit) -> Response:
 
 
 def _training(row: Any) -> dict[str, Any]:
-    """Return a training job with its result.
-
-    Returns
-    -------
-    dict
-        - ``row``: row of table ``job``
-        - ``result``: result of the job
-        - ``differences``: differences between the new and the old model, one for each metric that the page shows. The
-          key ``name`` of a difference contains the name of the metric.
-    """
+    """Return a training job with its result, and the differences between the new and the old model."""
     result = json.loads(row.result)
     differences = [
         {**each, "name": _NAMES[each["figure"]]}

@@ -156,10 +156,9 @@ def conflict(visit: Visit) -> Response:
 
 
 def _around(connection: Connection, chosen: Selection, record: int, stage: str, *, hidden: bool) -> dict[str, Any]:
-    """Return everything that the page shows about a record and its joined records, except the codes of the coders.
+    """Return what the page shows about a record and its joined records, apart from the codes of the coders.
 
-    This includes open labels, final codes, notes, comments and the names of the coders. If ``hidden`` is true, all
-    values are empty; see `mechtag.review.sight.is_hidden`.
+    If ``hidden`` is true, all values are empty.
     """
     if hidden:
         nothing: dict[str, Any] = dict.fromkeys(("open_labels", "notes", "comments"), ())
