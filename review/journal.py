@@ -158,11 +158,7 @@ def _not_written(folder: Path, error: Exception) -> str:
 
 
 def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
-    """Yield at most 1,000 events that follow event number ``after``, in the format of the log.
-
-    The log contains record ids instead of record numbers. The field ``sight`` describes what the person saw: it
-    contains the row of table ``sight`` instead of the number of the row.
-    """
+    """Yield at most 1,000 events that follow event number ``after``, in the format of the log."""
     event = schema.event
     rows = connection.execute(select(event).where(event.c.seq > after).order_by(event.c.seq).limit(_CHUNK)).all()
     sights = {
@@ -172,6 +168,7 @@ def _exported(connection: Connection, after: int) -> Iterator[dict[str, Any]]:
     numbers = {row.record for row in rows} | {seen["record"] for seen in sights.values()}
     numbers |= {value[name] for row in rows for value in [json.loads(row.value)] for name in NUMBERS if name in value}
     record = schema.record
+    # The log contains record ids instead of record numbers, and rows of table ``sight`` instead of their numbers.
     names = dict[int, str]()
     for number, name in connection.execute(select(record.c.id, record.c.record_id).where(record.c.id.in_(numbers))):
         names[number] = name
@@ -197,10 +194,7 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 
 def _repair(folder: Path) -> int:
-    """Remove incomplete last lines, which a crash can leave in the log files.
-
-    Returns the number of the last event in the files; ``0`` if there are no events.
-    """
+    """Remove incomplete last lines from the log files, and return the number of the last event or ``0``."""
     for path in (*folder.glob(EVENTS), *folder.glob(JOBS)):
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1

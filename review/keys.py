@@ -210,7 +210,7 @@ class Choice:
 
 
 def _key(action: str, typed: str) -> str:
-    """Convert the key that a person typed for an action to the notation of `TABLE`, such as ``shift+n``."""
+    """Convert a key as a person typed it, such as ``Shift+N``, to the notation of `TABLE`, such as ``shift+n``."""
     name = "+".join(typed.lower().replace("+", " ").split())
     leads = action.startswith("go_")
     name = name.removeprefix("g+then+").removeprefix("g+") if leads else name

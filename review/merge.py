@@ -112,7 +112,7 @@ class _Nothing(_Value):
 
 
 class _Row(BaseModel):
-    """The columns of table ``event`` that are checked before an event is imported from a copy of the review."""
+    """Columns of table ``event`` whose values are checked before an event of a copy of the review is imported."""
 
     client_id: str = Field(max_length=200)
     at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\+00:00$")
@@ -154,10 +154,7 @@ _MIXED = "the record was judged in one copy and settled in the other, before the
 
 
 class _Seen(BaseModel):
-    """The columns of table ``sight`` that are checked before a row is imported.
-
-    A row describes what a person saw when judging a record.
-    """
+    """Columns of table ``sight`` whose values are checked before a row of a copy of the review is imported."""
 
     at: str = Field(max_length=40)
     stage: Stage
@@ -188,7 +185,7 @@ class NewAct:
         For each event in ``rows``, the id of the action that the event undoes or redoes; ``None`` if there is no such
         action.
     places
-        Everything that the action changes; see `_places`.
+        Everything that the action changes; see `_changes`.
     """
 
     client_id: str
@@ -250,7 +247,7 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
         If the events of one action do not follow each other in the log of the copy.
     """
     event = schema.event
-    known, names, acts = _ids(ours), dict[int, str](), dict[int, tuple[Any, ...]]()
+    known, names, acts = _first_events(ours), dict[int, str](), dict[int, tuple[Any, ...]]()
     for act, group in groupby(theirs.execute(select(event).order_by(event.c.seq)), key=lambda row: row.act):
         rows = tuple(group)
         if [(row.seq, row.part) for row in rows] != [(act + part, part) for part in range(len(rows))]:
@@ -265,7 +262,7 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
     taken, by_act = set(known), dict[int, frozenset[tuple[object, ...]]]()
     for rows in acts.values():
         first, name = rows[0], names[rows[0].act]
-        by_act[first.act] = _places(records.theirs, rows, by_act, people)
+        by_act[first.act] = _changes(records.theirs, rows, by_act, people)
         if name in known:
             continue
         fault = _fault(rows, acts, records, people)
@@ -285,7 +282,7 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
     return found
 
 
-def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
+def _first_events(connection: Connection) -> dict[str, tuple[str, str]]:
     """Return the time and the kind of the first event of each action, keyed by the id of the action."""
     event = schema.event
     rows = connection.execute(select(event.c.client_id, event.c.at, event.c.kind).where(event.c.part == 0))
@@ -295,12 +292,11 @@ def _ids(connection: Connection) -> dict[str, tuple[str, str]]:
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
     """Return the id under which an action from a copy of the review is imported into the review.
 
-    Background jobs number their actions separately in each copy, so a different action in the review can have the same
-    id. In this case, the result is a new id. Otherwise, the action keeps its id. ``known`` is the result of `_ids` for
-    the review, and ``row`` is the first event of the action.
+    If a different action of the review already has the id of the action, the result is a new id.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)
+    # Background jobs number their actions separately in each copy, so two different actions can have one id.
     digest = hashlib.sha256(f"{row.client_id}\0{row.at}\0{row.kind}".encode()).hexdigest()[:12]
     return f"{row.client_id}@{digest}"
 
@@ -308,7 +304,7 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
     """Return what was changed in the review by actions that a copy of the review does not contain.
 
-    The result is a set of hashable values; see `_places`.
+    The result is a set of hashable values; see `_changes`.
 
     Parameters
     ----------
@@ -328,14 +324,14 @@ def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set
         targets = ours.execute(query.where(event.c.act.in_(wanted)).order_by(event.c.seq)).all()
         names |= {row.record: row.record_id for row in targets}
         for act, group in groupby(targets, key=lambda row: row.act):
-            by_act[act] = _places(names, tuple(group), by_act, None)
+            by_act[act] = _changes(names, tuple(group), by_act, None)
     found = set[tuple[object, ...]]()
     for _, group in groupby(own, key=lambda row: row.act):
-        found |= _places(names, tuple(group), by_act, None)
+        found |= _changes(names, tuple(group), by_act, None)
     return found
 
 
-def _places(
+def _changes(
     names: Mapping[int, str],
     rows: Sequence[Any],
     by_act: Mapping[int, frozenset[tuple[object, ...]]],
@@ -344,20 +340,9 @@ def _places(
     """Return everything that an action changes, as a set of hashable values.
 
     Two actions that would overwrite each other have at least one value in common.
-
-    Parameters
-    ----------
-    names
-        Record ids, keyed by record number.
-    rows
-        Events of the action.
-    by_act
-        Results of this function for earlier actions, keyed by the number of the action. They are used if the action
-        undoes or redoes an earlier action.
-    people
-        Account number in the review of each person of the copy; ``None`` for actions of the review itself.
     """
 
+    # For actions of the review itself, ``people`` is ``None``.
     def account(number: int) -> object:
         return number if people is None else people.get(number)
 
@@ -384,7 +369,7 @@ def _places(
 
 
 class _Records:
-    """Finds the record of this review for each record in a copy of the review, and compares the texts of the two."""
+    """Looks up the records of a copy of the review in the review itself, and compares their texts."""
 
     def __init__(self, ours: Connection, theirs: Connection, codebook: Codebook) -> None:
         record = schema.record
@@ -468,17 +453,7 @@ class _Records:
 
 
 def _fault(rows: Sequence[Any], acts: Mapping[int, Sequence[Any]], records: _Records, people: People) -> str:
-    """Return the reason why an action in a copy of the review cannot be added to this review.
-
-    If the action can be added, the result is ``""``.
-
-    Parameters
-    ----------
-    rows
-        Events of the action.
-    acts
-        Events of all actions in the copy, keyed by the number of the action.
-    """
+    """Return why an action of a copy of the review cannot be added to the review; ``""`` if it can be added."""
     for row in rows:
         reversed_rows = acts.get(row.undoes, ())
         for each in (row, *reversed_rows):

@@ -75,12 +75,12 @@ def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
 
 
 def _is_of(job: int) -> ColumnElement[bool]:
-    """Return an SQL condition for the events that an import added; ``job`` is the number of the import."""
+    """Return an SQL condition that is true for the events that the import with the number ``job`` added."""
     return func.coalesce(func.json_extract(schema.event.c.value, f"$.{GROUP}"), "") == group_of(job)
 
 
 def _last_reversal(connection: Connection, job: int) -> Any:
-    """Return the event that last undid or redid the import of a project; ``None`` if there is no such event."""
+    """Return the last event that undid or redid the import of a project; ``None`` if there is no such event."""
     event = schema.event
     same = func.json_extract(event.c.value, "$.of") == job
     query = select(event).where(event.c.kind == MERGE_UNDONE, same).order_by(event.c.seq.desc()).limit(1)
@@ -88,16 +88,13 @@ def _last_reversal(connection: Connection, job: int) -> Any:
 
 
 def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list[Draft]:
-    """Return the events that restore the state before an import.
-
-    Imported actions are undone, unless this has already been done. An imported action may itself have undone or redone
-    an action of the review. In this case, the action of the review gets its earlier state again.
-    """
+    """Return the undo and redo events that restore the state before an import."""
     event = schema.event
     own = {row.seq for row in imported}
     done = select(event.c.seq).where(_is_of(job), event.c.part == 0, event.c.kind.not_in(_REVERSING))
     counting = done.where(~is_undone(event.c.act)).order_by(event.c.seq.desc())
     drafts = [Draft("undo", undoes=seq) for seq in connection.execute(counting).scalars()]
+    # Imported actions may themselves have undone or redone actions of the review, which get their earlier state again.
     acts = {row.act for row in imported}
     for target in {row.undoes for row in imported if row.undoes is not None and row.undoes not in acts}:
         rows = connection.execute(select(event).where(event.c.undoes == target).order_by(event.c.seq)).all()
@@ -108,21 +105,7 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 
 
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
-    """Refuse to undo or redo an import if later work on the imported records relies on the import.
-
-    Independent judgements of other people do not rely on an import. These kinds of work do:
-
-    - settling a record or sending it back, if the import contains judgements of the record at the same stage (such as
-      screening)
-    - coding a record, if the import contains screening decisions on the record
-    - judging a record, if the import contains a judgement by the same person at the same stage
-    - judging a record, if the import changed its title or abstract
-
-    Parameters
-    ----------
-    after
-        Number of an event. Only later events are considered.
-    """
+    """Raise `Refused` if work that people did on imported records after event ``after`` relies on the import."""
     event, joined, record = schema.event, schema.joined, schema.record
     heads = {row.record: row.into for row in connection.execute(select(joined.c.record, joined.c.into))}
     target = schema.event.alias()
@@ -148,6 +131,9 @@ def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[An
     for row in connection.execute(later.order_by(event.c.seq)):
         head = heads.get(row.record, row.record)
         known = people.get((head, row.stage))
+        # Independent judgements of other people do not rely on the import. This work does: settling or sending back a
+        # record that the import judged at the same stage; a further judgement by the same person at the same stage;
+        # judging a record whose title or abstract the import changed; coding a record that the import screened.
         relies = known is not None and (row.kind in ("settle", "reopen") or row.coder in known)
         if relies or head in edited or (row.stage in BASES and (head, "screen") in people):
             relying.setdefault(head, row.title)

@@ -134,11 +134,11 @@ def next_record(
     mine = (place.c.coder == coder) & (place.c.stage == stage)
     known = connection.execute(select(place.c.ranking, place.c.position).where(mine)).one_or_none()
     start = known.position if known is not None and known.ranking == ranking else 0
-    asked = _asked(connection, coder, stage, ranking, exercise, now)
-    found = _walk(connection, asked, start)
+    asked = _parameters(connection, coder, stage, ranking, exercise, now)
+    found = _next_available(connection, asked, start)
     if found is None and start:
         # Records before this position may be free again: leases end, actions are undone, records are sent back.
-        found = _walk(connection, asked, 0)
+        found = _next_available(connection, asked, 0)
     if found is None:
         record = connection.execute(_PUT_ASIDE, asked).scalar()
         if record is not None:
@@ -164,7 +164,7 @@ def is_available(connection: Connection, record: int, coder: int, stage: str) ->
     ranking = _ranking(connection, stage)
     if ranking is None:
         return False
-    asked = _asked(connection, coder, stage, ranking, running_exercise(connection, stage), time.time())
+    asked = _parameters(connection, coder, stage, ranking, running_exercise(connection, stage), time.time())
     return connection.execute(_ONE, {**asked, "record": record}).first() is not None
 
 
@@ -174,10 +174,10 @@ def _ranking(connection: Connection, stage: str) -> int | None:
     return connection.execute(select(table.c.id).where(table.c.stage == ranked, table.c.active == 1)).scalar()
 
 
-def _asked(
+def _parameters(
     connection: Connection, coder: int, stage: str, ranking: int, exercise: Exercise | None, now: float
 ) -> dict[str, object]:
-    """Return the parameters of the query `_free`, which finds the records of a ranking that a person can judge now."""
+    """Return the parameters of the query for the records of a ranking that a person can judge now."""
     # Only the coders of an exercise judge its records.
     besides = list(() if exercise is None else exercise.records)
     if stage != "screen":
@@ -226,7 +226,7 @@ def release(connection: Connection, record: int, coder: int, stage: str) -> None
 
 
 def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Column[int]) -> ColumnElement[bool]:
-    """Return an SQL condition that is true if a person has judged a record or one of the records joined to it."""
+    """Return an SQL condition that is true if a person has judged a record, or a record joined to it, at a stage."""
     current, copies, joined = schema.current, schema.current.alias(), schema.joined
     itself = exists().where(
         current.c.record == record, current.c.stage == stage, current.c.coder == coder, current.c.committed == 1
@@ -241,8 +241,8 @@ def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Co
     return or_(itself, copy)
 
 
-def _free() -> Select[int, int]:
-    """Build the query for the records of a ranking that a person can judge now, with their positions."""
+def _available() -> Select[int, int]:
+    """Return an SQL query for a record that a person can judge now, and the position of the record in a ranking."""
     queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
     coder, stage = bindparam("coder", type_=Integer), bindparam("stage", type_=Text)
     gone = exists().where(schema.joined.c.record == queue.c.record)
@@ -286,24 +286,23 @@ _IS_PUT_ASIDE = exists().where(
     _SKIP.c.coder == bindparam("coder"),
 )
 _NEXT = (
-    _free()
+    _available()
     .where(~_IS_PUT_ASIDE, schema.queue.c.position.between(bindparam("start"), bindparam("end")))
     .order_by(schema.queue.c.position)
 )
-_ONE = _free().where(schema.queue.c.record == bindparam("record"))
+_ONE = _available().where(schema.queue.c.record == bindparam("record"))
 _PUT_ASIDE = (
-    _free()
+    _available()
     .join(_SKIP, _SKIP.c.record == schema.queue.c.record)
     .where(_SKIP.c.stage == bindparam("stage"), _SKIP.c.coder == bindparam("coder"))
     .order_by(_SKIP.c.event)
 )
 
 
-def _walk(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
-    """Return record number and position, in a ranking, of the next record that a person can judge now.
+def _next_available(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
+    """Return number and position of the first record, from position ``start``, that a person can judge now.
 
-    The search begins at position ``start``. If there is no such record up to the end of the ranking, the result is
-    ``None``.
+    If there is no such record, the result is ``None``.
     """
     queue = schema.queue
     last = None
