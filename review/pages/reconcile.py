@@ -85,18 +85,18 @@ def reconcile(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit, name: str) -> Selection:
-    """Return the list ``name`` of the page *Reconcile*, filtered by the label and the coder in the address."""
+    """Return the list ``name``, filtered by the label and the coder in the address of the request."""
     return Selection(name, visit.query.get("label") or None, whole_number(visit.query.get("coder", "")))
 
 
 def _query(chosen: Selection) -> str:
-    """Return the query string of an address that shows the selected list of records with its filters."""
+    """Return the query string that selects a list of records and its filters."""
     fields = {"list": chosen.name, "label": chosen.label or "", "coder": chosen.coder or ""}
     return urlencode({name: value for name, value in fields.items() if value})
 
 
 def _address(place: Place | None, chosen: Selection) -> str:
-    """Return the address of a record's page within the list ``chosen``; ``""`` if ``place`` is ``None``."""
+    """Return the address of the page that shows a record of a list; ``""`` if ``place`` is ``None``."""
     return "" if place is None else f"/reconcile/{place[1]}/{place[0]}?{_query(chosen)}"
 
 
@@ -219,21 +219,13 @@ def settle(visit: Visit) -> Response:
         if not (more or following):
             following = next(iter(select_page(connection, chosen, limit=1)), None)
     if more:
-        return visit.go(_again(visit, stage, number))
+        return visit.go(_same_record(visit, stage, number))
     address = "" if chosen.name == "settled" else _address(following, chosen)
     return visit.go(address or f"/reconcile/{chosen.name}")
 
 
 def _decision(visit: Visit, record: int, stage: str) -> Settlement:
-    """Return the final code that the adjudicator chose in the form.
-
-    The final code is the adjudicator's own answer, or the code of one of the coders.
-
-    Raises
-    ------
-    Refused
-        If the answer is neither yes nor no, or if the code of the coder cannot become final; see `_taken`.
-    """
+    """Return the final code that the adjudicator entered, or took over from a coder."""
     label, answer = visit.text("label"), visit.text("answer")
     if visit.text("take"):
         return _taken(visit, record, stage, label)
@@ -244,14 +236,7 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Convert the code of the coder whom the adjudicator chose to a final code.
-
-    Raises
-    ------
-    Refused
-        If the page has not shown the codes of the coders to the adjudicator, or if the chosen code is neither yes nor
-        no.
-    """
+    """Return the code of the coder whom the adjudicator chose, as the final code of the label."""
     with visit.workspace.store.read() as connection:
         shown = bool(visit.text("votes")) and not is_hidden(connection, record, stage, visit.person.id)
         votes = read_votes(connection, record, stage) if shown else ()
@@ -264,11 +249,8 @@ def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
     )
 
 
-def _again(visit: Visit, stage: str, record: int) -> str:
-    """Return the address that shows the same record again.
-
-    If the page showed the codes of the coders before, it also shows these codes again.
-    """
+def _same_record(visit: Visit, stage: str, record: int) -> str:
+    """Return the address of the same record, with the codes of the coders if the page showed them before."""
     votes = "&votes=1" if visit.text("votes") else ""
     return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"
 
@@ -291,14 +273,14 @@ def unblind(visit: Visit) -> Response:
     """Let everybody see all codes of a settled record; this cannot be undone."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     visit.workspace.acts.unblind(visit.stamp(), number, stage)
-    return visit.go(_again(visit, stage, number))
+    return visit.go(_same_record(visit, stage, number))
 
 
 def comment(visit: Visit) -> Response:
     """Add a comment to the discussion of a record."""
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     visit.workspace.acts.comment(visit.stamp(), number, visit.text("text"))
-    return visit.go(f"{_again(visit, stage, number)}#discussion")
+    return visit.go(f"{_same_record(visit, stage, number)}#discussion")
 
 
 ROUTES = [

@@ -75,8 +75,7 @@ def records(visit: Visit) -> Response:
 def _query(given: Mapping[str, str], open_to: bool) -> Query:
     """Return the search terms and filters of a request.
 
-    ``open_to`` states whether the person may see the decisions of others. If it is false, filters that would reveal
-    these decisions are left out.
+    If ``open_to`` is false, leave out the filters that would reveal the decisions of other people.
     """
     return Query(**{name: value for name, value in given.items() if open_to or name not in _HIDDEN})
 
@@ -120,7 +119,7 @@ def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str],
 
 
 def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, str]:
-    """Return the person's screening decisions in words, keyed by record number."""
+    """Return a person's screening decisions as words, keyed by record number."""
     current = schema.current
     rows = connection.execute(
         select(current.c.record, current.c.value, current.c.refer).where(
@@ -131,7 +130,7 @@ def _own(connection: Connection, numbers: list[int], coder: int) -> dict[int, st
 
 
 def _labels(connection: Connection, numbers: list[int], names: Mapping[str, str]) -> dict[int, list[str]]:
-    """Return the names of the labels with the final code ``yes``, keyed by record number."""
+    """Return the names of the labels that the final codes assign to each record, keyed by record number."""
     final = schema.final
     hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
     rows = connection.execute(

@@ -64,15 +64,7 @@ def skip(visit: Visit) -> Response:
 def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: str) -> Response:
     """Save an action on a record, and show the next record.
 
-    With JavaScript, the response contains the next record. Without JavaScript, the response redirects to the next
-    record.
-
-    Parameters
-    ----------
-    write
-        Function that writes the action.
-    said
-        Message about the action.
+    ``write`` saves the action, and ``said`` is a message about the action.
     """
     with visit.workspace.store.write() as connection:
         write(visit.workspace.acts.in_transaction(connection))
@@ -88,7 +80,7 @@ def _answer(visit: Visit, record: int, write: Callable[[Acts], object], said: st
 
 
 def _conflict(visit: Visit, record: int) -> Response:
-    """Show the decision that was saved in a different window, next to the decision in the form."""
+    """Return a page that shows the decision saved in a different window and the decision in the form."""
     with visit.workspace.store.read() as connection:
         mine = _mine(connection, record, visit.person.id)
         based_on = last_judged(connection, visit.person.id, record, STAGE)
@@ -107,11 +99,7 @@ def _mine(connection: Connection, record: int, coder: int) -> Any:
 
 
 def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, Any]:
-    """Return the values for the template of the page *Screen*, and store in table ``sight`` what the page shows.
-
-    ``number`` is the record number; ``None`` for the next record. If there is no next record, the result has no key
-    ``entry``.
-    """
+    """Return the values for the template of the page *Screen*, and store in table ``sight`` what the page shows."""
     workspace, coder = visit.workspace, visit.person.id
     plan = read_plan(connection)
     if number is None:

@@ -188,7 +188,7 @@ def settings(visit: Visit) -> Response:
 
 
 def _plan(connection: Connection) -> tuple[dict[str, Any], bool]:
-    """Return a dict of all settings, keyed by name, and whether anybody has already given a code."""
+    """Return all settings, keyed by name, and whether anybody has given a code."""
     begun = connection.execute(select(exists().where(schema.event.c.kind == "code"))).scalar_one()
     return read_plan(connection).model_dump(mode="json"), bool(begun)
 

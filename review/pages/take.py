@@ -111,16 +111,7 @@ def take(visit: Visit) -> Response:
 
 
 def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
-    """Return what the person chose on a list of unsettled records, and the numbers of the ticked records.
-
-    The choice consists of the list, the person whose codes become the final codes, and the label to settle. Lists for
-    screening have no label.
-
-    Raises
-    ------
-    Refused
-        If the list does not exist, or if the person or the label was not chosen.
-    """
+    """Return the list, coder and label that the form contains, and the numbers of the records that are ticked in it."""
     name = str(visit.path["list"])
     if name not in LISTS:
         raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
@@ -136,13 +127,11 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
 
 
 def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequence[int]) -> list[Row]:
-    """Return the rows of the preview, one per record, with the codes of all coders for one label.
-
-    This is the label by which the list of records is filtered. If the list is not filtered by label, the label is
-    relevance. Records in ``records`` that are no longer in the list are left out.
-    """
+    """Return one row of the preview for each record, with the codes of all coders for one label."""
     stage, _ = LISTS[chosen.name]
+    # Lists for screening have no label.
     label = chosen.label or visit.workspace.codebook.relevance.key
+    # Other people may have settled some of the records since they were ticked.
     within = those_selected(connection, chosen, records)
     found = []
     for entry in read_entries(connection, [record for record in records if record in within]):
@@ -155,13 +144,7 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the number of the row of table ``sight`` that was added when a person last saw others' codes of a record.
-
-    Raises
-    ------
-    Refused
-        If the person has not seen these codes.
-    """
+    """Return the number of the last row of table ``sight`` which states that a person saw others' codes of a record."""
     table = schema.sight
     found = connection.execute(
         select(table.c.id)
