@@ -82,7 +82,7 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
     table = schema.change
     numbers = select(func.count(), func.count(func.distinct(table.c.record))).where(table.c.job == job)
     changes, records = connection.execute(numbers).one()
-    shown = select(func.count()).where(table.c.job == job, _is_visible(connection))
+    shown = select(func.count()).where(table.c.job == job, _may_be_shown(connection))
     return ChangeCounts(changes, records, connection.execute(shown).scalar_one())
 
 
@@ -104,15 +104,16 @@ def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[A
         connection.execute(
             select(table, record.c.title)
             .join(record, record.c.id == table.c.record)
-            .where(table.c.job == job, table.c.number > after, _is_visible(connection))
+            .where(table.c.job == job, table.c.number > after, _may_be_shown(connection))
             .order_by(table.c.number)
             .limit(PAGE)
         )
     )
 
 
-def _is_visible(connection: Connection) -> ColumnElement[bool]:
-    """Return an SQL condition that selects the rows of table ``change`` whose records nobody can judge any more."""
+def _may_be_shown(connection: Connection) -> ColumnElement[bool]:
+    """Return an SQL condition for the rows of table ``change`` that may be shown to people."""
+    # A change is hidden while anybody may still judge its record.
     table, need, owed, joined = schema.change, schema.need, schema.owed, schema.joined
     copies = select(joined.c.record).where(joined.c.into == table.c.record).correlate(table)
     hidden = {record for stage in STAGES for record in hidden_records(connection, stage)}

@@ -127,7 +127,7 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
 
 
 def _rows(connection: Connection, chosen: Selection) -> Subquery:
-    """Return a query for the records in one of the lists on the page *Reconcile*.
+    """Return a query for the records in a list of the page *Reconcile*.
 
     The columns of the query are ``record``, ``stage`` (such as ``screen``) and ``place`` (for sorting).
     """
@@ -173,10 +173,7 @@ def _rows(connection: Connection, chosen: Selection) -> Subquery:
 
 
 def _doubted(connection: Connection) -> Select[Any]:
-    """Return a query for the final codes that the model contradicts.
-
-    Codes that an adjudicator has settled are left out.
-    """
+    """Return a query for the final codes that the model contradicts and that no adjudicator has settled."""
     final, record = schema.final, schema.record
     known = json.dumps(read_fact(connection, DOUBTED_CODES) or [])
     each = func.json_each(known).table_valued("key", "value", name="doubted")
@@ -196,11 +193,7 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 
 
 def _differing(stage: str) -> Select[Any]:
-    """Return a query for final codes on which two people agree, but for different reasons.
-
-    At screening, both people excluded the record but chose different reasons. At the other stages, both people answered
-    yes but marked no sentence in common.
-    """
+    """Return a query for final codes on which people agree, but for different reasons or with no sentence in common."""
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
         final.c.stage == stage, final.c.how == "agreed", final.c.value == int(stage in BASES)

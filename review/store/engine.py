@@ -151,7 +151,7 @@ def _engine(path: Path) -> Engine:
 
 
 def _create(connection: Connection, path: Path) -> None:
-    """Create the tables of a new database, or convert a database of an earlier format."""
+    """Create the tables of a new database, or convert the tables of a database in an earlier format."""
     found = connection.execute(text("PRAGMA user_version")).scalar_one()
     if found == schema.VERSION:
         return

@@ -152,10 +152,7 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return the draft of an event, and fill in the record if the event undoes or redoes an action.
-
-    The record is the record of that action.
-    """
+    """Fill in the record of a draft that undoes or redoes an action, and return the draft."""
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -281,7 +278,7 @@ def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
     The family of a record consists of all records that are joined as one paper. The head is the record that represents
     the paper. A record without joined records is the only member of its family.
     """
-    ((head, members),) = _families(connection, [record]).items()
+    ((head, members),) = _records_of_papers(connection, [record]).items()
     return head, members
 
 
@@ -295,14 +292,8 @@ _FAMILY_ROWS = (
 )
 
 
-def _families(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return the numbers of all records of each paper, keyed by the number of the paper's main record.
-
-    Parameters
-    ----------
-    records
-        Numbers of records. The result contains the papers of these records.
-    """
+def _records_of_papers(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
+    """Return the records of each paper to which ``records`` belong, keyed by the number of the main record."""
     rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}
     found = {into.get(record, record): [into.get(record, record)] for record in records}
@@ -317,15 +308,11 @@ def _with_events(*where: ColumnElement[bool]) -> Select[int]:
 
 
 def _judged_by(stage: str, least: int, less_than: int) -> Select[int]:
-    """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage.
-
-    A stage is ``screen``, ``code`` or ``full-text``. The query also returns records that have codes but no longer need
-    to be coded.
-    """
+    """Return a query for records that at least ``least`` but fewer than ``less_than`` people have judged at a stage."""
     current, need, joined = schema.current, schema.need, schema.joined
     head = func.coalesce(joined.c.into, current.c.record)
     have = select(need.c.have).where(need.c.record == head, need.c.stage == stage).scalar_subquery()
-    # If a record is no longer to be coded, its codes have no row in ``need``.
+    # If a record is no longer to be coded, its codes have no row in ``need``. The query returns these records too.
     return (
         select(current.c.record)
         .outerjoin(joined, joined.c.record == current.c.record)
@@ -368,7 +355,7 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
     numbers = sorted(records)
     done = set[int]()
     for start in range(0, len(numbers), _CHUNK):
-        families = _families(connection, numbers[start : start + _CHUNK])
+        families = _records_of_papers(connection, numbers[start : start + _CHUNK])
         families = {head: members for head, members in families.items() if head not in done}
         done |= set(families)
         every = [record for members in families.values() for record in members]
@@ -573,7 +560,7 @@ def _heads(connection: Connection, records: Iterable[int]) -> set[int]:
 
 
 def _derive_accounts(connection: Connection) -> None:
-    """Set the role and the state of each account according to the events of the kinds ``account`` and ``team``."""
+    """Set the role and the state of each account from the events of the kinds ``account`` and ``team``."""
     table = schema.account
     connection.execute(update(table).values(state="active"))
     for row in project_events(connection, "account", "team"):
@@ -582,6 +569,5 @@ def _derive_accounts(connection: Connection) -> None:
 
 
 def _states(connection: Connection) -> dict[int, str]:
-    """Return the state of each account (``active``, ``left`` or ``withdrawn``), keyed by account number."""
     rows = connection.execute(select(schema.account.c.id, schema.account.c.state))
     return {row.id: row.state for row in rows}
