@@ -62,7 +62,7 @@ def extract_log(path: Path, folder: Path) -> None:
 
 
 def _check(members: list[zipfile.ZipInfo]) -> None:
-    """Refuse a zip that mechtag cannot have exported, judging by its list of files."""
+    """Refuse a zip file that is too large, or that mechtag cannot have created."""
     if len(members) > MOST_FILES:
         raise MechtagError(
             f"this zip contains {len(members):,} files, but mechtag imports at most {MOST_FILES:,}; ask the "

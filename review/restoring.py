@@ -129,18 +129,16 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
 
 
 def _restore_people(connection: Connection, people: Iterable[Mapping[str, Any]]) -> None:
-    """Insert the accounts of all people, each with the role that the person had when the account was created.
-
-    Current roles and states are later derived from the log.
-    """
+    """Insert each account with the role that it had when it was created."""
     for row in people:
         value = row["value"]
+        # The current role and state are derived from later events.
         person = {"id": value["account"], "name": value["name"], "role": value["role"], "created": row["at"]}
         connection.execute(insert(schema.account).values({**person, "password": LOST}))
 
 
 def _name_people(connection: Connection, found: Restored) -> None:
-    """Let the first active owner sign in without a password, and store the names of all active people in ``found``."""
+    """Let the first active owner sign in without a password, and store the names of active people in ``found``."""
     table = schema.account
     for row in connection.execute(select(table).order_by(table.c.id)).all():
         if not found.owner and row.role == "owner" and row.state == "active":
@@ -151,7 +149,7 @@ def _name_people(connection: Connection, found: Restored) -> None:
 
 
 def _restore_imports(connection: Connection, folder: Path) -> int:
-    """Insert the imported records and the full texts from the log, and return the number of records."""
+    """Insert imports, records and full texts from the log, and return how many records were inserted."""
     chosen = (schema.batch, schema.upload, schema.record, schema.copy, schema.pair, schema.full_text)
     tables = {table.name: table for table in chosen}
     records, waiting, last = 0, list[dict[str, Any]](), ""
@@ -196,9 +194,9 @@ def _restore_events(connection: Connection, rows: Iterable[dict[str, Any]]) -> N
 
 
 def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
-    """Add a record for a duplicate that somebody separated from its paper, and return the number of the new record.
+    """Make a duplicate a separate record, and return the number of this record.
 
-    ``row`` is the first event about the duplicate in the log.
+    ``row`` is the first event about the duplicate.
     """
     copy, record = schema.copy, schema.record
     found = connection.execute(
@@ -216,7 +214,7 @@ def _take_out(connection: Connection, row: Mapping[str, Any]) -> int:
 
 
 def _discard_missing(connection: Connection, uploads: Path) -> None:
-    """Mark imports as discarded if their records were not added and their uploaded files no longer exist."""
+    """Mark unfinished imports as discarded if their uploaded files no longer exist."""
     batch = schema.batch
     for number in connection.execute(select(batch.c.id).where(batch.c.state.in_(("reading", "read")))).scalars().all():
         if not (uploads / str(number)).is_dir():
@@ -232,30 +230,22 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
-    """Insert the jobs that the log contains, and return the number for the next new job.
+    """Insert the jobs that the log contains, and return a number for the next new job.
 
-    The log contains only jobs that had ended. The returned number is larger than the number of every earlier job,
-    whether or not this job had ended.
-
-    Parameters
-    ----------
-    written
-        Numbers of the jobs that wrote events; they are part of the ids of these events.
+    ``written`` are the numbers of the jobs that wrote events.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
         connection.execute(insert(schema.job), list(rows.values()))
-    # A job that had not ended may have written events whose ids contain its number, so this number is not used again.
+    # The log contains only jobs that had ended. A job that had not ended may have written events whose ids contain its
+    # number, so this number is not used again.
     return 1 + max((*rows, *written), default=0)
 
 
 def _add_jobs(connection: Connection, number: int) -> None:
-    """Add jobs that finish interrupted imports, and jobs that compute the data missing from the log.
+    """Insert the jobs that finish interrupted imports and compute the data missing from the log.
 
-    Parameters
-    ----------
-    number
-        Number for the first of these jobs.
+    ``number`` is the number of the first of these jobs.
     """
     batch = schema.batch
     jobs: list[tuple[str, dict[str, Any]]] = [

@@ -97,18 +97,10 @@ def read_role_passages(
 def _passages(
     row: Any, entry: Entry, paper: Entry, reading: Reading, shown: Reading, codebook: Codebook
 ) -> Iterator[PlacedPassage]:
-    """Yield the passages in a row of table ``current``.
+    """Yield the passages with roles of evidence in a row of table ``current``.
 
-    Parameters
-    ----------
-    entry
-        Record that was coded.
-    paper
-        Record that represents the paper of ``entry``. It differs from ``entry`` if records were joined.
-    reading
-        Text in which the sentences were marked.
-    shown
-        Text that the pages show for the paper.
+    ``reading`` is the text in which the passages were marked. ``paper`` and ``shown`` are the main record of the paper
+    and the text that the pages show.
     """
     numbers = [number for number in json.loads(row.sentences) if number < len(reading.sentences)]
     signs, is_shown = signs_of(row, numbers), reading == shown
@@ -136,14 +128,6 @@ def _passages(
 
 
 def _config_id(row: Any, entry: Entry, number: int) -> str:
-    """Return an identifier that is unique among all configurations of the review, even after records are joined.
-
-    A configuration consists of passages that together explain a label.
-
-    Parameters
-    ----------
-    number
-        Number of the configuration among those that the coder made for the same record, stage (such as ``full-text``)
-        and label.
-    """
+    """Return an identifier that no other configuration of the review has."""
+    # The record that was coded, not the main record of its paper: joined records must not get the same ids.
     return f"{entry.record_id} / {BASES[row.stage]} / {row.label} / {row.name} / {number}"

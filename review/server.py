@@ -148,7 +148,7 @@ def serve(
     if project is None and team is not None:
         raise MechtagError(f"{root} is not a project yet; run 'mechtag review {root}' first to create the review")
     folder = root / FOLDER
-    new = _missing(folder)
+    new = _missing_folders(folder)
     folder.mkdir(parents=True, exist_ok=True)
     running = folder / "running.json"
     lock = FileLock(folder / "running.lock")
@@ -199,9 +199,9 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
         )
     try:
         with FileLock(folder / "running.lock", blocking=False):
-            workspace = _sound(project)
+            workspace = _open_intact(project)
             if workspace is None:
-                _make_again(project, say)
+                _restore_database(project, say)
                 return
             back_up(workspace)
             wrong = workspace.store.rebuild()
@@ -216,8 +216,8 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
         say(f"{root}: computed all states again from the log; all states were already correct")
 
 
-def _sound(project: Project) -> Workspace | None:
-    """Open a project, or return ``None`` if its database is missing, damaged, or older than its log."""
+def _open_intact(project: Project) -> Workspace | None:
+    """Open a project, or return ``None`` if its database is damaged or lacks events that the log contains."""
     folder = project.root / FOLDER
     if lacks_events(folder / DATABASE, folder / "log"):
         return None
@@ -227,8 +227,8 @@ def _sound(project: Project) -> Workspace | None:
         return None
 
 
-def _make_again(project: Project, say: Callable[[str], None]) -> None:
-    """Move the database of a review to the folder ``backups``, and restore a new one from the text files of the log."""
+def _restore_database(project: Project, say: Callable[[str], None]) -> None:
+    """Restore the database of a review from the log, and keep the old database in the folder ``backups``."""
     root, folder = project.root, project.root / FOLDER
     new, old = folder / f"new-{DATABASE}", folder / DATABASE
     for path in _files_of(new):
@@ -260,12 +260,12 @@ def _make_again(project: Project, say: Callable[[str], None]) -> None:
 
 
 def _files_of(database: Path) -> list[Path]:
-    """Return the paths of the files that SQLite creates for a database; some of them may not exist."""
+    """Return the paths of a SQLite database and of the files that SQLite may create next to it."""
     return [database.with_name(f"{database.name}{ending}") for ending in ("-wal", "-shm", "")]
 
 
-def _missing(folder: Path) -> list[Path]:
-    """Return the folders that do not exist among a folder and its parents, the innermost first."""
+def _missing_folders(folder: Path) -> list[Path]:
+    """Return those folders among ``folder`` and its parents that do not exist, the innermost first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 
@@ -344,13 +344,7 @@ def _back_up(workspace: Workspace, say: Callable[[str], None]) -> None:
 
 
 def _announce_owner(workspace: Workspace, root: str, team: Team, say: Callable[[str], None]) -> None:
-    """Print a link with which an owner can choose a password, if no owner has a password or if a link was requested.
-
-    Parameters
-    ----------
-    root
-        Address of the review page, without a path.
-    """
+    """Print a link for choosing an owner's password, if no owner has a password or if the link was requested."""
     table = schema.account
     with workspace.store.write() as connection:
         owner = connection.execute(
@@ -392,10 +386,7 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
 
 @contextmanager
 def _worker(root: Path) -> Iterator[None]:
-    """Return a context manager that runs the worker process during its block.
-
-    If the worker ends during the block, it is restarted.
-    """
+    """Run the worker process during the ``with`` block, and restart the process whenever it ends."""
     stopped = threading.Event()
     context = multiprocessing.get_context("spawn")
     current: list[BaseProcess] = []

@@ -202,13 +202,7 @@ def _line(text: str) -> str:
 
 
 def _check(given: dict[str, str]) -> str:
-    """Check the fields of the form for a new review, and return the name of the person who creates the review.
-
-    Raises
-    ------
-    Faults
-        If a field is empty or not valid.
-    """
+    """Check the form for a new review, and return the name of the person who creates the review."""
     faults = dict[str, str]()
     name = _line(given.get("name", ""))
     if not name or len(name) > _LONGEST_TITLE:

@@ -181,7 +181,7 @@ def show(
 
 
 def _rows_before(connection: Connection, record: int, coder: int) -> Sequence[Any]:
-    """Return the rows of table ``sight`` that state what a person saw of a record, the oldest first."""
+    """Return the rows of table ``sight`` about a record and a person, the oldest first."""
     table = schema.sight
     return connection.execute(
         select(table).where(table.c.record == record, table.c.coder == coder).order_by(table.c.id)
@@ -318,17 +318,15 @@ def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnE
 
 
 def _head(record: ColumnElement[int]) -> ColumnElement[int]:
-    """Return an SQL expression for the record to which ``record`` was joined as a duplicate.
-
-    The value of the expression is ``record`` itself if it was not joined to another record, and ``0`` if it is NULL.
-    """
+    """Return an SQL expression for the main record of the paper to which ``record`` belongs."""
     joined = schema.joined.alias()
     into = select(joined.c.into).where(joined.c.record == record).scalar_subquery()
+    # 0 if ``record`` is NULL.
     return func.coalesce(into, record, 0)
 
 
 def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
-    """Return an SQL condition that holds for a row of table ``need`` if a person can still judge the row's paper."""
+    """Return an SQL condition for the rows of table ``need`` whose records the person can still judge."""
     need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
     copies = select(joined.c.record).where(joined.c.into == need.c.record).correlate(need)
     new_labels = (
@@ -433,7 +431,7 @@ def has_committed(connection: Connection, record: int, coder: int, stage: str) -
 
 
 def _has_seen(before: Sequence[Any], labels: Collection[str]) -> bool:
-    """Return whether a person saw a suggestion for one of the labels, according to these rows of table ``sight``."""
+    """Return whether a person saw a suggestion for one of the labels, according to rows of table ``sight``."""
     shown = (json.loads(row.suggested) for row in before if row.suggested is not None)
     return any(not suggested.keys().isdisjoint(labels) for suggested in shown)
 
