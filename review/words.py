@@ -72,13 +72,9 @@ class Words:
 
 @lru_cache(maxsize=64)
 def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return a pattern with one group for each word to highlight, and a tuple with the kind of each word.
+    """Return a pattern with one group for each word to highlight, and the kind of each word, such as ``against``.
 
-    Parameters
-    ----------
-    *lists
-        Three tuples of words: words for inclusion (kind ``for``), words against inclusion (kind ``against``), and the
-        person's own words (kind ``own``).
+    ``lists`` are the words for inclusion, the words against inclusion, and the person's own words.
     """
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))

@@ -51,11 +51,7 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return how many records at a stage are held back by a calibration exercise at the stage ``screen``.
-
-    In a calibration exercise, several people judge the same records. While the exercise is running, nobody can code its
-    records at a different stage. For the stage ``screen`` itself, the result is ``0``.
-    """
+    """Return the number of records at a stage that must wait for a calibration exercise at the stage ``screen``."""
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:
         return 0

@@ -260,7 +260,7 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
                 if code is None and (stage, voter) in finished and row.label not in new:
                     # The person first committed the record without an answer for this label.
                     code = Code(row.record, stage, row.coder, row.label or "", first_refer=False)
-                codes[stage, voter, row.label or ""] = _coded(code, row, text)
+                codes[stage, voter, row.label or ""] = _code_after(code, row, text)
                 if stage == "screen" or imported or (stage, voter) in committed:
                     committed[stage, voter] = row.seq
                     _commit(codes, stage, voter, new)
@@ -314,34 +314,22 @@ def derive(events: Sequence[Event], head: int, rules: Rules) -> State:
 
 
 def _text_of(found: State, row: Event) -> str:
-    """Return the SHA-256 of the full text that an event of full-text coding refers to; ``""`` for other events.
-
-    Events written by early versions of mechtag do not contain the SHA-256. These events refer to the full text that the
-    record had at the time of the event.
-    """
+    """Return the SHA-256 of the full text that an event refers to; ``""`` if the event refers to no full text."""
     if row.stage != "full-text":
         return ""
     if "text" in row.value:
         return str(row.value["text"])
+    # Early versions of mechtag did not store the SHA-256 in the event.
     if row.record in found.attached:
         return found.attached[row.record][0]
     return min(found.attached.values(), key=lambda file: file[2], default=("", "", 0))[0]
 
 
 def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int, str] | None:
-    """Choose the full text of a paper.
+    """Return the record number and SHA-256 of the full text to show for a paper; ``None`` if it has no full text."""
 
-    If people have coded the paper from a full text, the full text that they coded first is chosen. Codes therefore keep
-    their text when records are joined. Otherwise, the full text of the paper's main record ``head`` is chosen. If
-    ``head`` has no full text, the full text that was attached first is chosen.
-
-    Returns
-    -------
-    tuple of int and str, or None
-        Number of the record to which the full text is attached, and SHA-256 of the full text. ``None`` if there is no
-        full text.
-    """
-
+    # First comes the text that people coded first, so that codes keep their text when records are joined. Then come the
+    # text of the main record ``head``, and the text that was attached first.
     def rank(record: int) -> tuple[int, bool, int]:
         sha256, _, seq = found.attached[record]
         return coded_by.index(sha256) if sha256 in coded_by else len(coded_by), record != head, seq
@@ -350,17 +338,10 @@ def _choose_text(found: State, head: int, coded_by: Sequence[str]) -> tuple[int,
     return None if chosen is None else (chosen, found.attached[chosen][0])
 
 
-def _coded(before: Code | None, row: Event, text: str) -> Code:
-    """Return a coder's code after an event that changes its answer, marked sentences, signs or roles.
+def _code_after(before: Code | None, row: Event, text: str) -> Code:
+    """Return a coder's code after an event that changes the answer, the marked sentences, their signs or their roles.
 
-    A sign states whether what the label describes is present, absent or unclear in a sentence.
-
-    Parameters
-    ----------
-    before
-        The code before the event; ``None`` if the coder had not coded the label.
-    text
-        SHA-256 of the full text that the event refers to; ``""`` if there is no full text.
+    ``text`` is the SHA-256 of the full text that the event refers to; ``""`` if it refers to no full text.
     """
     code = before or Code(row.record or 0, row.stage or "", row.coder, row.label or "")
     if row.kind == "evidence":
@@ -400,11 +381,7 @@ def _coded(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Apply an event to the roles of evidence of a coder's sentences, and return the new roles.
-
-    Such an event adds or removes a role of a sentence. Or it adds or removes a link between a sentence with a role and
-    a configuration, which is a group of linked sentences.
-    """
+    """Return the roles of a coder's sentences after an event that changes a role or a link to a configuration."""
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
     if row.kind == "link":
@@ -424,33 +401,23 @@ def _with_role(
 def _new_labels(
     rules: Rules, codes: Mapping[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, last: int | None
 ) -> frozenset[str]:
-    """Return the labels that were added to the codebook after a person finished a record.
+    """Return the labels added after a person finished a record, except labels with a committed code of the person.
 
-    A label for which the person has already finished a code is left out. A label can have such a code if it was removed
-    and added again.
-
-    Parameters
-    ----------
-    last
-        Number of the event with which the person finished the record; ``None`` if the person has not finished the
-        record.
+    ``last`` is the number of the event with which the person finished the record; ``None`` if it is not finished.
     """
     if last is None:
         return frozenset()
+    # A label can have a committed code if it was removed and added again.
     known = {label for label in rules.added if (code := codes.get((stage, voter, label))) and code.committed}
     return frozenset(label for label, seq in rules.added.items() if seq > last and label not in known)
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
-    """Mark the codes of a person at a stage, such as ``code``, as committed: the person has finished the record.
-
-    Codes for the labels in ``new`` remain drafts. The first answer that is committed is also stored in ``first_value``,
-    ``first_refer`` and ``first_assisted``.
-    """
+    """Mark a person's codes for a record at a stage as committed, except the codes for the labels in ``new``."""
     for key, code in codes.items():
         if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
             code = replace(code, committed=True)
-            if code.first_refer is None:
+            if code.first_refer is None:  # This is the first answer that the person commits.
                 code = replace(code, first_value=code.value, first_refer=code.refer, first_assisted=code.assisted)
             codes[key] = code
 
@@ -465,9 +432,9 @@ def _resolve(
     votes: Sequence[Code],
     settled: Mapping[str, Event],
 ) -> None:
-    """Add the final codes and the state of a record at a stage (such as ``code``) to ``found``.
+    """Add to ``found`` a record's final codes and state at a stage, and the new labels that people must still code.
 
-    ``votes`` are the codes of people who finished the record. ``settled`` are the decisions of an adjudicator, keyed by
+    ``votes`` are the codes of people who finished the record; ``settled`` are an adjudicator's decisions, keyed by
     label.
     """
     last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
@@ -521,28 +488,17 @@ def _resolve(
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
     """Return whether people are asked to code a record.
 
-    People are asked if the record is included. They are also asked if nobody has screened the record, but coding has
-    begun. If a record is excluded after coding has begun, its codes are kept, but people are no longer asked to code
-    it.
+    People are asked if the record is included, or if coding has begun and nobody has screened the record.
     """
+    # If a record is excluded after coding has begun, its codes are kept, but people are no longer asked to code it.
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
     return included or (begun and not any(code.stage == "screen" for code in found.codes))
 
 
-def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool:
-    """Return whether the sentences of a code were marked in the text that the pages show for the paper.
+def _is_in_shown_text(found: State, head: int, record: int | None, text: str) -> bool:
+    """Return whether sentences were marked in the text that the pages show for a paper, whose main record is ``head``.
 
-    The result is ``False``, for example, for sentences marked in the abstract of a duplicate or in an earlier full
-    text.
-
-    Parameters
-    ----------
-    head
-        Number of the record whose abstract the pages show.
-    record
-        Number of the record that was coded.
-    text
-        SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract or an unknown file.
+    ``record`` is the coded record. ``text`` is the SHA-256 of the full text of the sentences; ``""`` for an abstract.
     """
     if text and found.reading:
         return text == found.reading[1]
@@ -550,10 +506,9 @@ def _is_of_paper(found: State, head: int, record: int | None, text: str) -> bool
 
 
 def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, str]:
-    """Return the signs on which coders agree, keyed by number of the sentence.
+    """Return the signs on which coders agree, keyed by sentence number.
 
-    A sign states whether what the label describes is present, absent or unclear in the sentence. If a coder gave no
-    sign to a sentence, this coder is ignored for the sentence.
+    For each sentence, coders who gave no sign are ignored.
     """
     given = {number: {vote.signs[number] for vote in votes if number in vote.signs} for number in sentences}
     return {number: signs.pop() for number, signs in given.items() if len(signs) == 1}
@@ -561,10 +516,10 @@ def _agreed_signs(votes: Sequence[Code], sentences: Iterable[int]) -> dict[int, 
 
 def _settled(found: State, head: int, stage: str, label: str, row: Event, votes: Sequence[Code]) -> Final:
     # The record that was settled may have been joined to another since.
-    is_shown = _is_of_paper(found, head, row.record, str(row.value.get("text", "")))
+    is_shown = _is_in_shown_text(found, head, row.record, str(row.value.get("text", "")))
     given = row.value.get("sentences", ()) if is_shown else ()
     sentences = tuple(int(number) for number in given)
-    own = [vote for vote in votes if _is_of_paper(found, head, vote.record, vote.text)]
+    own = [vote for vote in votes if _is_in_shown_text(found, head, vote.record, vote.text)]
     return Final(
         record=head,
         stage=stage,
@@ -580,18 +535,9 @@ def _settled(found: State, head: int, stage: str, label: str, row: Event, votes:
 
 
 def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the final code of a label on which all coders agree.
-
-    The final code contains each sentence that at least one coder marked. Sentences that coders marked in a different
-    text, such as the abstract of a duplicate, are left out.
-
-    Parameters
-    ----------
-    votes
-        Codes that the coders gave for the label.
-    """
+    """Return the final code of a label on which all ``votes`` agree, with the sentences that any coder marked."""
     # The sentences of a joined record are those of a different abstract, but two records may share a full text.
-    own = [vote for vote in votes if _is_of_paper(found, head, vote.record, vote.text)]
+    own = [vote for vote in votes if _is_in_shown_text(found, head, vote.record, vote.text)]
     sentences = tuple(sorted({number for vote in own for number in vote.sentences}))
     reasons = {vote.reason for vote in votes if vote.reason}
     return Final(
