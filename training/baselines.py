@@ -280,7 +280,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return the mean score of the parts of each document: its title, and its sentences split at semicolons."""
+    """Return, for each document, the mean score of its title and its parts (sentences split at semicolons)."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 
@@ -290,14 +290,9 @@ def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
-    """Convert scores to predictions for the gold papers.
+    """Return predictions for the gold papers, from scores calibrated for each label on the relevant coded papers.
 
-    A calibration curve and a threshold are fitted for each label, on the relevant coded papers.
-
-    Parameters
-    ----------
-    scores : ndarray, shape (n_documents, n_labels)
-        Scores of the coded documents, followed by the scores of the gold papers.
+    ``scores`` has one row for each coded document, followed by one row for each gold paper.
     """
     targets, relevant = _relevant_targets(bench)
     chances = np.zeros((len(bench.gold), scores.shape[1]))

@@ -122,12 +122,12 @@ def definitions_calibration(n_labels: int) -> Calibration:
 
 
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
-    """Return masks of the records on which the precision of decisions on relevance is measured.
+    """Return masks that select the records on which the precision of decisions on relevance is measured.
 
-    Hard records are irrelevant, but easily mistaken for relevant records. For each set with enough hard records, one
-    mask selects the relevant and the hard records of the set. If no set has enough hard records, a single mask selects
-    all records.
+    For each set with enough hard records, one mask selects the relevant and the hard records of the set. If there is no
+    such set, one mask selects all records.
     """
+    # Hard records are irrelevant, but easily mistaken for relevant records.
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
         return [everything]

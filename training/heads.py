@@ -135,10 +135,7 @@ def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence
 
 
 def _mean_scores(corpus: Corpus, heads: Heads, documents: Mask) -> Array:
-    """Return, for each label, the mean score of the selected documents that were judged for the label.
-
-    If no selected document was judged for the label, the mean is NaN.
-    """
+    """Return the mean score of each label over the selected documents judged for the label; NaN if there are none."""
     if not documents.any():
         return np.full(corpus.document_targets.shape[1] - 1, np.nan)
     rows = corpus.texts_of(documents, exemplars=False)
@@ -358,7 +355,7 @@ def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, word
 
 
 def _rounded(word_weights: Array) -> Array:
-    """Round weights to half precision, in which a model stores them."""
+    """Return weights rounded to half precision, the precision in which a model stores them."""
     # This halves the size of the model and changes every score by less than 0.002.
     return word_weights.astype(np.float16).astype(np.float64)
 

@@ -99,5 +99,4 @@ def tag_fold(records: Sequence[Record], tagger: Tagger, settings: Settings) -> d
 
 
 def _cleaned(records: Sequence[Record]) -> list[Record]:
-    """Return records that are cleaned like records from exports, for example of notices and keyword lists."""
     return [clean_record(record) for record in records]

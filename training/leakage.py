@@ -231,10 +231,9 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
 
 
 def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
-    """Group texts with the same number of sentences, and yield the positions and the vectors of each group.
+    """Yield groups of texts with equally many sentences: the positions of the texts in ``texts``, and their vectors.
 
-    The vectors of a group have shape (n_sentences, n_texts, size). Texts that are too short to be compared are left
-    out.
+    Texts that are too short to be compared are left out.
     """
     by_length: dict[int, list[int]] = defaultdict(list)
     for position, own in enumerate(texts):
@@ -248,16 +247,9 @@ def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
 
 
 def _likenesses(first: Vectors, second: Vectors) -> Vectors:
-    """Return the likeness of each text in ``first`` to each text in ``second``; see `likeness`.
+    """Return the likeness, as `likeness` computes it, of each text in ``first`` to each text in ``second``.
 
-    Parameters
-    ----------
-    first, second : ndarray, shape (n_sentences, n_texts, size)
-        Vectors of texts. Within each array, all texts have the same number of sentences; see `_packs`.
-
-    Returns
-    -------
-    ndarray, shape (n_texts_of_first, n_texts_of_second)
+    Both arrays have shape (n_sentences, n_texts, size); the result has shape (n_texts_of_first, n_texts_of_second).
     """
     cosines = np.tensordot(first, second, axes=(2, 2))
     forth, back = cosines.max(axis=2).mean(axis=0), cosines.max(axis=0).mean(axis=1)

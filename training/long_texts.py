@@ -154,22 +154,13 @@ def make_long_texts(
 
 @dataclass(frozen=True)
 class _Maker:
-    """Draws the sentences that fill the windows of made-up long texts, and scores the windows.
+    """Draws the sentences that fill the windows of made-up long texts, and scores the windows."""
 
-    A unit is a title, a sentence or an exemplar.
-
-    Attributes
-    ----------
-    document : ndarray, shape (n_units,)
-        Number of the document to which each unit belongs, from 0.
-    title : ndarray of bool, shape (n_units,)
-        Whether each unit is a title.
-    scores : ndarray, shape (n_units, n_labels)
-        Out-of-fold scores of the units.
-    """
-
+    # Number of the document to which each unit (title, sentence or exemplar) belongs.
     document: Index
+    # Whether each unit is a title.
     title: Mask
+    # Out-of-fold scores of the units, shape (n_units, n_labels).
     scores: Array
     fold: Index
     size: int
@@ -283,17 +274,9 @@ def log_odds(long_texts: LongTexts, fitted: Calibration) -> Array:
 
 
 def _correction(margins: Array, codes: Array) -> float:
-    """Estimate the correction for long texts: the change of log odds for each doubling of the number of windows.
-
-    The correction is fitted by maximum likelihood.
-
-    Parameters
-    ----------
-    margins : ndarray, shape (POWERS, n_fillings, n_papers, n_labels)
-        Log odds of the labels without correction; see `log_odds`.
-    codes : ndarray, shape (n_papers, n_labels)
-        Human codes: 1, 0, or NaN for not judged.
-    """
+    """Estimate by how much log odds must change each time the number of windows of a text doubles."""
+    # Fitted by maximum likelihood.
+    # Shapes: margins (POWERS, n_fillings, n_papers, n_labels), codes (n_papers, n_labels).
     judged = ~np.isnan(codes)
     signs, powers = 2 * codes[judged] - 1, np.arange(1, POWERS + 1)[:, None, None]
 

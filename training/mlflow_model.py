@@ -133,12 +133,9 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Yield, for each input row, its id (``None`` if it has no id) and a record with a unique id.
+    """Yield the id in each row (``None`` if there is no id) and a record, whose own id is the number of the row.
 
-    Raises
-    ------
-    MechtagError
-        If a row has no title, or a value is not text.
+    Raises `MechtagError` if a row has no title or a value is not text.
     """
     columns = ("record_id", "title", "abstract")
     for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):

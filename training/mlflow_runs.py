@@ -100,7 +100,7 @@ def _slug(name: str) -> str:
 
 
 def _describe(config: ModelConfig) -> str:
-    """Return a sentence that describes a training run, for people who browse the MLflow store."""
+    """Return a Markdown sentence that states a model's id, codebook, trainer and training data."""
     files = ", ".join(sorted(config.data))
     return (
         f"Model {config.model_id} for the codebook {config.codebook.name} ({len(config.codebook.keys)} labels), "
@@ -227,7 +227,8 @@ def requirements(config: ModelConfig) -> list[str]:
 
 @contextmanager
 def _same_import_path() -> Iterator[None]:
-    """Restore Python's import path after the ``with`` block, because MLflow adds a folder to this path."""
+    """Restore Python's import path after the ``with`` block."""
+    # MLflow adds a folder to the path.
     before = list(sys.path)
     try:
         yield

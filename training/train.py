@@ -330,16 +330,15 @@ def _sentence_predictions(
 
 
 def _figures(corpus: Corpus, fitted: Fitted, codebook: Codebook) -> dict[str, float]:
-    """Return metrics for comparing training runs, keyed by name.
+    """Return the out-of-fold metrics of a training run, keyed by name, such as ``relevance_roc_auc``.
 
-    Both metrics are computed from out-of-fold scores. ``relevance_roc_auc`` is the ROC AUC of relevance.
-    ``sentence_average_precision`` is the average precision of the ranking of sentences, averaged over the labels. A
-    metric that is undefined on the records is omitted.
+    A metric that is undefined for the records is omitted.
     """
     relevance = fitted.held_out.documents[:, 0]
     units = np.maximum(fitted.held_out.units, NO_CONTENT)
     first = corpus.first_parts
     targets, own = corpus.unit_targets[first], corpus.document[first] != NO_DOCUMENT
+    # Average precision of the ranking of sentences, for each label.
     precisions = []
     for column in range(1, len(codebook.all_keys)):
         rows = ~np.isnan(targets[:, column]) & own

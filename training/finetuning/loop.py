@@ -180,8 +180,6 @@ def tune(
 
 
 class _Run:
-    """A fine-tuning run."""
-
     def __init__(self, states: States, codebook: Codebook, corpus: Corpus, settings: TuningSettings, seed: int) -> None:
         self._settings, self._seed = settings, seed
         self._device = states.encoder.model.device
@@ -209,10 +207,8 @@ class _Run:
         return State({name: torch.from_numpy(array) for name, array in self._top.arrays().items()}, losses)
 
     def _epoch(self, epoch: int) -> float:
-        """Run one epoch, and return its mean loss.
-
-        Random numbers depend only on the seed and the epoch, so that a run can resume after any epoch.
-        """
+        """Run one epoch, and return the mean loss of its batches."""
+        # Random numbers depend only on the seed and the epoch, so that a run can resume after any epoch.
         generator = np.random.default_rng([self._seed, epoch])
         lengths = [len(state) for state in self._data.states]
         items = draw_items(self._data, generator)
@@ -272,7 +268,6 @@ def _low_precision(device: torch.device) -> torch.autocast:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device supports bfloat16 natively."""
     # Emulation would be slower than float32.
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -283,7 +278,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed the random numbers of torch in this context, and restore their state afterwards."""
+    """Seed torch's random numbers within the ``with`` block, and restore their state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

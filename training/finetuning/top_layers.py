@@ -122,15 +122,13 @@ class TopLayers:
 
 
 class _LowRank(nn.Module):
-    """Adds the product of two low-rank factors to a weight matrix.
-
-    Before training, one of the factors is zero, so the matrix is unchanged.
-    """
+    """Adds the product of two small trained matrices to a weight matrix."""
 
     def __init__(self, weight: Tensor, rank: int) -> None:
         super().__init__()
         n_out, n_in = weight.shape
         self.low = nn.Parameter(torch.randn(rank, n_in, device=weight.device) / n_in**0.5)
+        # Zero, so that the weight matrix is unchanged before training.
         self.high = nn.Parameter(torch.zeros(n_out, rank, device=weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -138,7 +136,7 @@ class _LowRank(nn.Module):
 
 
 class _Given(nn.Module):
-    """An embedding layer that returns its input unchanged, because the input already consists of hidden states."""
+    """An embedding layer that returns its input ``inputs_embeds``, which already consists of hidden states."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> Tensor:
         return inputs_embeds

@@ -97,7 +97,7 @@ def train_challenger(
 
 
 def _key(settings: Settings, codebook: Codebook, version: str) -> str:
-    """Return a hash of the settings, codebook and data on which the result of training depends."""
+    """Return a hash of the settings, the codebook and the data that determine the result of training."""
     chosen = settings.model_dump(mode="json", include={"seed", "encoder", "sentences", "train"})
     text = json.dumps([chosen, codebook.sha256, data_hashes(settings, version)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -70,33 +70,21 @@ class Change:
 
 @dataclass(frozen=True)
 class _Dissected:
-    """The scores of a model for documents and their parts, with the contributions of words and definitions.
-
-    The parts of a document are its title, and its sentences split at semicolons. Columns are relevance, followed by the
-    labels in codebook order.
-
-    Attributes
-    ----------
-    wholes : ndarray, shape (n_documents, size)
-        Vectors of the documents, each encoded as one text.
-    words : csr_matrix, shape (n_parts, n_terms)
-        Features of the words of the parts.
-    scores : ndarray, shape (n_documents, 1 + n_labels)
-        Pooled scores of the documents.
-    part_scores : ndarray, shape (n_parts, 1 + n_labels)
-        Score of each part; minus infinity if the part is not content.
-    from_words : ndarray, shape (n_parts, 1 + n_labels)
-        Contribution of the words of each part to its score.
-    from_definitions : ndarray, shape (n_parts, 1 + n_labels)
-        Contribution of the similarity between each part and the definition to the score of the part.
-    """
+    """A model's scores for documents and their parts, with the contributions of words and definitions."""
 
     tagger: Tagger
+    # Vectors of the documents, each encoded as one text.
     wholes: NDArray[np.float32]
+    # Features of the words of the parts, shape (n_parts, n_terms).
     words: csr_matrix
+    # Columns of the following arrays: relevance, then the labels in codebook order.
+    # Pooled scores of the documents.
     scores: Array
+    # Scores of the parts; minus infinity if a part is not content.
     part_scores: Array
+    # Contribution of the words of each part to the part's score.
     from_words: Array
+    # Contribution of the similarity between each part and the definition to the part's score.
     from_definitions: Array
 
 
@@ -149,7 +137,7 @@ def _changes_of(
             first, last = _decide(old, key, chances[0], relevant[0]), _decide(new, key, chances[-1], relevant[1])
             if first == last:
                 continue
-            cause = BOUNDS if _decide(old, key, chances[-1], relevant[1]) == first else _largest(chances)
+            cause = BOUNDS if _decide(old, key, chances[-1], relevant[1]) == first else _largest_step(chances)
             why = _explain(cause, before, after, key, chances, rows[number], units.parts)
             learnt_from = new.codebook.relevance.key if cause == "relevance" else key
             near = neighbours.describe(record.record_id, after.wholes[number], learnt_from, chances[-1] > chances[0])
@@ -194,14 +182,10 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probabilities of a label while the old model is replaced by the new model, step by step.
+    """Return the probability of a label in each document by the old model, and after each step towards the new model.
 
-    Returns
-    -------
-    ndarray, shape (n_documents, 4)
-        Column 0 contains the probabilities by the old model. In column 1, the sentence scores are those of the new
-        model. In column 2, the calibration is also that of the new model. In column 3, the probability of relevance is
-        also that of the new model.
+    Column 0 is by the old model. The new model's sentence scores are used from column 1, its calibration from column 2,
+    and its probability of relevance from column 3.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
@@ -221,31 +205,16 @@ def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
 
 
 def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decision:
-    """Return a tagger's decision on a label, computed from two probabilities by the rules of `Calibration.decide`.
-
-    Parameters
-    ----------
-    chance
-        Probability of the label.
-    relevant
-        Probability of relevance.
-    """
+    """Return a tagger's decision on a label, given the probability of the label and the probability of relevance."""
     column = _column(tagger, key)
     if relevant < tagger.calibration.low[0]:
         return "no"
     return decide(chance, float(tagger.calibration.low[column]), float(tagger.calibration.high[column]))
 
 
-def _largest(chances: Sequence[float]) -> str:
-    """Return the step that contributed most to the change of a probability between the old and the new model.
-
-    Contributions are measured on the logarithmic scale.
-
-    Parameters
-    ----------
-    chances
-        Probability by the old model, followed by the probability after each of the `STEPS`.
-    """
+def _largest_step(chances: Sequence[float]) -> str:
+    """Return which of the `STEPS` contributed most to the change of a probability between the old and the new model."""
+    # ``chances``: the probability by the old model, then the probability after each of the `STEPS`.
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
 
@@ -273,20 +242,19 @@ def _explain(
         return f"the same scores now yield a probability of {chances[step + 1]:.2f} instead of {chances[step]:.2f}"
     if _column(before.tagger, key) == 0:
         return f"the text as a whole is scored differently, which changes the probability from {moved}"
-    sentence = _sentence(before, after, key, rows, parts, up=chances[-1] > chances[0])
+    sentence = _describe_part(before, after, key, rows, parts, up=chances[-1] > chances[0])
     return f"the sentences are scored differently, which changes the probability from {moved}: {sentence}"
 
 
-def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
-    """Describe which part of a document changed the document's score most, and why.
+def _describe_part(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
+    """Describe which part of a document contributed most to the change of the document's score, and why.
 
-    A part is a title, or a piece of a sentence between semicolons. The effect of a part is the change of the part's
-    score, times the weight of this score in the pooled score of the document. The weight is averaged over both models.
-    ``up`` states whether the score of the document increased.
+    ``up`` states whether the probability of the label increased.
     """
     columns = _column(before.tagger, key), _column(after.tagger, key)
     rows = rows[np.isfinite(before.part_scores[rows, columns[0]])]
     scores = [side.part_scores[rows, column] for side, column in zip((before, after), columns, strict=True)]
+    # Weight of each part in the pooled score, averaged over both models.
     shares = np.mean([softmax(SHARPNESS * each) for each in scores], axis=0)
     row = int(rows[np.argmax((1 if up else -1) * (scores[1] - scores[0]) * shares)])
     words = after.from_words[row, columns[1]] - before.from_words[row, columns[0]]
@@ -306,11 +274,7 @@ def _sentence(before: _Dissected, after: _Dissected, key: str, rows: Index, part
 
 
 def _terms(side: _Dissected, row: int, column: int) -> dict[str, float]:
-    """Return the contribution of each word or word pair to the score of a part (a piece of a sentence) for a label.
-
-    The result is keyed by word or word pair. ``row`` is the number of the part, and ``column`` is the column of the
-    label.
-    """
+    """Return how much each word or word pair contributes to a part's score for a label, keyed by word or pair."""
     own = side.words[row]
     weights = side.tagger.heads.word_weights[column - 1]
     return {
@@ -325,7 +289,7 @@ def _definition(old: Tagger, new: Tagger, key: str) -> str:
 
 
 class _Neighbours:
-    """Finds the newly coded record that is most similar to a record whose prediction changed."""
+    """Describes a newly coded record that may explain why the prediction for a record changed."""
 
     def __init__(self, tagger: Tagger, learned: Sequence[CodedRecord]) -> None:
         self._learnt = learned
@@ -424,8 +388,8 @@ def write_change_log(folder: Path, changes: Sequence[Change], records: int, cham
         lines.append("")
     for change in changes[:_SHOWN]:
         lines.append(
-            f"- **{_plain(change.title)}** ({_plain(change.record_id)}), {change.label}: {change.old} "
-            f"({change.probabilities[0]:.2f}) to {change.new} ({change.probabilities[-1]:.2f}): {_plain(change.why)}"
+            f"- **{_escape(change.title)}** ({_escape(change.record_id)}), {change.label}: {change.old} "
+            f"({change.probabilities[0]:.2f}) to {change.new} ({change.probabilities[-1]:.2f}): {_escape(change.why)}"
         )
     if len(changes) > _SHOWN:
         lines += ["", f"The other {len(changes) - _SHOWN} decisions are in changes.csv."]
@@ -438,7 +402,7 @@ def _cells(change: Change) -> list[object]:
     return [*before, change.new, last, change.cause, change.why, *between, last]
 
 
-def _plain(text: str) -> str:
-    """Return a text on one line, with special characters of Markdown and HTML escaped."""
+def _escape(text: str) -> str:
+    """Return a text on one line, with a backslash before each character that is special in Markdown, such as ``*``."""
     kept = " ".join(text.split())
     return "".join(f"\\{char}" if char in "\\`*_[]<>|" else char for char in kept)

@@ -155,7 +155,7 @@ def install(paths: ModelPaths, model_id: str, history: Mapping[str, Any]) -> Non
     read_history(paths.added)
     write_json(paths.kept / _JOURNAL, {"model_id": model_id, "history": history})
     try:
-        _swap(folder / MODEL, paths.model)
+        _replace_folder(folder / MODEL, paths.model)
     except OSError:
         (paths.kept / _JOURNAL).unlink()
         raise
@@ -206,11 +206,8 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
     return str(former)
 
 
-def _swap(source: Path, folder: Path) -> None:
-    """Replace ``folder`` with a copy of ``source``.
-
-    If this fails, the old content of ``folder`` is kept or restored.
-    """
+def _replace_folder(source: Path, folder: Path) -> None:
+    """Replace ``folder`` with a copy of ``source``; if this fails, ``folder`` keeps its old content."""
     shutil.rmtree(new_folder(folder), ignore_errors=True)
     shutil.copytree(source, new_folder(folder))
     swap_in(folder)
