@@ -90,7 +90,7 @@ def test_missing_sections_are_reported(
     ("place", "made", "commands"),
     [
         ("metrics", "the metrics were computed", "'mechtag tag' and 'mechtag evaluate'"),
-        ("tagged search", "the search was tagged", "'mechtag tag'"),
+        ("tagged search", "the records were tagged", "'mechtag tag'"),
     ],
 )
 def test_figures_of_another_model_are_refused(
