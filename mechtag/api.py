@@ -528,8 +528,8 @@ def rank(
     rows, decisions = list(records), decisions or {}
     if unknown := decisions.keys() - {record.record_id for record in rows}:
         raise MechtagError(
-            f"decisions: {counted(len(unknown), 'decision')} on records that were not passed to rank, such as "
-            f"{', '.join(sorted(unknown)[:5])}; pass these records too, or remove the decisions on them"
+            f"'decisions' contains {counted(len(unknown), 'decision')} on records that are not among 'records', such "
+            f"as {', '.join(sorted(unknown)[:5])}; add these records, or remove the decisions on them"
         )
     search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)
     labels = np.array([float(decisions.get(record.record_id, np.nan)) for record in rows])

@@ -92,5 +92,5 @@ class Plan(Strict):
         return {stage: self.coders(stage) for stage in STAGES}
 
     def mode(self, stage: str) -> Mode:
-        """Return the mode of a stage, such as ``screen``; it determines when coders see suggestions of the model."""
+        """Return the mode of a stage: when coders at the stage see suggestions of the model."""
         return self.mode_screen if stage == "screen" else self.mode_code

@@ -682,7 +682,7 @@ class _Fitted:
     rows: Sequence[Sequence[str]]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the tables that fit into the width of the terminal."""
+        """Yield the tables, laid out for the width of the terminal."""
         for columns in self._parts(options.max_width):
             table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, show_lines=False)
             for position in (0, *columns):

@@ -96,7 +96,10 @@ class TaggedFullText:
 
     @property
     def tagging(self) -> FullTextTagging:
-        """Return the number of windows (the abstract counts as one), and notes on anything unusual about the paper."""
+        """Return into how many windows (pieces of text) the paper was divided, and messages about unusual papers.
+
+        The abstract counts as one window.
+        """
         found = (
             []
             if self.divided.recognised

@@ -92,7 +92,11 @@ def download(visit: Visit) -> Response:
         raise Refused("this file does not exist; create it on the page Export", 404)
     arguments = json.loads(row.arguments)
     if not _may_download(visit, row, arguments, open_to):
-        raise Refused("this file shows how others decided; create a file of your own codes on the page Export", 403)
+        raise Refused(
+            "you may not download this file, because it shows what others decided; create a file for yourself on the "
+            "page Export",
+            403,
+        )
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():
         raise Refused("this file was deleted when a newer file was created; create it again on the page Export", 404)

@@ -53,7 +53,10 @@ class TuningCorpus:
 
     @cached_property
     def judged_items(self) -> list[Index]:
-        """Return the items that have a code for a label: individually coded texts, and papers coded as a whole."""
+        """Return the items that have a code for at least one label.
+
+        An item is a text that was coded individually, or a paper that was coded as a whole.
+        """
         units = np.flatnonzero(_judged(self.unit_targets))
         papers = np.flatnonzero(_judged(self.whole_targets))
         return [*(np.array([unit]) for unit in units), *(self.papers[row] for row in papers)]
