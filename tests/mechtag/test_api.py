@@ -154,7 +154,7 @@ def test_records_are_ranked_by_decisions() -> None:
     assert list(order.index).index("1") < list(order.index).index("3")
     assert set(order.columns) == {"score", "decision", "title"}
     assert len(mechtag.rank(records)) == 4
-    with pytest.raises(MechtagError, match="1 decision on records that are not among .records., such as 9"):
+    with pytest.raises(MechtagError, match="1 decision on records that are not among 'records', such as 9"):
         mechtag.rank(records, {"9": 1})
 
 
