@@ -110,7 +110,7 @@ def _write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_import_log(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows in the files of all imports and full texts.
+    """Yield the rows of database tables that the log files of imports and full texts contain.
 
     Each item consists of the name of a table and a row of this table. Imports are read in the order of their numbers,
     because a row can refer to a row of an earlier import.

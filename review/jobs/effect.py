@@ -139,7 +139,10 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 
 
 def _after(connection: Connection) -> list[_Code]:
-    """Return two entries for each code given before its suggestion was shown: the original and the current code."""
+    """Return the codes that people gave before they saw the suggestion for the label.
+
+    There are two entries for each: the code as it was given, and the code now, after the suggestion was shown.
+    """
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}
     rows = connection.execute(
