@@ -385,6 +385,17 @@ def _signs(value: Any) -> Any:
     return () if value is None or (isinstance(value, tuple | list) and not any(value)) else value
 
 
+#: A code in words.
+Answer = Literal["yes", "no", "needs review", "not judged"]
+
+
+def name_answer(value: int | None, refer: bool = False) -> Answer:
+    """Return a code in words: ``needs review`` if ``refer`` is true, otherwise ``yes``, ``no`` or ``not judged``."""
+    if refer:
+        return "needs review"
+    return "not judged" if value is None else "yes" if value else "no"
+
+
 #: First characters of the name of a coder that is a language model; the name of a person cannot begin like this.
 LLM = "llm:"
 

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, null, or_, select
 
 from mechtag.core.codebook import Codebook
+from mechtag.core.records import name_answer
 from mechtag.review.plan import STAGE_NAMES
 from mechtag.review.sight import visible_to
 from mechtag.review.store import schema
@@ -71,11 +72,6 @@ class Happening:
 def name_decision(value: int | None, refer: object = False) -> str:
     """Return a screening decision in words: ``included``, ``excluded``, ``referred`` or ``not judged``."""
     return "referred" if refer else {1: "included", 0: "excluded", None: "not judged"}[value]
-
-
-def name_answer(value: int | None, refer: object = False) -> str:
-    """Return an answer for a label in words: ``yes``, ``no``, ``needs review`` or ``not judged``."""
-    return "needs review" if refer else {1: "yes", 0: "no", None: "not judged"}[value]
 
 
 def sentences_about(
@@ -331,7 +327,7 @@ def _coded(row: Any, value: Mapping[str, Any], label: str) -> str:
         text = name_decision(value["v"], value.get("refer")) + (f" ({value['reason']})" if value.get("reason") else "")
     else:
         by = " from the full text" if row.stage == "full-text" else ""
-        text = f"coded {label}{by}: {name_answer(value['v'], value.get('refer'))}"
+        text = f"coded {label}{by}: {name_answer(value['v'], bool(value.get('refer')))}"
     if value.get("how") == "imported":
         return f"{text}; imported" + (f", given on {value['date']}" if value.get("date") else "")
     if row.suggestions_shown is None:

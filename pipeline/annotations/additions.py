@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding, Record, Row
+from mechtag.core.records import Coding, Record, Row, name_answer
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
@@ -16,7 +16,6 @@ from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.annotations.versions import BASE, Additions
 from mechtag.pipeline.dedupe.dedupe import dedupe
-from mechtag.pipeline.export.coded_papers import name_answer
 
 _CHANGED = "the definition of the label has changed since the record was coded"
 _ABSENT = "the label was not in the codebook when the record was coded"
@@ -102,8 +101,8 @@ def match_codings(
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
                 f"{place}: coder {coding.coder} coded label '{coding.label}' of record {record_id} in two different "
-                f"ways: {name_answer(rows[spot][0].value, False)} in the row of '{rows[spot][1]}' and "
-                f"{name_answer(coding.value, False)} in the row of '{name}'; correct one of the two rows"
+                f"ways: {name_answer(rows[spot][0].value)} in the row of '{rows[spot][1]}' and "
+                f"{name_answer(coding.value)} in the row of '{name}'; correct one of the two rows"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
     return Incoming(tuple(coding for coding, _ in rows.values()), found.new)
@@ -216,7 +215,7 @@ def _disputed(
         if both:
             reasons[name] = f"{both[0]} codes the record as not relevant, but also as {carried[name][both[0]]}"
         elif len(set(opinions.values())) > 1:
-            parts = ", ".join(f"{coder}: {'yes' if value else 'no'}" for coder, value in opinions.items())
+            parts = ", ".join(f"{coder}: {name_answer(value)}" for coder, value in opinions.items())
             reasons[name] = f"coders disagree on relevance ({parts})"
     return reasons
 

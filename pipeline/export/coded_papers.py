@@ -13,6 +13,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import (
     BETWEEN_QUOTES,
+    Answer,
     Basis,
     Coding,
     Evidence,
@@ -20,6 +21,7 @@ from mechtag.core.records import (
     Record,
     Sentence,
     Sign,
+    name_answer,
     passages_of,
 )
 from mechtag.core.settings import SentenceSettings
@@ -31,7 +33,6 @@ from mechtag.pipeline.text.cleaning import clean_record
 from mechtag.pipeline.text.sentences import split_each
 from mechtag.pipeline.text.sign import ReadSigns, by_words
 
-Answer = Literal["yes", "no", "needs review", "not judged"]
 #: Value of a code by its answer in words; see `name_answer`.
 VALUES: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
 #: What an export contains: the decisions of a model, the codings of people, or both.
@@ -164,13 +165,6 @@ class CodedPapers:
     def codes(self) -> Iterator[Code]:
         """Yield the codes of all papers."""
         return (code for paper in self.papers for code in paper.codes)
-
-
-def name_answer(value: Value, refer: bool) -> Answer:
-    """Return a code as words: ``needs review`` if ``refer`` is true, otherwise ``yes``, ``no`` or ``not judged``."""
-    if refer:
-        return "needs review"
-    return "not judged" if value is None else "yes" if value else "no"
 
 
 def model_coder(model_id: str) -> str:
@@ -348,8 +342,8 @@ def from_codings(
         )
     coded = (_paper(known[name], codes, codebook, texts.get(name, ""), basis) for name, codes in found.items())
     papers = tuple(paper for paper in coded if paper is not None)
-    if not papers:
-        raise _none_based_on("codings", basis) if basis else MechtagError("there are no codings to export")
+    if basis and not papers:
+        raise _none_based_on("codings", basis)
     return CodedPapers(codebook, papers)
 
 

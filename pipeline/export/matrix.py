@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing, write_csv, write_text
-from mechtag.core.records import Record, normalise_title
+from mechtag.core.records import Answer, Record, normalise_title
 from mechtag.core.tables import ABSENT, PARTLY_ABSENT, TICK, TOTAL
 from mechtag.core.words import counted
 from mechtag.pipeline.export import review_workbook
-from mechtag.pipeline.export.coded_papers import Answer, Code, CodedPaper, CodedPapers, agreed, is_model
+from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, agreed, is_model
 from mechtag.pipeline.export.documents import DATE, legal_text, undated
 from mechtag.pipeline.export.latex import escape
 from mechtag.pipeline.export.review_rows import column_names, excel_cell

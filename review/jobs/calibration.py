@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.records import Coding
-from mechtag.review.history import name_answer, name_decision
+from mechtag.core.records import Coding, name_answer
+from mechtag.review.history import name_decision
 from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.plan import BASES

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from mechtag.core.files import read_json, replacing, write_csv
-from mechtag.core.records import BETWEEN_QUOTES, Basis
+from mechtag.core.records import BETWEEN_QUOTES, Basis, name_answer
 from mechtag.core.temporary import temporary_folder
 from mechtag.pipeline.evidence_roles.configurations import write_configurations
 from mechtag.pipeline.evidence_roles.role_table import arrange_roles, write_role_table
@@ -23,7 +23,7 @@ from mechtag.pipeline.export.documents import UndatedZip
 from mechtag.pipeline.export.matrix import citable
 from mechtag.pipeline.export.writers import write_coded
 from mechtag.review.codings import coders_codings, final_codings
-from mechtag.review.history import JUDGING, name_answer, name_decision
+from mechtag.review.history import JUDGING, name_decision
 from mechtag.review.import_log import write_imports
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.tables import IDS, full_records

@@ -12,7 +12,7 @@ of the change.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from scipy.special import expit, softmax
 
 from mechtag.core.arrays import Array, Index
 from mechtag.core.files import write_csv, write_text
-from mechtag.core.records import Record, Sentence
+from mechtag.core.records import Record, Sentence, name_answer
 from mechtag.models.scoring import SHARPNESS, Decision, decide
 from mechtag.models.tagger import Tagger, Units, score_documents, units_of
 from mechtag.pipeline.annotations.coded_records import CodedRecord
@@ -319,12 +319,11 @@ class _Neighbours:
         Returns
         -------
         str
-            Description; empty if the code of no newly coded record fits the change.
+            Description; empty if there is no newly coded record whose code fits the change.
         """
-        names: Mapping[int | None, str] = {1: "yes", 0: "no", None: "not judged"}
         for row in self._learnt:
             if row.record.record_id == record_id:
-                return f"the record itself was newly coded for {key}: {names[self._code(row, key)]}"
+                return f"the record itself was newly coded for {key}: {name_answer(self._code(row, key))}"
         agreeing = [number for number, row in enumerate(self._learnt) if self._code(row, key) == int(up)]
         if not agreeing:
             return ""
@@ -332,7 +331,7 @@ class _Neighbours:
         best = int(cosines.argmax())
         title = self._learnt[agreeing[best]].record.title
         return (
-            f"among the new records coded {names[int(up)]} for {key}, the most similar is: {title} "
+            f"among the new records coded {name_answer(int(up))} for {key}, the most similar is: {title} "
             f"(cosine {cosines[best]:.2f})"
         )
 
