@@ -124,16 +124,14 @@ def roll_back(workspace: Workspace, arguments: Mapping[str, Any], progress: Prog
 
     progress.start(1, "Restoring the previous model")
     retraining, model = Retraining(workspace.project), workspace.project.own_model
-    if "given_up" in arguments:
-        retraining.history()  # Completes the installation of a model if it was interrupted.
+    if arguments.get("given_up"):
+        retraining.update_registry()  # Also completes the installation of a model if it was interrupted.
     # The id of the model to replace is stored first: a job that is interrupted and repeated can see whether the model
     # has already been replaced, so that it does not restore an even earlier model.
     given_up = arguments.get("given_up") or (read_config(model).model_id if model.is_dir() else "")
     _note(workspace, progress.job, {**arguments, "given_up": given_up})
     if not given_up or read_config(model).model_id == given_up:
         retraining.roll_back()
-    else:
-        retraining.update_registry()
     with workspace.store.write() as connection:
         add_job(connection, _TAG, None)
     coder = arguments["coder"]

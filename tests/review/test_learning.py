@@ -269,9 +269,6 @@ def test_a_rollback_that_is_interrupted_gives_up_one_model_only(
     class Retraining:
         def __init__(self, *_: object) -> None: ...
 
-        def history(self) -> list[str]:
-            return []
-
         def roll_back(self) -> list[str]:
             models.pop()
             raise KeyboardInterrupt("killed")
