@@ -1,7 +1,7 @@
 """Compare how well mechtag, bib-dedupe, splink and ASReview deduplicate.
 
 Errors are counted as in BibDedupe's benchmark. A system should keep exactly one record of each paper. Each additional
-record that it keeps counts as missed. Each paper of which it keeps no record counts as one wrong removal.
+record counts as missed. If the system removes all records of a paper, this counts as one wrong removal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Counts(NamedTuple):
     right
         Number of records that were removed correctly.
     wrong
-        Number of papers of which no record was kept.
+        Number of papers whose records were all removed.
     missed
         Number of records that were kept, but should have been removed.
     """

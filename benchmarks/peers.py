@@ -111,7 +111,7 @@ def choose_thresholds(chances: Array, targets: Ticks) -> tuple[Array, float]:
 
 
 def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
-    """Train one linear SVM per label on ``learnt``, and return which labels they assign to each text in ``held``.
+    """Train one linear SVM per label with the texts ``learnt``, and return the labels of each of the texts ``held``.
 
     The features are TF-IDF weights of words and word pairs. C, the class weights and the thresholds are those with the
     best example-based F1 in cross-validation on ``learnt``.
@@ -138,7 +138,7 @@ def linear_svm(learnt: Texts, held: Sequence[str], seed: int) -> Ticks:
 
 
 def _svm_chances(learnt: Texts, held: Sequence[str], strength: float, weight: str | None, seed: int) -> Array:
-    """Train one linear SVM per label on ``learnt``, and return the scores of the texts in ``held``.
+    """Train one linear SVM per label with the texts ``learnt``, and return its scores of the texts ``held``.
 
     ``strength`` is C, and ``weight`` the setting ``class_weight``. Scores are from 0 to 1; the decision boundary is at
     0.5.

@@ -331,8 +331,8 @@ class EvaluateSettings(Strict):
     gold
         Coding matrix (CSV or XLSX) with one row per paper and one column per label; see `gold_table.load_matrix`.
     second_coder
-        File with a second person's codes of some coded records, or a folder of such files. ``""`` if there are no such
-        codes.
+        File with a second person's codes of some coded records, or a folder of such files. ``""`` if there is only one
+        coder.
     baseline_query
         Word or phrase for two baselines. The first baseline scores a text by its cosine similarity to the phrase. The
         second baseline scores a full text by the frequency of the phrase. If the phrase is empty, both baselines are

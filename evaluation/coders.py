@@ -86,7 +86,7 @@ class Coders:
     def of_several(self) -> Coders:
         """Return the codes for only those records that two or more people coded.
 
-        If there are no such records, the codes for all records are returned.
+        If no record was coded by several people, the codes for all records are returned.
         """
         judged = ~np.isnan(self.codes[: self.people]).all(axis=2)
         several = judged.sum(axis=0) >= 2

@@ -199,7 +199,7 @@ class Coverage(Block):
     none: int
 
     def describe(self) -> str:
-        """Return a sentence on the papers whose text is a synopsis; ``""`` if there are no such papers."""
+        """Return a sentence on the papers whose text is a synopsis; ``""`` if no text is a synopsis."""
         if not self.synopsis:
             return ""
         papers = self.abstract + self.synopsis + self.title_only

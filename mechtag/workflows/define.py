@@ -12,8 +12,8 @@ from mechtag.workflows.status import has_codes
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
     """Return the folder of the model for tagging; if there is none, create a model from the codebook's definitions.
 
-    There is one exception: if there is no model, but records have been coded, the user must train a model. The folder
-    is then empty or missing, and `load_model` raises an error that says so. An existing model from definitions is
+    If records have been coded, no model is created, because the user must train one. The folder is then empty or
+    missing, and `load_model` raises an error that says so. An existing model from definitions is
     created again if the codebook or the encoder has changed, or if the model cannot tag full texts.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted

@@ -57,7 +57,7 @@ class Matrix:
         Raises
         ------
         MechtagError
-            If there is no such column, or if `tables.read_tick` cannot read a cell.
+            If the table has no column of this name, or if `tables.read_tick` cannot read a cell.
         """
         if column not in self.columns:
             found = ", ".join(self.columns) or "none"
