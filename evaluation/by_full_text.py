@@ -116,7 +116,8 @@ def read_full_text_set(
     if not own:
         raise MechtagError(
             f"{predictions}: no paper of the gold standard was tagged from its full text. Tag the papers again with "
-            "'mechtag tag --full-texts', or run 'mechtag evaluate' without --full-texts"
+            "'mechtag tag --full-texts', or evaluate without full texts",
+            options="omit --full-texts",
         )
     ids = {row.record_id for row in own}
     with FullTextTable(table, table) as opened:

@@ -120,7 +120,7 @@ def evaluate_files(
     elif by_basis["full-text"]:
         note(
             f"note: {predictions} also contains predictions based on full texts, which are not evaluated; to evaluate "
-            "them, pass the table of full texts (--full-texts)"
+            "them, run 'mechtag evaluate --full-texts TABLE'"
         )
     made_by = {row.model_id for row in systems[PROTOCOLS[0]]}
     checked = check(standard, made_by) if check else NOT_CHECKED

@@ -87,7 +87,10 @@ class Team:
             although ``insecure`` is not set.
         """
         if (self.certificate is None) != (self.private_key is None):
-            raise MechtagError("--certificate and --private-key must be used together; pass the paths of both files")
+            raise MechtagError(
+                "HTTPS needs both a certificate and its private key; pass the paths of both files",
+                options="--certificate, --private-key",
+            )
         for path in (self.certificate, self.private_key):
             if path is not None and not path.is_file():
                 raise MechtagError(
@@ -96,8 +99,9 @@ class Team:
         if not self.secure and not self.insecure and not _is_loopback(self.host):
             raise MechtagError(
                 f"without HTTPS, everybody on the network of {self.host} could read passwords and codes; pass "
-                "--certificate and --private-key, pass the address of a reverse proxy with --behind-proxy, or accept "
-                "the risk with --insecure"
+                "a certificate and its private key, pass the address of a reverse proxy that provides HTTPS, or accept "
+                "this risk",
+                options="--certificate and --private-key, --behind-proxy, or --insecure",
             )
 
     def hosts(self, port: int) -> frozenset[str]:
@@ -365,7 +369,8 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         raise MechtagError(
-            f"--serve: '{host}' is not an IP address; pass an address of this computer, such as 0.0.0.0 or 192.168.1.5"
+            f"{host!r} is not an IP address; pass an address of this computer, such as 0.0.0.0 or 192.168.1.5",
+            options="--serve",
         ) from None
 
 
@@ -381,7 +386,7 @@ def _listen(host: str, port: int, tries: int) -> socket.socket:
         return listener
     last = min(port + tries, 65_536) - 1
     ports = f"port {port} on {host} is" if last == port else f"ports {port} to {last} on {host} are"
-    raise MechtagError(f"{ports} already in use or not allowed; choose a different port with --port")
+    raise MechtagError(f"{ports} already in use or not allowed; choose a different port", options="--port")
 
 
 @contextmanager

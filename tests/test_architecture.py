@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -87,6 +88,39 @@ def test_no_module_imports_itself_through_others() -> None:
     graph = {path: named_modules(tree_of(path)) - {path} for path in SOURCES}
     order = TopologicalSorter(graph)
     order.prepare()  # Raises CycleError, which names the cycle.
+
+
+def library_texts(tree: ast.Module) -> Iterator[str]:
+    """Yield the texts of a module other than docstrings and the parameter ``options`` of errors."""
+    keywords = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "options"]
+    named = {inner.id for node in keywords for inner in ast.walk(node.value) if isinstance(inner, ast.Name)}
+    skipped = {id(inner) for node in keywords for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        of_options = isinstance(node, ast.Assign) and not named.isdisjoint(
+            target.id for target in node.targets if isinstance(target, ast.Name)
+        )
+        if documented or of_options:
+            skipped |= {id(inner) for inner in ast.walk(node)}
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(part) for part in node.values if isinstance(part, ast.Constant)}
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "..." for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if layer_of(path) != "mechtag" or "workflows" in path.parts],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_only_the_command_line_speaks_of_its_options(path: Path) -> None:
+    # Whole commands in quotation marks, and texts that are only an option, for example in a list, are allowed.
+    texts = [re.sub(r"'mechtag [^']*'", "", text) for text in library_texts(tree_of(path))]
+    wrong = [text for text in texts if re.search(r"(?<![\w-])--[a-z][a-z-]*(?![\w=-])", text) and " " in text]
+    assert not wrong, "pass options to the parameter 'options' of MechtagError"
 
 
 def test_tests_import_shared_helpers_only() -> None:

@@ -100,7 +100,8 @@ def _describe(
         uncertain = f", {len(result.uncertain)} of them with a suggestion" if result.uncertain else ""
         said.append(
             f"{unmatched}: {counted(len(result.unmatched), 'file')} unmatched{uncertain}; enter the record_id of each "
-            "file that belongs to a record, save the table as map.csv, and run the command again with --map map.csv"
+            "file that belongs to a record, save the table as map.csv, and attach the files again with 'mechtag attach "
+            "--map map.csv'"
         )
     if result.rejected:
         said += [f"rejected: {one.reason}" for one in result.rejected[:_SHOWN]]

@@ -45,6 +45,7 @@ _EXTENSIONS = {
     **{"csv": ".csv", "ris": ".ris", "xlsx": ".xlsx", "qdpx": ".qdpx", "qdc": ".qdc", "bibtex": ".bib"},
     **{"label-studio": ".json", "rayyan": ".ris", "eppi": ".json"},
 }
+_ONE_KIND = "--what decisions or --what codings"
 # Formats with papers; the others contain the codebook alone.
 _WITH_PAPERS = tuple(name for name in FORMATS if name != "qdc")
 # Options by the field of `Request` that they set, and the formats on which they have an effect.
@@ -142,23 +143,23 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         check_outputs([output.with_suffix(".xml")], read)
     if request.coder and found.what == "decisions":
         raise MechtagError(
-            "--coder selects the codes of one person, but this export contains only decisions of a model; omit "
-            "--coder, or name a table of codings with --codings"
+            "the codes of one person cannot be selected, because this export contains only decisions of a model; "
+            "select no coder, or name a table of codings",
+            options="omit --coder, or add --codings",
         )
     if to in _OF_PEOPLE and found.what == "decisions":
         raise MechtagError(
-            f"--to {to} exports only codings of people, because programs that read this format would show a model's "
-            "decisions as codings of people; name a table of codings with --codings"
+            f"only codings of people can be exported to the format {to}, because programs that read it would show a "
+            "model's decisions as codings of people; name a table of codings",
+            options="--codings",
         )
     if to == "matrix" and found.what == "both":
         raise MechtagError(
-            "a matrix cannot show decisions of the model and codes of people together; choose --what decisions or "
-            "--what codings"
+            "a matrix cannot show decisions of the model and codes of people together; choose one of them",
+            options=_ONE_KIND,
         )
     if to == "csv" and found.what == "both":
-        raise MechtagError(
-            "a CSV table contains either decisions or codings; choose --what decisions or --what codings"
-        )
+        raise MechtagError("a CSV table contains either decisions or codings; choose one of them", options=_ONE_KIND)
     if to in _OF_PEOPLE:
         found = replace(found, what="codings", predictions=None)
     content = _read(request, found, reporter)
@@ -186,8 +187,9 @@ def _refuse_unused_options(request: Request, to: str) -> None:
     for field, (option, formats) in _OPTIONS.items():
         if getattr(request, field) != getattr(unset, field) and to not in formats:
             raise MechtagError(
-                f"{option} would have no effect, because it does not apply to --to {to}; omit it, or choose a format "
-                f"to which it applies: {', '.join(formats)}"
+                f"{field!r} would have no effect on an export to {to}; choose a format to which it applies: "
+                f"{', '.join(formats)}",
+                options=f"omit {option}, or change --to",
             )
 
 
@@ -209,7 +211,9 @@ def _find(request: Request) -> _Found:
     if is_table(source):
         if codings is not None:
             raise MechtagError(
-                f"{source}: this is a table of codings, so --codings cannot name a second one; omit --codings"
+                f"{source}: this is a table of codings, so {codings} cannot be exported with it; export each table "
+                "separately",
+                options="omit --codings",
             )
         predictions, codings = None, source
     elif source.is_file() and source.suffix.lower() != ".parquet":
@@ -221,19 +225,21 @@ def _find(request: Request) -> _Found:
     there: What = "both" if predictions and codings else "decisions" if predictions else "codings"
     what = request.what or there
     if what not in get_args(What):
-        raise MechtagError(f"--what {what} is unknown; choose one of: {', '.join(get_args(What))}")
+        raise MechtagError(f"{what!r} cannot be exported; choose one of: {', '.join(get_args(What))}", options="--what")
     if what != "decisions" and codings is None:
-        raise MechtagError(f"{source} contains decisions, but no codings; name a table of codings with --codings")
+        raise MechtagError(f"{source} contains decisions, but no codings; name a table of codings", options="--codings")
     if what != "codings" and predictions is None:
         raise MechtagError(
             f"{source} is a table of codings and contains no decisions; name the folder that 'mechtag tag' wrote, and "
-            "pass this table with --codings"
+            "this table as the table of codings",
+            options="--codings",
         )
     records = request.records or (predictions.with_name("records.parquet") if predictions else None)
     if records is None:
         raise MechtagError(
             f"{source}: a table of codings does not describe its papers; name the table of records, or the search "
-            "export, with --records"
+            "export",
+            options="--records",
         )
     return _Found(what, predictions if what != "codings" else None, codings if what != "decisions" else None, records)
 

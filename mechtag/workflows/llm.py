@@ -241,27 +241,31 @@ def code_with_llm(
 def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bool) -> None:
     if wanted.full_texts and not endpoint.is_local and not access.is_licensed:
         raise MechtagError(
-            f"the full texts would be sent to {endpoint.host}; publishers' licences often forbid this. If yours allow "
-            "it, add --licence-ok; otherwise, use a model on this machine"
+            f"the full texts would be sent to {endpoint.host}; publishers' licences often forbid this. Confirm that "
+            "your licences allow it, or use a model on this machine",
+            options="--licence-ok",
         )
     if not access.model.strip() or not access.model.isprintable():
-        raise MechtagError("--model: the name of the model must be a single line of text that is not empty")
+        raise MechtagError("the name of the model must be a single line of text that is not empty", options="--model")
     if not 0 < access.timeout < math.inf:
-        raise MechtagError("--timeout: the time limit must be a number of seconds greater than 0")
+        raise MechtagError("the time limit must be a number of seconds greater than 0", options="--timeout")
     if wanted.max_cost is not None and not 0 <= wanted.max_cost < math.inf:
-        raise MechtagError("--max-cost: the limit must be a number of US dollars, 0 or more")
+        raise MechtagError("the cost limit must be a number of US dollars, 0 or more", options="--max-cost")
     if wanted.max_cost is not None and not has_price:
         raise MechtagError(
-            f"--max-cost: the price of {access.model} is unknown, so its cost cannot be limited; set it in params.yaml "
-            f"under llm.prices, in US dollars per million tokens, such as\nllm:\n  prices:\n    {access.model}: "
-            "{input: 0.5, output: 1.5}"
+            f"the price of {access.model} is unknown, so its cost cannot be limited; set it in params.yaml under "
+            f"llm.prices, in US dollars per million tokens, such as\nllm:\n  prices:\n    {access.model}: "
+            "{input: 0.5, output: 1.5}\nor use the model without a limit",
+            options="omit --max-cost",
         )
 
 
 def _labels(project: Project, wanted: Wanted) -> tuple[str, ...]:
     keys = project.codebook.all_keys
     if unknown := [label for label in wanted.labels if label not in keys]:
-        raise MechtagError(f"--labels: the codebook has no label {unknown[0]!r}; use its keys: {', '.join(keys)}")
+        raise MechtagError(
+            f"the codebook has no label {unknown[0]!r}; use its keys: {', '.join(keys)}", options="--labels"
+        )
     return tuple(key for key in keys if not wanted.labels or key in wanted.labels)
 
 
@@ -272,7 +276,9 @@ def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
     path = project.settings.train.exemplars
     if not path:
         raise MechtagError(
-            "--shots: params.yaml does not name a file of exemplars; enter its path under train.exemplars"
+            "example sentences cannot be shown to the model, because params.yaml does not name a file of exemplars; "
+            "enter its path under train.exemplars",
+            options="or omit --shots",
         )
     # The language model may be asked about papers from which the other exemplars were taken.
     exemplars = [one for one in read_exemplars(path, project.codebook.keys) if one.record_id is None]
@@ -316,8 +322,8 @@ def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Call
         )
         if not access.ask(question):
             raise MechtagError(
-                f"nothing was sent to {endpoint.host}, because sending was not confirmed; confirm it on the terminal, "
-                "or add --yes"
+                f"nothing was sent to {endpoint.host}, because sending was not confirmed; confirm it on the terminal",
+                options="or add --yes",
             )
 
     return confirm
@@ -384,7 +390,7 @@ def _describe(
         yield f"{rejected}: {counted(count, 'question')} without a usable answer, with the reasons"
     if left := sum(each.not_asked for each in found):
         if budget.exhausted:
-            why = f"the next request could have exceeded --max-cost ({budget.spent:.4f} USD spent)"
+            why = f"the next request could have exceeded the cost limit ({budget.spent:.4f} USD spent)"
         else:
             why = next((pause.reason for pause in transport.paused.values()), "the endpoint did not answer any more")
         yield (

@@ -54,7 +54,7 @@ def roles_from_text(
     require_csv(output)
     if label and label not in project.codebook.keys:
         raise MechtagError(
-            f"--label: the codebook has no label {label!r}; use one of: {', '.join(project.codebook.keys)}"
+            f"the codebook has no label {label!r}; use one of: {', '.join(project.codebook.keys)}", options="--label"
         )
     try:
         text = source.read_text(encoding="utf-8-sig")

@@ -101,8 +101,9 @@ def tag(
     settings = project.settings.model_copy(update={"tag": tagging})
     if engine == "local" and workers:
         raise MechtagError(
-            "--workers works only with --engine ray. The local engine already uses all cores of this machine; omit "
-            "--workers"
+            "the number of workers can be set only for the Ray engine; the local engine already uses all cores of this "
+            "machine",
+            options="omit --workers, or add --engine ray",
         )
     from mechtag.pipeline.tagging.prefetch import directly, prefetch
     from mechtag.pipeline.text.sentences import prepare

@@ -120,7 +120,7 @@ def unanswered(transport: Transport) -> Iterator[str]:
     if transport.unsent:
         yield (
             f"{counted(len(transport.unsent), 'request')} could not be answered from earlier runs, so the results "
-            "lack their answers; run the command without --offline"
+            "lack their answers; run the command again online"
         )
     for failure in transport.failures[:_SHOWN]:
         yield f"no usable answer from {failure.service}: {failure.reason} ({failure.url[:_SHOWN_URL]})"

@@ -132,12 +132,12 @@ def check_email(email: str) -> None:
     """
     if not email:
         raise MechtagError(
-            "--email is missing: no request was sent, because the services ask for an e-mail address at which they can "
-            "reach you; add --email YOU@EXAMPLE.ORG. With --dry-run, no address is needed, and the requests are only "
-            "shown"
+            "no request was sent, because the services ask for an e-mail address at which they can reach you; specify "
+            "your address",
+            options="--email YOU@EXAMPLE.ORG; --dry-run shows the requests and needs no address",
         )
     if not _EMAIL.fullmatch(email):
-        raise MechtagError("--email: the text is not an e-mail address; write it like name@example.org")
+        raise MechtagError("this is not an e-mail address; write it like name@example.org", options="--email")
 
 
 class Transport:

@@ -61,7 +61,8 @@ def refuse_filled(path: Path) -> None:
     if filled := sum(bool(row.cells.get("record_id")) for row in table.rows):
         raise MechtagError(
             f"overwriting {path} would delete the records that you entered in {filled} of its rows; rename the file, "
-            "for example to map.csv, and pass it with --map"
+            "for example to map.csv, and use it as the map",
+            options="--map map.csv",
         )
 
 

@@ -50,11 +50,15 @@ def check_address(url: str, *, may_send: bool) -> str:
     except ValueError:
         host = ""
     if not host:
-        raise MechtagError(f"--grobid {url}: this is not the address of a server; write it like http://localhost:8070")
+        raise MechtagError(
+            f"{url}: this is not the address of a GROBID server; write it like http://localhost:8070",
+            options="--grobid",
+        )
     if not (may_send or is_this_machine(host)):
         raise MechtagError(
-            f"--grobid {url}: your files would be sent to {host}, which is not this machine. Add "
-            "--send-files-to-grobid if the licences of the files allow this, or run GROBID on this machine"
+            f"{url}: your files would be sent to {host}, which is not this machine. If the licences of the files "
+            "permit this, allow sending them; otherwise, run GROBID on this machine",
+            options="--send-files-to-grobid",
         )
     return url.rstrip("/")
 
@@ -97,8 +101,9 @@ class GrobidReader:
         except httpx.HTTPError as error:
             self._client.close()
             raise MechtagError(
-                f"--grobid {self._url}: GROBID does not answer ({_reason(error)}); start it, correct the address, or "
-                "omit --grobid"
+                f"{self._url}: GROBID does not answer ({_reason(error)}); start it, correct the address, or read the "
+                "files without GROBID",
+                options="omit --grobid",
             ) from None
 
     def __exit__(

@@ -62,12 +62,15 @@ def find_program(name: str) -> str:
         If ``name`` is not ``tesseract``, or if tesseract is not on PATH.
     """
     if name != "tesseract":
-        raise MechtagError(f"--ocr {name}: the only program that mechtag can use is tesseract; use --ocr tesseract")
+        raise MechtagError(
+            f"{name}: mechtag cannot use this program to recognise text; use tesseract", options="--ocr tesseract"
+        )
     if path := shutil.which(name):
         return path
     raise MechtagError(
-        "--ocr tesseract: tesseract is not installed, or its folder is not on PATH; install it (Debian and Ubuntu: apt "
-        "install tesseract-ocr; macOS: brew install tesseract), or omit --ocr"
+        "tesseract is not installed, or its folder is not on PATH; install it (Debian and Ubuntu: apt install "
+        "tesseract-ocr; macOS: brew install tesseract), or read the files without recognising text in pictures",
+        options="omit --ocr",
     )
 
 

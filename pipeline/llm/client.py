@@ -91,28 +91,32 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
         parts, host = urlsplit(""), ""
     if parts.scheme not in ("http", "https") or not host:
         raise MechtagError(
-            f"--endpoint {url}: this is not the address of a server; write it like http://127.0.0.1:8080/v1"
+            f"{url}: this is not the address of an endpoint; write it like http://127.0.0.1:8080/v1",
+            options="--endpoint",
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise MechtagError(
-            f"--endpoint: the address of {host} contains a user name, a query or a fragment; remove this part. "
-            f"If the endpoint needs an API key, set the environment variable {KEY_VARIABLE} to the key"
+            f"the address of the endpoint on {host} contains a user name, a query or a fragment; remove this part. If "
+            f"the endpoint needs an API key, set the environment variable {KEY_VARIABLE} to the key",
+            options="--endpoint",
         )
     path = parts.path.rstrip("/").removesuffix(_PATH).rstrip("/")
     endpoint = Endpoint(f"{parts.scheme}://{parts.netloc}{path}", host)
     if endpoint.is_local:
         return endpoint
     if send_text_to.lower() != host:
-        named = f", but --send-text-to names {send_text_to}" if send_text_to else ""
+        allowed = f"; you allowed sending them to {send_text_to}" if send_text_to else ""
         raise MechtagError(
-            f"--endpoint {url}: the texts of your records would be sent to {host}, which is not this machine{named}. "
-            f"If licences and your agreements allow this, add --send-text-to {host}; otherwise, use a model on this "
-            "machine"
+            f"{url}: the texts of your records would be sent to {host}, which is not this machine{allowed}. If "
+            f"licences and your agreements permit this, allow sending texts to {host}; otherwise, use a model on this "
+            "machine",
+            options=f"--send-text-to {host}",
         )
     if parts.scheme != "https":
         raise MechtagError(
-            f"--endpoint {url}: texts and your API key would be sent to {host} without encryption; use an address that "
-            f"begins with https, or reach {host} through an encrypted tunnel, for example with ssh -L"
+            f"{url}: texts and your API key would be sent to {host} without encryption; use an address that begins "
+            f"with https, or reach {host} through an encrypted tunnel, for example with ssh -L",
+            options="--endpoint",
         )
     return endpoint
 
@@ -410,8 +414,9 @@ def find_mode(
         if answer is None and known is None:
             if not budget.allows(request):
                 raise MechtagError(
-                    f"--max-cost {budget.limit}: the short test request could make the cost exceed this limit, so it "
-                    f"was not sent. It costs up to {budget.most(request):.4f} USD. Set a higher limit"
+                    f"the short test request costs up to {budget.most(request):.4f} USD. It was not sent, because the "
+                    f"cost could exceed the limit of {budget.limit} USD; set a higher limit",
+                    options="--max-cost",
                 )
             confirm()
             answer = transport.ask(request, _paying(budget, request))
@@ -426,8 +431,8 @@ def find_mode(
                 note(
                     f"note: the answer of {asking.model} to a short test request was cut off after {asking.max_tokens} "
                     "tokens, while the model was still thinking. The endpoint works, but it is not "
-                    "known whether its answers follow the schema. If many answers are cut off, set a higher "
-                    "--max-tokens, or switch off thinking in the settings of the endpoint"
+                    "known whether its answers follow the schema. If many answers are cut off, allow more tokens per "
+                    "answer, or switch off thinking in the settings of the endpoint"
                 )
             return mode
     endpoint = asking.endpoint
@@ -435,9 +440,10 @@ def find_mode(
     if pause := transport.paused.get(endpoint.host):
         why = pause.reason
     raise MechtagError(
-        f"--endpoint {endpoint.url}: the endpoint did not answer a short test request correctly: {why}. Check that "
-        f"the server is running, that it has the model {asking.model}, that it supports response_format, and, if it "
-        f"needs a key, that {KEY_VARIABLE} is set"
+        f"{endpoint.url}: the endpoint did not answer a short test request correctly: {why}. Check that the server is "
+        f"running, that it has the model {asking.model}, that it supports response_format, and, if it needs a key, "
+        f"that {KEY_VARIABLE} is set",
+        options="--endpoint, --model",
     )
 
 

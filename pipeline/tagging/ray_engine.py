@@ -79,7 +79,8 @@ class Worker:
             raise MechtagError(
                 f"chunk {number} (records {start + 1} to {stop} of {job.records}): {_TRIES} workers died while they "
                 "processed this chunk, possibly because memory ran out. Use fewer workers or a smaller "
-                "tag.chunk_records, and continue with --resume"
+                "tag.chunk_records, and continue the run",
+                options="--workers, --resume",
             )
         (given,) = read_chunks(job.records, job.manifest, [number], self._settings.sentences)
         return self._scorer.write(given, self._scorer.score(given))
@@ -114,8 +115,9 @@ def run_ray(
     """
     if job.sentences:
         raise MechtagError(
-            "--sentences cannot be used with --engine ray, because each Ray worker splits its own records into "
-            "sentences; omit --sentences"
+            "precomputed sentences cannot be used with the Ray engine, because each Ray worker splits its own records "
+            "into sentences; tag the records without this table",
+            options="omit --sentences",
         )
     if not job.todo:
         return
@@ -149,7 +151,7 @@ def _connected(workers: int | None) -> Iterator[Any]:
         from ray._private.node import Node
     except ImportError:
         raise MechtagError(
-            "--engine ray needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'"
+            "the Ray engine needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'"
         ) from None
     # Do not start the process for usage statistics: even if these are off, it contacts the metadata services of clouds.
     Node.start_api_server = lambda *_, **__: None  # type: ignore[method-assign]

@@ -41,6 +41,7 @@ PREDICTIONS = "predictions.parquet"
 _RESULTS = (SUMMARY, PREDICTIONS, *NAMES.values())
 # A full disk or an exceeded quota; Windows has no EDQUOT.
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_RESUME = "add --resume to continue"
 _START_OVER = "or delete this folder to start over"
 
 
@@ -206,11 +207,11 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
             groups = request.groups if table else input_files(output.local)[1] if output.local else None
             yield replace(job, merged=_merged(job, groups))
         except KeyboardInterrupt:
-            raise MechtagError(f"the run was stopped. {_state(chunks)}") from None
+            raise _unfinished("the run was stopped", chunks) from None
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            raise MechtagError(f"{output}: there is no space left on the disk. {_state(chunks)}") from None
+            raise _unfinished(f"{output}: there is no space left on the disk", chunks) from None
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
@@ -228,11 +229,13 @@ def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
         return merged_full_texts(full_texts, records, merged)
 
 
-def _state(chunks: ChunkStore) -> str:
+def _unfinished(why: str, chunks: ChunkStore) -> MechtagError:
     manifest = chunks.begun()
     if not manifest:
-        return "No records have been tagged yet; run the same command again"
-    return f"{chunks.written()} of {manifest.chunks} chunks are done; continue with --resume"
+        return MechtagError(f"{why}. No records have been tagged yet; run the same command again")
+    return MechtagError(
+        f"{why}. {chunks.written()} of {manifest.chunks} chunks are done; continue the run", options=_RESUME
+    )
 
 
 def _resume(request: Request, table: StoragePath | None, chunks: ChunkStore, resume: bool) -> RunManifest | None:
@@ -242,7 +245,8 @@ def _resume(request: Request, table: StoragePath | None, chunks: ChunkStore, res
     if not resume:
         raise MechtagError(
             f"{chunks.folder}: this folder contains an unfinished run, with {chunks.written()} of {manifest.chunks} "
-            f"chunks done; continue with --resume, {_START_OVER}"
+            f"chunks done; continue this run, {_START_OVER}",
+            options=_RESUME,
         )
     if changes := "; ".join(manifest.identity.changes(request.identity(table))):
         raise MechtagError(

@@ -108,7 +108,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
         "all_left_out": len(left_out),
         "counts": dict(imported.entries),
         "formats": [form for _, form in imported.files],
-        "notes": [note.replace(str(folder / "files"), "") for note in imported.notes if not note.startswith("--")],
+        "notes": [note.replace(str(folder / "files"), "") for note in imported.notes],
     }
 
 

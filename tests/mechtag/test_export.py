@@ -96,7 +96,7 @@ def test_papers_with_codes_come_first_in_the_evidence_of_decisions_and_codings(f
 def test_the_option_what_chooses_decisions_or_codings() -> None:
     words = ("export", "out", "--codings", "codings.csv", "--to", "matrix", "-o", "m.csv")
     status, _, message = call(*words)
-    assert (status, "choose --what decisions or --what codings" in message) == (1, True)
+    assert (status, "choose one of them (--what decisions or --what codings)" in message) == (1, True)
     assert call(*words, "--what", "decisions")[0] == 0
     assert matrix_cells(Path("m.csv"))[1:-1] == [
         # The evidence for the first label contains a word that expresses absence.
@@ -116,10 +116,10 @@ def test_the_option_what_chooses_decisions_or_codings() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("out", "--what", "codings"), "contains decisions, but no codings; name a table of codings with --codings"),
-        (("codings.csv",), "name the table of records, or the search export, with --records"),
+        (("out", "--what", "codings"), "contains decisions, but no codings; name a table of codings (--codings)"),
+        (("codings.csv",), "name the table of records, or the search export (--records)"),
         (("codings.csv", "--records", "r", "--what", "both"), "is a table of codings and contains no decisions"),
-        (("codings.csv", "--codings", "codings.csv"), "--codings cannot name a second one"),
+        (("codings.csv", "--codings", "codings.csv"), "export each table separately (omit --codings)"),
         (("nothing", "--what", "decisions"), "nothing: "),
         (
             ("book.yaml",),
@@ -156,15 +156,30 @@ def test_decisions_go_with_the_search_export_that_was_tagged(folder: Path) -> No
     ("words", "message"),
     [
         (("--to", "csv", "-o", "a.csv", "--coder", "Ann"), "this export contains only decisions of a model"),
-        (("--to", "csv", "-o", "a.csv", "--cells", "value"), "--cells would have no effect, .*: matrix$"),
-        (("--to", "qdc", "-o", "a.qdc", "--note", "Coded in May"), "--note would have no effect, .*: matrix$"),
-        (("--to", "qdc", "-o", "a.qdc", "--coder", "Ann"), "--coder would .* apply to --to qdc; .*: csv, ris, xlsx, "),
-        (("--to", "qdc", "-o", "a.qdc", "--basis", "abstract"), "--basis would have no effect"),
-        (("--to", "qdc", "-o", "a.qdc", "--what", "codings"), "--what would have no effect"),
-        (("--to", "qdc", "-o", "a.qdc", "--codings", "codings.csv"), "--codings would have no effect"),
-        (("--to", "qdc", "-o", "a.qdc", "--records", "out/records.parquet"), "--records would have no effect"),
-        (("--to", "qdc", "-o", "a.qdc", "--without-fetched", "f.csv"), "--without-fetched would have no effect"),
-        (("--to", "qdc", "-o", "a.qdc", "--full-texts", "f.parquet"), "--full-texts would have no effect"),
+        (
+            ("--to", "csv", "-o", "a.csv", "--cells", "value"),
+            r"'cells' would have no effect on an export to csv; .*: matrix \(omit --cells, ",
+        ),
+        (
+            ("--to", "qdc", "-o", "a.qdc", "--note", "Coded in May"),
+            r"'note' would have no effect .*: matrix \(omit --note, ",
+        ),
+        (
+            ("--to", "qdc", "-o", "a.qdc", "--coder", "Ann"),
+            "'coder' would have no effect on an export to qdc; .*: csv, ris, xlsx, ",
+        ),
+        (("--to", "qdc", "-o", "a.qdc", "--basis", "abstract"), "'basis' would have no effect"),
+        (("--to", "qdc", "-o", "a.qdc", "--what", "codings"), "'what' would have no effect"),
+        (("--to", "qdc", "-o", "a.qdc", "--codings", "codings.csv"), "'codings' would have no effect"),
+        (("--to", "qdc", "-o", "a.qdc", "--records", "out/records.parquet"), "'records' would have no effect"),
+        (
+            ("--to", "qdc", "-o", "a.qdc", "--without-fetched", "f.csv"),
+            r"'fetched' would have no effect .* \(omit --without-fetched, or change --to\)",
+        ),
+        (
+            ("--to", "qdc", "-o", "a.qdc", "--full-texts", "f.parquet"),
+            r"'full_texts' would have no effect .* \(omit --full-texts, ",
+        ),
     ],
 )
 def test_an_option_that_would_do_nothing_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
@@ -216,7 +231,11 @@ def test_exported_codings_can_be_imported(folder: Path, to: str, name: str) -> N
 @pytest.mark.usefixtures("folder")
 def test_decisions_of_a_model_are_not_exported_as_codes_of_a_person(to: str, name: str) -> None:
     status, _, message = call("export", "out", "--to", to, "-o", name)
-    assert (status, "exports only codings of people" in message, Path(name).exists()) == (1, True, False)
+    assert (status, "only codings of people can be exported to the format" in message, Path(name).exists()) == (
+        1,
+        True,
+        False,
+    )
 
 
 @pytest.mark.usefixtures("folder")

@@ -410,7 +410,7 @@ def test_the_cost_stays_below_the_limit(project: Project, access: LlmAccess, mod
     assert own.not_asked == 9 - own.answered
     assert own.cost_usd is not None
     assert own.cost_usd <= 0.005
-    assert "--max-cost" in said[-1]
+    assert "could have exceeded the cost limit" in said[-1]
     sent = len(model.asked)
     run(project, access, max_cost=0.005)
     assert len(model.asked) == sent, "what earlier runs cost counts"
@@ -438,7 +438,7 @@ def test_answers_that_cannot_be_used_count_towards_the_limit(
     if stated:
         assert own.cost_usd == pytest.approx(sent * (400 * 1 + 100 * 2) / 1e6)
     assert f"{sent} further answer" in said[0]
-    assert "the next request could have exceeded --max-cost" in said[-1]
+    assert "the next request could have exceeded the cost limit" in said[-1]
     logged = lines(project.root / "out/llm_log.jsonl")
     assert [line["fault"] for line in logged] == ["the answer cannot be used"] * sent
     assert {line["tokens_in"] for line in logged} == {400 if stated else None}
@@ -471,7 +471,7 @@ def test_an_answer_that_did_not_arrive_may_have_been_billed(
 def test_the_test_of_the_endpoint_counts_towards_the_limit(
     project: Project, access: LlmAccess, model: FakeLanguageModel
 ) -> None:
-    with pytest.raises(MechtagError, match=r"--max-cost 0\.0001: the short test request could make the cost exceed"):
+    with pytest.raises(MechtagError, match=r"not sent, because the cost could exceed the limit of 0\.0001 USD"):
         run(project, access, max_cost=0.0001)
     assert not model.asked
     # The test costs nearly everything, so no question follows.
@@ -556,13 +556,13 @@ REMOTE = "https://api.example.org/v1"
     ("options", "message"),
     [
         (("--endpoint", REMOTE), "api.example.org, which is not this machine. .*--send-text-to api.example.org"),
-        (("--endpoint", REMOTE, "--send-text-to", "example.org"), "but --send-text-to names example.org"),
+        (("--endpoint", REMOTE, "--send-text-to", "example.org"), "you allowed sending them to example.org"),
         (("--endpoint", REMOTE, "--send-text-to", "api.example.org"), "nothing was sent to api.example.org"),
         (("--endpoint", "http://192.0.2.1/v1", "--send-text-to", "192.0.2.1", "--yes"), "without encryption"),
         (("--endpoint", "http://localhost.example.org/v1"), "localhost.example.org, which is not this machine"),
         (("--endpoint", "https://me:pw@api.example.org/v1"), "contains a user name"),
-        (("--endpoint", "api.example.org"), "not the address of a server"),
-        (("--endpoint", "http://[::1/v1"), "not the address of a server"),
+        (("--endpoint", "api.example.org"), "not the address of an endpoint"),
+        (("--endpoint", "http://[::1/v1"), "not the address of an endpoint"),
     ],
 )
 def test_nothing_leaves_the_machine_unless_the_host_is_named_and_confirmed(
@@ -614,7 +614,7 @@ def test_sending_texts_to_another_machine_must_be_confirmed(
     run(project, named)  # Everything is answered, so nobody is asked.
     assert len(asked) == 2
     assert described(project).endpoint == "remote"
-    with pytest.raises(MechtagError, match="--licence-ok"):
+    with pytest.raises(MechtagError, match="Confirm that your licences allow it"):
         run(project, named, full_texts=project.root / "fulltexts.parquet")
 
 
@@ -735,7 +735,7 @@ def test_the_form_of_the_question_can_be_chosen(project: Project, access: LlmAcc
         (project.root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
         project = Project.open(project.root)
         if not path:
-            with pytest.raises(MechtagError, match=r"--shots: params\.yaml does not name a file of exemplars"):
+            with pytest.raises(MechtagError, match=r"params\.yaml does not name a file of exemplars"):
                 run(project, access, shots=2)
     run(project, access, labels=("trust",), shots=2, think_first=True)
     message = model.questions[-1].body["messages"][1]["content"]
@@ -766,9 +766,9 @@ def test_the_table_does_not_replace_the_answers(
 def test_an_invalid_limit_is_refused(
     project: Project, access: LlmAccess, model: FakeLanguageModel, number: float
 ) -> None:
-    with pytest.raises(MechtagError, match="--max-cost: the limit must be a number of US dollars, 0 or more"):
+    with pytest.raises(MechtagError, match="the cost limit must be a number of US dollars, 0 or more"):
         run(project, access, max_cost=number)
-    with pytest.raises(MechtagError, match="--timeout: the time limit must be a number of seconds"):
+    with pytest.raises(MechtagError, match="the time limit must be a number of seconds"):
         run(project, replace(access, timeout=number))
     assert not model.asked
 
@@ -798,7 +798,7 @@ def test_usage_that_cannot_be_read_is_unknown(
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb"])
 def test_a_model_needs_a_name(project: Project, access: LlmAccess, model: FakeLanguageModel, name: str) -> None:
-    with pytest.raises(MechtagError, match="--model: the name of the model must be a single line of text"):
+    with pytest.raises(MechtagError, match="the name of the model must be a single line of text"):
         run(project, replace(access, model=name))
     assert not model.asked
 
@@ -813,7 +813,7 @@ def test_an_address_is_understood_as_people_copy_it(
 
 @pytest.mark.parametrize("port", ["99999", "abc"])
 def test_an_address_with_an_impossible_port_is_refused(project: Project, access: LlmAccess, port: str) -> None:
-    with pytest.raises(MechtagError, match="this is not the address of a server"):
+    with pytest.raises(MechtagError, match="this is not the address of an endpoint"):
         run(project, replace(access, url=f"http://127.0.0.1:{port}/v1"))
 
 

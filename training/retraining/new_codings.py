@@ -82,8 +82,8 @@ def add_annotations(
         Definitions of the labels when the model in use was trained. They are used only if no annotations were added
         earlier.
     onto
-        Version of the earlier annotations with which the new codings are combined. If ``""``, the result contains only
-        the new codings. If ``None``, the version of the last retraining or rollback is used.
+        Version of the earlier annotations to which the new codings are added. If ``""``, the new codings are not added
+        to earlier ones. If ``None``, they are added to the version of the last retraining or rollback.
     leave_out_leaks
         Whether records that may be test papers are set aside instead of raising an error.
     on_note

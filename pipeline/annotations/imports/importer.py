@@ -380,7 +380,7 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Add a note if the option ``--coder`` had no effect, or if it was used for the codes of several files."""
+        """Add a note if the specified coder had no effect, or was recorded for the codes of several files."""
         if not self.asked.coder:
             return
         if len(self.nobody) > 1:
@@ -392,7 +392,9 @@ class _Run:
             )
         if not self.nobody and all(judgement.coder != self.asked.coder for judgement in self.judgements):
             coders = ", ".join(dict.fromkeys(judgement.coder for judgement in self.judgements)) or "none"
-            self.notes.append(f"--coder {self.asked.coder} is not used, because the files name the coders: {coders}")
+            self.notes.append(
+                f"the specified coder, {self.asked.coder!r}, is not used, because the files name the coders: {coders}"
+            )
 
     def _never_no(self, codings: Sequence[Coding]) -> tuple[str, ...]:
         values = defaultdict(set)
@@ -521,7 +523,7 @@ def describe_import(imported: Imported) -> Iterator[str]:
         yield (
             f"Labels coded yes, but never no: {', '.join(imported.never_no)}. 'mechtag train' may refuse these "
             "labels, because a model needs both yes and no codes to learn a label. If the coders went through "
-            "all labels, run this command again with --unticked no"
+            "all labels, import the codes again with 'mechtag codings --unticked no'"
         )
     if imported.disagreements:
         cases = counted(len(imported.disagreements), "case")

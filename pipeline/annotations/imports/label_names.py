@@ -226,7 +226,8 @@ class LabelMap:
             + "\n".join(lines)
             + more
             + f"\nThe labels are: {', '.join(self.codebook.all_keys)}\n"
-            "Map each name to a label in a map file and pass it with --map, for example\n"
+            "Map each name to a label in a map file, for example\n"
             f"  labels:\n    {next(iter(sorted(unknown)))[:100]!r}: {self.codebook.keys[0]}\n"
-            "To ignore a name, map it to null; if it is the name of a column, the whole column is ignored."
+            "To ignore a name, map it to null; if it is the name of a column, the whole column is ignored",
+            options="--map FILE",
         )

@@ -72,7 +72,7 @@ def read(
     scanned = sum(map(_is_empty, pages))
     if not count or scanned > count / 2:
         reason = f"; {recognised.faults[0]}" if recognised.faults else ""
-        advice = "" if recogniser else ", or use --ocr tesseract"
+        advice = "" if recogniser else ", or attach it with 'mechtag attach --ocr tesseract'"
         raise MechtagError(
             f"{name} is a scan without text ({scanned} of {count} pages have no text{reason}); "
             f"recognise its text first, for example with 'ocrmypdf {name} with_text.pdf'{advice}"

@@ -133,7 +133,7 @@ def test_contradicting_codes_under_two_names_of_a_coder_are_refused() -> None:
     rows = [coding(1, "ann", "trust", 1), coding(1, "ann", "trust", 0, record_id="text:abc")]
     with pytest.raises(
         MechtagError,
-        match=r"label 'trust' of record doi:10.1234/1 in two different ways: yes in the row of .* and no in the row of",
+        match=r"label 'trust' of record doi:10.1234/1 in two different ways: yes \(in the row .* and no \(in the row",
     ):
         match_codings(rows, [record(1), twin], [], DedupeSettings(), "new.csv")
 

@@ -252,7 +252,8 @@ def test_codes_without_a_coder_are_not_given_to_a_person_in_silence(tmp_path: Pa
     )
     assert both in "\n".join(import_from(*paths, coder="us").notes)
     assert import_from(paths[0], paths[2], coder="us").notes == ()
-    assert "--coder us is not used, because the files name the coders: Ann" in import_from(paths[2], coder="us").notes
+    [note] = import_from(paths[2], coder="us").notes
+    assert note == "the specified coder, 'us', is not used, because the files name the coders: Ann"
 
     rayyan = "\n".join(import_from(CODINGS / "rayyan.csv", coder="team").notes)
     assert (

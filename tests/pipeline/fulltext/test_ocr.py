@@ -90,7 +90,8 @@ def test_pages_without_text_are_recognised_and_marked(tmp_path: Path, fake: Call
 
 def test_a_scan_is_read_only_on_request(fake: Callable[[str], str]) -> None:
     with pytest.raises(
-        MechtagError, match=r"is a scan without text \(4 of 4 pages have no text\); .*or use --ocr tess"
+        MechtagError,
+        match=r"is a scan without text \(4 of 4 pages have no text\); .*or attach it with 'mechtag attach --ocr tess",
     ):
         pdf.read(scan(4), "a.pdf")
     draft = pdf.read(scan(4), "a.pdf", recogniser=Recogniser(fake("")))
@@ -179,7 +180,7 @@ def test_only_tesseract_on_the_path_is_used(
         find_program("tesseract")
     program = fake("")
     assert find_program("tesseract") == program
-    with pytest.raises(MechtagError, match="the only program that mechtag can use is tesseract"):
+    with pytest.raises(MechtagError, match="mechtag cannot use this program to recognise text; use tesseract"):
         find_program("abbyy")
 
 

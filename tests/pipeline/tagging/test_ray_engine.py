@@ -70,7 +70,7 @@ def test_a_missing_ray_or_cluster_is_reported(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "ray", None)
     status, _, message = call(*words)
     assert status == 1
-    assert "--engine ray needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'" in message
+    assert "the Ray engine needs Ray, which is not installed; run pip install -c constraints.txt -e '.[ray]'" in message
     status, _, message = call(*words, "--resume", "--sentences", records)
     assert status == 1
 
@@ -111,7 +111,7 @@ def test_records_and_parts_may_lie_in_an_object_store(
         patch.setattr(StoragePath, "write", write)
         status, _, message = call(*words)
     assert status == 1
-    assert "stopped. 3 of 7 chunks are done; continue with --resume" in message
+    assert "stopped. 3 of 7 chunks are done; continue the run (add --resume" in message
     status, said, message = call(*words, "--resume")
     assert status == 0, message
     assert "Predictions: the parquet files in store://results/run1/parts" in said

@@ -143,14 +143,14 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     status, _, message = finish(process)
     assert status == 1
     assert "mechtag: the run was stopped. " in message
-    assert "of 7 chunks are done; continue with --resume" in message
+    assert "of 7 chunks are done; continue the run (add --resume to continue)" in message
     assert "Traceback" not in message
     assert not (tmp_path / "out/.lock").exists()
 
     status, _, message = call(*words)
     assert status == 1
     assert "this folder contains an unfinished run, with " in message
-    assert "continue with --resume, or delete this folder to start over" in message
+    assert "continue this run, or delete this folder to start over (add --resume to continue)" in message
     assert call(*words, "--resume")[0] == 0
     assert outputs(tmp_path / "out") == whole
 
@@ -172,7 +172,7 @@ def test_a_full_disk_keeps_what_is_finished(
         status, _, message = call(*words)
     assert status == 1
     written = 7 if name.endswith(("ris", "summary.json")) else 4
-    assert f"no space left on the disk. {written} of 7 chunks are done; continue with --resume" in message
+    assert f"no space left on the disk. {written} of 7 chunks are done; continue the run (add --resume" in message
     assert not list(tmp_path.rglob(".mechtag-*"))
     status, _, message = call(*words, "--resume")
     assert status == 0, message
@@ -625,7 +625,10 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
         (["s3://bucket/a.ris", "-o", "out"], "only a table of records .* can be read from a URI"),
         (["nosuch://a.parquet", "-o", "out"], "nosuch://a.parquet: this path cannot be accessed"),
         (["a.parquet", "b.ris", "-o", "out"], "a Parquet table cannot be combined with other sources"),
-        (["a.parquet", "-o", "out", "--workers", "2"], "--workers works only with --engine ray"),
+        (
+            ["a.parquet", "-o", "out", "--workers", "2"],
+            r"only for the Ray engine; .* \(omit --workers, or add --engine ray\)",
+        ),
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
     ],
 )
