@@ -57,8 +57,8 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
     Parameters
     ----------
     coincidences
-        Shape (..., k, k) for k codes. Entry (i, j) of a matrix is the number of times that codes i and j coincide in a
-        unit; see Krippendorff, *Content Analysis* (2004), section 11.3.
+        Shape (..., k, k) for k codes. Entry (i, j) of a matrix is the frequency with which codes i and j occur
+        together in an item, as defined by Krippendorff, *Content Analysis* (2004), section 11.3.
 
     Returns
     -------

@@ -111,9 +111,9 @@ def coders_of(
     Raises
     ------
     MechtagError
-        If a coding has no record id, and its key belongs to two records. If a coder gave two
-        different codes to one label of one record.
-        If a coder has the name that is reserved for the model.
+        If a coding has no record id, and its key (the coder's own identifier of the paper) belongs to two records; if a
+        coder gave two different codes to one label of one record; or if a coder has the name that is reserved for the
+        model.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})
@@ -193,7 +193,8 @@ def confident_errors(code: Array, probability: Array) -> Array:
     The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125). The model doubts a
     code ``0`` if the item's probability of yes is at least the mean of this probability over the items coded ``1``. It
     doubts a code ``1`` if the item's probability of no is at least the mean of this probability over the items coded
-    ``0``. A model that is generally under- or overconfident therefore does not doubt more codes.
+    ``0``. Both means are computed from the same model's probabilities. Therefore, a model does not doubt more codes
+    merely because its probabilities are generally too high or too low.
 
     Parameters
     ----------
@@ -313,8 +314,8 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
     labels
         Relevance, followed by the labels. The agreement over all labels excludes relevance.
     least
-        Minimum number of items of a label that at least one of the two coders coded yes. Labels with fewer items get no
-        metrics.
+        Minimum number of items that at least one of the two coders coded yes for a label. Labels with fewer such items
+        get no metrics.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
 
@@ -376,7 +377,7 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
 
 
 def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
-    """Yield each pair of coders who judged at least one item in common.
+    """Yield each pair of coders who judged the same label of at least one record.
 
     A pair consists of the indexes of the two coders and the kind of the pair, such as ``human-llm``. Pairs are sorted
     by kind in alphabetical order, so pairs of people (``human-human``) come first.

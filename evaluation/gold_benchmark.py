@@ -1,4 +1,4 @@
-"""Evaluate all systems on the gold standard, and describe the papers, texts and known faults of the gold standard."""
+"""Evaluate the model, baselines and language models on the gold standard, and describe the gold standard."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
     if not is_llm(name):
         raise MechtagError(
             f"{table}: {name} is not a language model; pass tables that 'mechtag llm' or 'mechtag llm-vote' wrote. "
-            "'mechtag agreement' compares people"
+            "To compare people, use 'mechtag agreement'"
         )
     if name in found:
         raise MechtagError(

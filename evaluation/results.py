@@ -325,10 +325,10 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return one list of runs per element of ``llms``, in the same order; no run is in two lists.
+    """Return, for each element of ``llms``, the runs of language models that no earlier element contains.
 
-    A vote consists of the runs of its voters, so a run can belong to several elements of ``llms``. Such a run is only
-    in the list of the first of these elements.
+    The result has one list per element, in the same order. A run can belong to several elements, because a vote
+    contains the runs of all its voters.
     """
     known: list[LlmRun] = []
     found = []
@@ -626,7 +626,7 @@ class FullTextPaper(Block):
     word_count
         Number of words outside references, back matter, tables and captions.
     windows
-        Number of windows that were scored, including the window of the abstract.
+        Number of windows (groups of sentences) that were scored, including the window of the abstract.
     query_words
         Number of occurrences of the word or phrase ``evaluate.baseline_query`` per 1,000 words; ``None`` if this
         setting is empty.
@@ -647,7 +647,7 @@ class FullTextPaper(Block):
 
     @property
     def remarks(self) -> list[str]:
-        """Return sentences that contain the warnings and notes about the full text."""
+        """Return ``warnings`` and ``notes`` as one list of sentences."""
         return [*self.warnings, *(f"{note[:1].upper()}{note[1:]}." for note in self.notes)]
 
 
@@ -707,9 +707,10 @@ class FullTextCoverage(Block):
 
 
 class BasisDifference(Block):
-    """Values of a metric for predictions based on abstracts and on full texts, and their difference.
+    """Two values of a metric, and their difference.
 
-    The difference is the value for full texts minus the value for abstracts.
+    One value is for predictions based on abstracts, the other for predictions based on full texts. The difference is
+    the value for full texts minus the value for abstracts.
     """
 
     abstract: float | None
@@ -724,9 +725,9 @@ class PairedBases(Block):
     differences: dict[str, BasisDifference]
 
     def describe(self) -> str:
-        """Compare full texts with abstracts, and return sentences that list the metrics with a difference.
+        """Return sentences that list the metrics in which full texts are better or worse than abstracts.
 
-        If there are fewer than `FEWEST_PAIRED` papers, the result says only that there are too few papers.
+        If fewer than `FEWEST_PAIRED` papers have both texts, the result says only that there are too few papers.
         """
         counted_papers = (
             f"{self.papers} paper{' has' if self.papers == 1 else 's have'} both an abstract and a full text"
@@ -748,7 +749,7 @@ class PairedBases(Block):
         return " ".join(found)
 
     def _direction(self, name: str) -> int:
-        """Return ``1`` if full texts are better, ``-1`` if abstracts are better, and ``0`` if neither is certain."""
+        """Return ``1`` if full texts are better in a metric, ``-1`` if abstracts are better, and ``0`` if uncertain."""
         found = self.differences[name].difference
         if found.ci_low is None or found.ci_high is None or found.ci_low <= 0 <= found.ci_high:
             return 0
@@ -758,6 +759,8 @@ class PairedBases(Block):
 class ByFullText(Block):
     """Metrics of predictions based on full texts, for the papers that have a full text.
 
+    A full text is divided into windows: overlapping groups of sentences, each about as long as an abstract.
+
     Attributes
     ----------
     full_text
@@ -765,15 +768,16 @@ class ByFullText(Block):
     naive
         Metrics of naive methods on the same papers, keyed by the name of the method.
     not_above_windows
-        Names of metrics that are computed over all labels. In these metrics, the predictions are no better than the
-        naive method ``windows``, which ranks papers by the number of windows of their full text.
+        Names of the metrics over all labels in which the predictions are no better than the naive method ``windows``.
+        This method ranks papers by the number of windows of their full text.
     labels_not_above_windows
-        Labels for which the ROC AUC of the predictions is not higher than that of the naive method ``windows``.
+        Labels for which the ROC AUC of the predictions is not higher than the ROC AUC of the method ``windows``.
     paired
         Comparison with the predictions based on abstracts; ``None`` if no paper has both texts.
     best_available
-        Metrics on all papers. If a paper has a full text, its prediction is based on the full text, otherwise on the
-        abstract. These metrics cannot be compared with ``full_text``, because they are measured on other papers.
+        Metrics on all papers. The prediction of a paper is based on its full text if there is one, otherwise on its
+        abstract or title. These metrics cannot be compared with ``full_text``, because they include papers without a
+        full text.
     relevance
         Decisions on relevance for the papers with a full text.
     doubted
@@ -791,9 +795,9 @@ class ByFullText(Block):
     doubted: tuple[OpenCode, ...]
 
     def describe_windows(self) -> str:
-        """Return a sentence that names the metrics in which the tool is not better than the number of windows.
+        """Return a sentence that names the metrics in which the tool is not better than the method ``windows``.
 
-        The number of windows is used as a naive method: it ranks a paper higher if its full text has more windows.
+        This naive method ranks papers by the number of windows of their full text; see `ByFullText`.
         """
         if not self.not_above_windows:
             return "In each figure, the tool is better than the number of windows alone."
@@ -802,7 +806,7 @@ class ByFullText(Block):
         return f"The tool is not better than the number of windows alone in: {listed}."
 
     def describe_best(self) -> str:
-        """Return sentences on how many papers were tagged from their full text, and how many from other texts."""
+        """Return sentences that state the number of papers tagged from a full text, and from other texts."""
         others = self.best_available.papers - self.coverage.full_text
         return (
             f"Best available text: {self.coverage.full_text} papers by their full text, and the other {others} by "
@@ -832,17 +836,17 @@ class GoldStandard(Block):
     papers
         Number of papers.
     column_sums
-        Number of ticks in the column of each label, keyed by label key.
+        Number of ticks in the column of each label, as counted and as published; keyed by label key.
     without_label
         Keys of the papers that have none of the labels.
     expected_empty
-        Keys of the papers that are ticked in columns that should be empty, keyed by column.
+        Columns that should be empty but contain ticks. Each column maps to the keys of the ticked papers.
     other_columns
         Columns of the table that are not labels.
     faults
         A sentence on each fault.
     notes
-        Notes on the gold standard.
+        Further information that readers need to interpret the metrics. Each item is one sentence.
     """
 
     source: str
@@ -959,7 +963,7 @@ NOT_CHECKED = TrainingCheck(unchecked="the metrics contain no comparison with th
 
 
 class Results(Block):
-    """The content of ``metrics.json``. The file contains only the blocks that were measured."""
+    """The content of ``metrics.json``. Metrics that were not computed are missing from the file."""
 
     coverage: Coverage | None = None
     training_check: TrainingCheck = NOT_CHECKED
@@ -1004,9 +1008,9 @@ class Results(Block):
     def protocols(self) -> dict[str, SystemFigures]:
         """Return the model's metrics on the gold standard, keyed by protocol.
 
-        A protocol states how the models were trained. ``transfer`` is one model, which was trained on no gold paper.
-        ``leave_one_out`` is one model per gold paper, which was also trained on all other gold papers. A protocol is
-        missing if its metrics were not computed.
+        A protocol states how the models were trained. For ``transfer``, one model was trained on no gold paper. For
+        ``leave_one_out``, one model was trained for each gold paper; its training data include all gold papers but this
+        one. A protocol is missing if its metrics were not computed.
         """
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}

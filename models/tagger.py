@@ -204,14 +204,14 @@ class Heads:
 def score_documents(relevance: Array, unit_scores: Array, lengths: Index) -> Array:
     """Return the scores of each document: its relevance score, followed by its label scores.
 
-    The label scores of a document are pooled over its units.
+    The label scores of a document are pooled over its units, which are its title and its sentences.
 
     Parameters
     ----------
     relevance : ndarray, shape (n_documents,)
         Relevance scores.
     unit_scores : ndarray, shape (n_units, 1 + n_labels)
-        Scores of the titles and sentences of the documents. The first column (relevance) is ignored.
+        Scores of the units of all documents, in document order. The first column (relevance) is ignored.
     lengths : ndarray, shape (n_documents,)
         Number of units of each document.
 
@@ -239,8 +239,8 @@ class Scored:
     decisions : tuple of str
         Decisions on relevance and on the labels.
     unit_scores : ndarray, shape (1 + n_sentences, 1 + n_labels)
-        Scores of each unit. The first row is the title. Units that are not content (see `Units`) have minus infinity.
-        If the sentences were not scored, there are no rows.
+        Scores of the title (first row) and of each sentence. Sentences that are not content (see `Units`) have the
+        score minus infinity. If the sentences were not scored, there are no rows.
     unlike
         Whether the text is unlike the training texts; see `RelevanceHead.is_unlike`.
     """
@@ -257,12 +257,14 @@ class Scored:
 class LongDocument:
     """A paper whose full text is input to the tagger.
 
+    The full text is divided into windows: groups of consecutive sentences; see `windows.windows`.
+
     Attributes
     ----------
     abstract
-        The first window, which consists of the title and the abstract. It alone determines relevance.
+        Title and abstract, which are the first window. Only this window determines relevance.
     windows
-        All further windows. Each consists of the title and some sentences; see `windows.windows`.
+        All other windows. Each consists of the title and some sentences of the full text.
     """
 
     abstract: Document
@@ -271,16 +273,18 @@ class LongDocument:
 
 @dataclass(frozen=True)
 class ScoredLong:
-    """The tagger's output for the full text of a paper.
+    """The tagger's output for the full text of a paper, which is divided into windows (see `LongDocument`).
 
     Attributes
     ----------
     abstract
         Output for the title and abstract.
     whole
-        Output for the full text, except that ``unit_scores`` contains the unit scores of the abstract.
+        Output for the full text. However, ``unit_scores`` contains only the scores of the title and of the sentences of
+        the abstract.
     windows : tuple of ndarray
-        Unit scores of each window after the abstract; see `Scored`. Empty if the sentences were not scored.
+        Scores of the title and sentences of each window after the abstract, in the form of `Scored.unit_scores`. Empty
+        if the sentences were not scored.
     window_scores : ndarray, shape (1 + n_windows, n_labels)
         Pooled label scores. The first row belongs to the abstract, and each other row to one window.
     """
@@ -298,8 +302,8 @@ class Tagger:
     Attributes
     ----------
     long
-        Adjustment of the calibration to the number of windows of a full text; ``None`` if the model cannot tag full
-        texts.
+        Adjustment of the calibration to the number of windows into which a full text is divided; ``None`` if the model
+        cannot tag full texts.
     finer
         Function that returns a more precise encoder; ``None`` if ``encoder`` is precise enough. If a probability of a
         document is near a bound between two decisions (`Calibration.is_close`), the document is scored again with the
@@ -340,7 +344,7 @@ class Tagger:
         return scored
 
     def tag_long(self, papers: Sequence[LongDocument], abstracts: Sequence[Scored | None] = ()) -> list[ScoredLong]:
-        """Tag full texts.
+        """Tag full texts, which are divided into windows (see `LongDocument`).
 
         Relevance is judged by title and abstract. Each label is judged by the window with the highest score. Sentences
         that occur in several windows are scored once. Pass some dozens of papers per call.
@@ -390,7 +394,10 @@ class Tagger:
         return found
 
     def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
-        """For each window of a full text, yield its sentence scores (title first), and the pooled scores of labels."""
+        """Yield two arrays for each window of a full text: the scores of its title and sentences, and its label scores.
+
+        The label scores are pooled over the title and the sentences.
+        """
         if documents:
             units = units_of(documents)
             scores = self._unit_scores(units, np.ones(len(documents), dtype=bool))

@@ -205,7 +205,7 @@ class Difference:
     left_out
         Actions that cannot be added. Each is a tuple of record id, number of the person in the copy, and reason.
     shared
-        Ids of all actions of the copy, as they are in the review, or would be if the actions were added; see `_id_in`.
+        Ids that all actions of the copy have in the review, or would have if they were added; see `_id_in`.
     last
         Number of the last event of the review at the time of the comparison.
     """
@@ -290,9 +290,10 @@ def _first_events(connection: Connection) -> dict[str, tuple[str, str]]:
 
 
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
-    """Return the id under which an action from a copy of the review is imported into the review.
+    """Return the id that an action from a copy of the review gets in the review.
 
-    If a different action of the review already has the id of the action, the result is a new id.
+    The action keeps its id, unless a different action in the review already has this id. In this case, the result is a
+    new id.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)
@@ -302,14 +303,14 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return what was changed in the review by actions that a copy of the review does not contain.
+    """Return everything that actions in the review changed, unless a copy of the review also contains the actions.
 
     The result is a set of hashable values; see `_changes`.
 
     Parameters
     ----------
     shared
-        Ids of the actions of the copy; see `Difference`.
+        Ids of the actions in the copy; see `Difference`.
     after
         Number of an event of the review. Only later events are considered.
     """
@@ -339,7 +340,7 @@ def _changes(
 ) -> frozenset[tuple[object, ...]]:
     """Return everything that an action changes, as a set of hashable values.
 
-    Two actions that would overwrite each other have at least one value in common.
+    If one of two actions would overwrite the other, their sets have at least one value in common.
     """
 
     # For actions of the review itself, ``people`` is ``None``.
@@ -506,10 +507,10 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
 
 
 def sight_values(row: Any) -> dict[str, Any]:
-    """Check a row of table ``sight`` of a copy of the review, and return its values.
+    """Check a row of table ``sight`` of a copy of the review, and return the values of its columns.
 
-    The row describes what a person saw when judging a record. The numbers of the row, the record and the person are not
-    returned.
+    The row describes what a person saw when judging a record. The columns that identify the row, the record and the
+    person are left out.
 
     Raises
     ------

@@ -27,16 +27,15 @@ _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 
 
 def extract_log(path: Path, folder: Path) -> None:
-    """Unpack the log of a review from a zip file to a new folder; the zip file contains the project of the review.
+    """Unpack the log of a review from a zip file of its project to a new folder.
 
-    Other files in the zip are not unpacked.
+    No other files of the zip are unpacked.
 
     Raises
     ------
     MechtagError
-        If the file is not a zip, or if it does not contain the log of exactly one review. If the zip is damaged or
-        encrypted, or if it contains links, duplicate names, paths outside the project, or more data than a project can
-        have.
+        If the file is not a zip; if it does not contain the log of exactly one review; if it is damaged or encrypted;
+        or if it contains links, duplicate names, paths outside the project, or more data than a project can have.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -46,7 +45,7 @@ def extract_log(path: Path, folder: Path) -> None:
             if not any(match[2].startswith("events-") for _, match in found):
                 raise MechtagError(
                     "this zip contains no log of a review; choose a file that somebody made with 'The project' on the "
-                    "page Export"
+                    "Export page"
                 )
             if len({match[1] for _, match in found}) > 1:
                 raise MechtagError(

@@ -109,9 +109,9 @@ def create_setup(
     hosts
         Host names, with port, under which the page is served.
     start_key
-        Key in the start address, which signs in the person on this computer.
+        Key in the start address. A browser that opens this address is signed in.
     port
-        Port of the page, which is part of the name of the cookie.
+        Port under which the page is served. It is part of the name of the page's cookie.
     open_project
         Function that opens the new project and starts to serve its pages.
     """
@@ -146,7 +146,7 @@ async def _new(request: Request) -> Response:
     try:
         if not access.same(str(form.get("csrf", "")), setup.csrf):
             raise Refused(
-                "this form was opened before mechtag was restarted, so the review was not created; load the page again",
+                "this form was opened before mechtag was restarted, so the review was not created; reload the page",
                 403,
             )
         return await run_in_threadpool(_create, setup, form)

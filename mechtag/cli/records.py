@@ -119,7 +119,7 @@ def sentences(
     output: Annotated[Path, typer.Option("-o", "--output", help="Parquet file to write the sentences to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Clean records as 'tag' does, and split their abstracts into sentences with section names.
+    """Clean records as 'mechtag tag' does, and split their abstracts into sentences with section names.
 
     Example: `mechtag sentences unique.parquet -o sentences.parquet`
     """
@@ -159,14 +159,16 @@ def attach(
         list[Path] | None,
         typer.Option(
             "--groups",
-            help="Table of merged records written by 'dedupe', so that the ids and files of duplicates are recognised. "
-            "May be repeated. Default: groups.csv next to the parquet table of records.",
+            help="Table of merged records that 'mechtag dedupe' wrote. mechtag then recognises the ids and files of "
+            "duplicates. May be repeated. Default: groups.csv next to the parquet table of records.",
             show_default=False,
         ),
     ] = None,
     ocr: Annotated[
         str | None,
-        typer.Option("--ocr", help="Program that recognises the text of scanned pages: tesseract.", show_default=False),
+        typer.Option(
+            "--ocr", help="Program that recognises the text of scanned pages; must be tesseract.", show_default=False
+        ),
     ] = None,
     grobid: Annotated[
         str | None,
@@ -214,11 +216,11 @@ def prisma(
         ),
     ],
     summary: Annotated[
-        Path | None, typer.Argument(metavar="[SUMMARY]", help="Counts of a tagging run: summary.json written by 'tag'.")
+        Path | None, typer.Argument(metavar="[SUMMARY]", help="File summary.json that 'mechtag tag' wrote.")
     ] = None,
     elsewhere: Annotated[
         Path | None,
-        typer.Option("--elsewhere", help="YAML file with counts from outside mechtag; see docs/prisma.md."),
+        typer.Option("--elsewhere", help="YAML file of counts that mechtag does not know; see docs/prisma.md."),
     ] = None,
     narrow: Annotated[
         bool, typer.Option("--narrow", help="Stack the panels of the diagram vertically, for a narrow page.")
@@ -236,8 +238,8 @@ def prisma(
 
     if summary is None and elsewhere is None:
         raise typer.BadParameter(
-            "there are no counts to draw; pass the file summary.json that 'tag' wrote, or a file of counts with "
-            "--elsewhere, or both files"
+            "there are no counts to draw; pass the file summary.json that 'mechtag tag' wrote, or a file of counts "
+            "with --elsewhere, or both files"
         )
     check_outputs((output, counts_path(output)), (summary, elsewhere))
     flow = read_flow(summary, elsewhere)

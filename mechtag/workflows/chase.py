@@ -61,9 +61,9 @@ def chase(
     Raises
     ------
     MechtagError
-        If requests have to be sent, but no e-mail address was passed. If the records cannot be read. If a result would
-        overwrite an input file. If a service asked for a pause of more than ten minutes; this error is raised after all
-        results are written.
+        If requests have to be sent, but no e-mail address was passed; if the records cannot be read; if a result would
+        overwrite an input file; or if a service asks for a pause of more than ten minutes. The error about a pause is
+        raised after all results are written.
     """
     if not dry_run:
         access.check()

@@ -61,8 +61,8 @@ def fetch(
     Raises
     ------
     MechtagError
-        If requests have to be sent, but no e-mail address was passed. If the records cannot be read. If a service asked
-        for a pause of more than ten minutes; this error is raised after all results are written.
+        If requests have to be sent, but no e-mail address was passed; if the records cannot be read; or if a service
+        asks for a pause of more than ten minutes. The error about a pause is raised after all results are written.
     """
     if not dry_run:
         access.check()

@@ -67,7 +67,7 @@ class Wanted:
         Maximum number of tokens in an answer of the language model. If an answer is cut off, the question is asked
         again, with up to four times as many tokens.
     think_first
-        Whether the language model states evidence and reason before its answer.
+        Whether the language model states its evidence and its reason before its answer.
     shots
         Number of invented example sentences to show to the language model for each label.
     repeat
@@ -87,7 +87,7 @@ class Wanted:
 
     @property
     def basis(self) -> Basis:
-        """Return the text that the model reads: ``abstract`` or ``full-text``."""
+        """Return which text the language model reads: ``abstract`` or ``full-text``."""
         return "full-text" if self.full_texts else "abstract"
 
 
@@ -98,7 +98,7 @@ class LlmAccess:
     Attributes
     ----------
     url, model
-        Address of the endpoint, and name of the model there.
+        Address of the endpoint, and name of the language model at this address.
     send_text_to
         Host to which the user allows texts to be sent.
     is_licensed
@@ -165,7 +165,8 @@ def code_with_llm(
 
     The codings are written to ``output``. If ``output`` is ``NAME.csv``, five other files are written to the same
     folder: ``NAME_evidence.csv`` (quotes with offsets), ``NAME_rejected.jsonl`` (questions without a usable answer),
-    ``NAME_run.json`` (description of the coder), ``llm.sqlite`` (cache of answers), and ``llm_log.jsonl`` (calls).
+    ``NAME_run.json`` (description of the coder), ``llm.sqlite`` (cache of answers), and ``llm_log.jsonl`` (log of the
+    requests to the endpoint).
 
     Parameters
     ----------
@@ -177,11 +178,11 @@ def code_with_llm(
     Raises
     ------
     MechtagError
-        If the records cannot be read. If an option or the API key is invalid, or the name of the output does not end in
-        ``.csv``. If the endpoint is on another machine, and the user did not name that machine or did not confirm that
-        texts are sent there. If the answers of the endpoint cannot be used. If the cost is limited, but the price of
-        the model is unknown. If the endpoint asked for a pause of more than ten minutes; this error is raised after all
-        results are written.
+        If the records cannot be read; if an option or the API key is invalid; if the name of the output does not end in
+        ``.csv``; if the endpoint is on another machine, and the user did not name this machine or did not confirm that
+        texts may be sent to it; if the cost is limited, but the price of the language model is unknown; if the answers
+        of the endpoint cannot be used; or if the endpoint asks for a pause of more than ten minutes. The error about a
+        pause is raised after all results are written.
     """
     require_csv(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
@@ -255,7 +256,7 @@ def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bo
         raise MechtagError(
             f"the price of {access.model} is unknown, so its cost cannot be limited; set it in params.yaml under "
             f"llm.prices, in US dollars per million tokens, such as\nllm:\n  prices:\n    {access.model}: "
-            "{input: 0.5, output: 1.5}\nor use the model without a limit",
+            "{input: 0.5, output: 1.5}\nor use the model without a cost limit",
             options="omit --max-cost",
         )
 
@@ -277,7 +278,7 @@ def _examples(project: Project, wanted: Wanted) -> dict[str, list[str]]:
     if not path:
         raise MechtagError(
             "example sentences cannot be shown to the model, because params.yaml does not name a file of exemplars; "
-            "enter its path under train.exemplars",
+            "enter the path of this file under train.exemplars",
             options="or omit --shots",
         )
     # The language model may be asked about papers from which the other exemplars were taken.
@@ -309,7 +310,7 @@ def _characters(papers: Papers) -> int:
 
 
 def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
-    """Return a function that asks the user whether texts may be sent to another machine, and raises an error if not."""
+    """Return a function that asks the user whether texts may be sent to another machine; ``no`` raises an error."""
     if endpoint.is_local:
         return lambda: None
 
@@ -407,9 +408,9 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
     Raises
     ------
     MechtagError
-        If a table cannot be read, is itself a vote, or lacks the description of its coders. If a coder is in two
-        tables, or is a person. If there are fewer than two language models. If ``coder`` does not begin with ``llm:``,
-        or is the name of one of the language models.
+        If a table cannot be read, is itself a vote, or lacks the description of its coders; if a coder is a person, or
+        is in two tables; if there are fewer than two language models; or if ``coder`` does not begin with ``llm:``, or
+        is the name of one of the language models.
     """
     require_csv(output)
     check_outputs((output, path_of_runs(output)), (*tables, *map(path_of_runs, tables)))
@@ -426,8 +427,8 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         found = read_runs(table)
         if found is None:
             raise MechtagError(
-                f"{path_of_runs(table)}: this file is missing; it describes the coders of {table}. Pass tables that "
-                "'mechtag llm' wrote, and keep the other files that the command wrote in the same folders"
+                f"{path_of_runs(table)}: this file, which describes the coders of {table}, is missing. Pass tables "
+                "that 'mechtag llm' wrote, and keep each table together with the other files that the command wrote"
             )
         if found.vote:
             raise MechtagError(f"{table}: this table is itself a vote; pass the tables of the models that voted")

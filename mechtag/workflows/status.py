@@ -80,7 +80,7 @@ def _describe_tagged(project: Project, folder: Path) -> str:
 def has_codes(project: Project) -> bool:
     """Return whether the project has codes by people.
 
-    These are in the file of coded records that the settings name, or were added by retraining.
+    The codes are in the file of coded records that the settings name, or were added by retraining.
     """
     settings = project.settings.train
     return Path(settings.records).exists() or bool(version_in_use(settings.added))
@@ -104,7 +104,10 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
 
 
 def _missing_texts(project: Project) -> ProjectPath | None:
-    """If the file of records for the table of codings is missing, return its path (the setting ``train.texts``)."""
+    """Return the path of the records of the coded papers (``train.texts``) if this file is needed but missing.
+
+    The file is needed if the codes are in a table of codings, which contains no texts. Otherwise, return ``None``.
+    """
     settings = project.settings.train
     if not settings.texts or Path(settings.texts).exists():
         return None

@@ -219,7 +219,7 @@ def cluster(
     Returns
     -------
     clusters
-        The clusters, and the comparisons that link the members of each cluster.
+        The clusters. ``clusters.links`` contains the comparisons that link the members of each cluster.
     doubts
         Pairs that were not joined, but that a person should check, the most likely duplicates first. There is at most
         one pair for any two clusters.

@@ -78,7 +78,7 @@ class MergedRecords:
         return self._follow(self._into[start] | self._suffixed.get(start, set()))
 
     def __contains__(self, record_id: str) -> bool:
-        """Return whether an id belongs to a merged record; ids of records in the table do not count."""
+        """Return whether an id belongs to a merged record, and to no record in the table."""
         return record_id in self._ids
 
     def _follow(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ def groups_beside(table: Path) -> Path | None:
 
 
 def read_merged(paths: Sequence[Path]) -> list[MergedRecord]:
-    """Read the merged records in tables ``groups.csv``, which 'mechtag dedupe' writes (`review_tables.write_groups`).
+    """Read the merged records from files ``groups.csv`` that 'mechtag dedupe' wrote (`review_tables.write_groups`).
 
     Raises
     ------
@@ -128,7 +128,7 @@ def read_merged_beside(path: Path, on_note: Callable[[str], None]) -> list[Merge
     try:
         return read_merged([path])
     except MechtagError as error:
-        on_note(f"note: {error}. Until then, the ids and files of merged duplicates are not recognised")
+        on_note(f"note: {error}. Without this file, the ids and files of merged duplicates are not recognised")
         return []
 
 

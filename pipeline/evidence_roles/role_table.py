@@ -1,8 +1,10 @@
 """Arrange passages with roles as a table of context, mechanism and outcome, and write the table to a file.
 
-The table has one column per role. It has one row per configuration, which is a group of linked passages. The rows are
-grouped by label. Passages that belong to no configuration are in separate rows, one per paper and coder. A second list
-contains every passage with its paper and page. In a workbook, the cells of the table link to this list.
+The table has one column per role. Its rows are grouped by label. There is one row per configuration, which is a group
+of linked passages. Passages that belong to no configuration are in separate rows, one per paper and coder.
+
+Besides the table, the file contains a list of all passages, each with its paper and page. Only CSV files lack this
+list. In a workbook, the cells of the table link to the list.
 """
 
 from __future__ import annotations
@@ -175,7 +177,10 @@ def describe(table: RoleTable) -> str:
 
 
 def sheets(table: RoleTable) -> list[TableSheet]:
-    """Return two sheets of a workbook: the table, and the list of quotations to which its cells link."""
+    """Return two sheets of a workbook: the table and the list of quotations.
+
+    The cells of the table link to the list.
+    """
     header, rows = _flat(table)
     linked = []
     cells = (cell for _, own in table.groups for row in own for cell in row.cells)

@@ -96,11 +96,11 @@ SIGN = ": sign"
 
 
 def column_names(names: Mapping[str, str]) -> dict[str, str]:
-    """Return the name from which the names of a label's columns are formed, keyed by label key.
+    """Return a different name for each label, keyed by label key; the column names of the label begin with this name.
 
-    The result contains no name twice. It is the name of the label, shortened if necessary. If this is also the name or
-    key of another label, the key of the label is added. Differences in case or punctuation are ignored in this
-    comparison.
+    The result for a label is its name, shortened if necessary. If another label has the same name, or has this name as
+    its key, the key of the label is added to the name. Names that differ only in case, accents or punctuation count as
+    the same.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def _abstract_note(abstract: str) -> str:
 
 
 def _pages(prediction: Prediction | None) -> str:
-    """Return the pages on which the evidence is, the page of the strongest evidence first."""
+    """Return the pages of the evidence, separated by commas; the page of the strongest evidence comes first."""
     if prediction is None or prediction.decision == "no":
         return ""
     strongest = sorted(prediction.evidence, key=lambda evidence: -evidence.score)

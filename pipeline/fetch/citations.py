@@ -89,7 +89,7 @@ class Chase:
     Attributes
     ----------
     papers
-        New papers. The first paper is the one to which the most seeds led.
+        New papers. Papers to which more seeds led come first.
     identified
         Number of different papers that were found, including papers that were known before.
     seeds
@@ -151,7 +151,7 @@ class Chaser:
         known
             Records that were found before, for example by searching databases. Their papers do not count as new.
         rounds
-            ``1`` to follow the citations of the included papers. ``2`` to follow also the citations of the papers that
+            ``1`` to follow the citations of the included papers. ``2`` to also follow the citations of the papers that
             the first round found.
         """
         existing = list({record.record_id: record for record in (*included, *known)}.values())
@@ -212,7 +212,10 @@ class Chaser:
         self._steps.append(step)
 
     def _merged(self, existing: Sequence[Record]) -> tuple[list[Chased], int]:
-        """Return the merged papers that are not in ``existing``, and the number of all different papers found."""
+        """Merge duplicates among the found papers, and return the new papers and the number of different papers.
+
+        The new papers are those that are not in ``existing``. The number includes papers in ``existing``.
+        """
         result = dedupe(self._found, self._settings, existing=existing)
         numbers = {(record.source_file, record.source_index): place for place, record in enumerate(self._found)}
         steps: dict[str, list[Step]] = defaultdict(list)

@@ -312,9 +312,10 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record whose first author and, if ``years`` is true, year of publication best match ``words``.
+    """Return the record whose first author is best matched by ``words``, the words of a text or file name.
 
-    The result is ``None`` if no record matches, or if several records match equally well.
+    If ``years`` is true, the year of publication is compared, too. The result is ``None`` if no record matches, or if
+    several records match equally well.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:

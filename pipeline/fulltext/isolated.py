@@ -46,9 +46,9 @@ class Limits(NamedTuple):
     Attributes
     ----------
     seconds
-        Maximum time for a file, in seconds, to which ``seconds_per_page`` is added.
+        Maximum time for a file, in seconds. For a PDF, ``seconds_per_page`` is added for each page.
     seconds_per_page
-        Time that is added for each page of a PDF, in seconds.
+        Additional time for each page of a PDF, in seconds.
     memory
         Maximum address space of the process, in bytes. Some operating systems cannot enforce this limit.
     ocr_seconds
@@ -214,7 +214,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Add ``seconds`` to the time limit, and start to measure the time again."""
+        """Add ``seconds`` to the time limit, and restart the clock at 0."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds

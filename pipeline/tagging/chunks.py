@@ -51,9 +51,9 @@ class Identity(Strict):
     settings: dict[str, Any]
 
     def changes(self, now: Identity) -> Iterator[str]:
-        """Yield a message for each difference between two identities.
+        """Yield a message for each difference between the run that was started and the current request.
 
-        ``self`` is the identity of the run that was started, and ``now`` is the identity of the current request.
+        ``self`` describes the run that was started, and ``now`` describes the current request.
         """
         for what, mine, other in (
             ("source", self.input, now.input),

@@ -14,20 +14,19 @@ _SHOWN = 5
 
 
 class MergedFullTexts(NamedTuple):
-    """The full texts whose own record is not among the tagged records.
+    """The full texts whose records are not tagged, usually because deduplication merged them into other records.
 
-    Most of these records were merged into another record, which was kept.
+    A record into which others were merged is called a kept record.
 
     Attributes
     ----------
     used
-        Merged records whose full text is used for the kept record. Keys are ids of merged records; values are ids of
-        kept records.
+        Full texts that are used for a kept record. Keys are ids of merged records; values are ids of kept records.
     replaced
-        Merged records whose full text is not used, because the kept record has a different full text. Keys are ids of
-        merged records; values are ids of kept records.
+        Full texts that are not used, because the kept record has a different full text. Keys are ids of merged records;
+        values are ids of kept records.
     unknown
-        Ids of records that are neither tagged nor merged into exactly one tagged record.
+        Ids of records that have a full text, but are neither tagged nor merged into exactly one tagged record.
     """
 
     used: dict[str, str]
@@ -49,10 +48,10 @@ class MergedFullTexts(NamedTuple):
 
 
 def merged_full_texts(table: FullTextTable, records: RecordTable, merged: Sequence[MergedRecord]) -> MergedFullTexts:
-    """Assign the full texts of merged records in a table to the records that deduplication kept.
+    """Assign the full texts of merged records to the records into which they were merged (kept records).
 
-    If a kept record has no full text of its own, a full text of a record that was merged into it is used. If there are
-    several such texts, one is chosen by the rules of `mechtag.pipeline.fulltext.attaching.attach`.
+    If a kept record has no full text of its own, the full text of a merged record is used. If there are several, one is
+    chosen by the rules of `mechtag.pipeline.fulltext.attaching.attach`.
     """
     texts = list(table.summaries())
     known = {row["record_id"] for row in records.rows(["record_id"])}

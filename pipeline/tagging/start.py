@@ -103,12 +103,12 @@ class Job:
 
     @property
     def todo(self) -> list[int]:
-        """Return the numbers of the chunks of records that are not finished, counted from 0."""
+        """Return the numbers of the unfinished chunks of records; the first chunk has the number 0."""
         return [number for number in range(self.manifest.chunks) if number not in self.finished]
 
     @property
     def done(self) -> int:
-        """Return the number of records that have been tagged, which are the records in finished chunks."""
+        """Return the number of records in finished chunks."""
         return sum(chunk.stop - chunk.start for chunk in self.finished.values())
 
 
@@ -184,11 +184,11 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     Raises
     ------
     MechtagError
-        If the sources cannot be read. If the output is a URI, but the source is not a table of records. If sentences
-        are passed without a table, or belong to different records. If a different run is writing to the output folder.
-        If the folder contains an unfinished run, and ``resume`` is false. If ``resume`` is true, but a source, the
-        model, the codebook or a setting has changed. If the run is stopped with Ctrl-C, or the disk is full; finished
-        chunks of results are then kept.
+        If the sources cannot be read; if the output is a URI, but the source is not a table of records; if sentences
+        are passed without a table of records, or belong to other records than those in the table; if a different run is
+        writing to the output folder; if the folder contains an unfinished run, and ``resume`` is false; if ``resume``
+        is true, but a source, the model, the codebook or a setting has changed; or if the run is stopped with Ctrl-C,
+        or the disk is full. A run that is stopped or fills the disk keeps its finished chunks.
     """
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):

@@ -105,7 +105,7 @@ def _left_out(found: Difference, names: Mapping[int, str]) -> dict[str, Any]:
 def _open_copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterator[Store]:
     """Return a context manager that opens the review in an uploaded zip as a temporary database."""
     if not (folder / ZIP).is_file():
-        raise MechtagError("the uploaded zip has been deleted; upload it again on the page Import a project")
+        raise MechtagError("the uploaded zip has been deleted; upload it again on the 'Import a project' page")
     with temporary_folder(folder) as place:
         progress.start(0, "Reading the project")
         extract_log(folder / ZIP, place / "log")
@@ -125,7 +125,8 @@ def _open_copy(workspace: Workspace, folder: Path, progress: Progress) -> Iterat
 def _match_people(ours: Connection, theirs: Connection) -> tuple[dict[int, str], dict[int, int | None]]:
     """Match the people in a copy of a review with accounts of the review itself.
 
-    Returns two dicts, keyed by a person's number in the copy: their names, and their account numbers or ``None``.
+    Returns two dicts, both keyed by the number of the person in the copy. The first contains the names of the people.
+    The second contains their account numbers in the review, or ``None`` for people without an account.
     """
     event = schema.event
     joined = select(event.c.client_id, event.c.coder).where(event.c.kind == "account")
@@ -301,7 +302,7 @@ def _accounts(
 def _add_act(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
     """Add an action from a copy of the review to the review, and return whether this was possible.
 
-    It is not possible if the review lacks a person, the record or an earlier action to which the action refers.
+    It is not possible if the action refers to a person, a record or an earlier action that the review lacks.
     """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)

@@ -1,4 +1,4 @@
-"""Store the progress of a job, which pages show, and stop a job that somebody has cancelled."""
+"""Store the progress of a job, so that pages can show it, and stop a job that somebody has cancelled."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ IDS = select(schema.record.c.id, schema.record.c.record_id)
 def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
     """Write the tables of records in ``data/``, which the commands of mechtag read.
 
-    If nothing is imported, the tables are deleted.
+    If the review has no records, the tables are deleted.
 
     Returns
     -------
     dict
-        ``unique``: number of records without duplicates. If nothing is imported, the dict is empty.
+        ``unique``: number of records that remain after deduplication. If the review has no records, the dict is empty.
     """
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.dedupe.results import Deduped
@@ -111,10 +111,10 @@ def place_of(record: Record) -> Place:
 
 
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
-    """Return the records of the given imports as they were read from the search exports.
+    """Return the records of the given imports as they were read from the search exports, keyed by their place.
 
-    The result also contains the records that were in the project before the first import. Its keys are pairs: the name
-    of the source file, and the number of the record in this file.
+    The place of a record is a pair: the name of its source file, and the number of the record in this file. The result
+    also contains the records that were in the project before the first import.
     """
     from mechtag.core.parquet import read_records
 
@@ -207,6 +207,6 @@ def _doubts(connection: Connection, as_read: Mapping[Place, Record]) -> list[Unc
 
 
 def _sum(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Combine the summaries of several imports: add up their counts, and join their lists."""
+    """Combine the summaries of several imports: add up the counts, and join the lists."""
     numbers = {name: sum(one[name] for one in found) for name in ("read", "kept", "rejected", "abstracts_cut")}
     return numbers | {name: [each for one in found for each in one[name]] for name in ("sources", "unread", "notes")}

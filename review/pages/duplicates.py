@@ -128,7 +128,7 @@ def decide(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         pair = connection.execute(select(schema.pair).where(schema.pair.c.id == number)).one_or_none()
     if pair is None:
-        raise Refused("this pair of records does not exist any more; load the page again", 404)
+        raise Refused("this pair of records does not exist any more; reload the page", 404)
     if answer == "same":
         visit.workspace.acts.join(visit.stamp(), pair.right, pair.left)
     elif answer == "different":

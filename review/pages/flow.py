@@ -22,7 +22,7 @@ from mechtag.review.visit import Visit, route
 
 
 def flow(visit: Visit, fault: str = "", status: int = 200) -> Response:
-    """Show the flow diagram, its counts as a table, and a form for counts that only people know."""
+    """Show the flow diagram, its counts as a table, and a form for counts that mechtag cannot know."""
     with visit.workspace.store.read() as connection:
         decided = counts.screening(connection, visit.workspace.codebook.relevance.key)
         entries = counts.read_entries(connection)
@@ -102,7 +102,7 @@ def download(visit: Visit) -> Response:
     if kind == "yaml":
         content: dict[str, Any] = elsewhere.model_dump(mode="json", exclude_defaults=True)
         return _file(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), "application/yaml", "counts.yaml")
-    raise Refused("this file does not exist; choose one of the files on the page Flow", 404)
+    raise Refused("this file does not exist; choose one of the files on the Flow page", 404)
 
 
 def _file(text: str, media_type: str, name: str) -> Response:

@@ -30,7 +30,7 @@ _SHORTEST_PIN = 4
 
 
 def team(visit: Visit, link: str = "", status: int = 200) -> Response:
-    """Show the people of the review, the open invitations, and the person's own sessions.
+    """Show the people of the review, the open invitations, and the sessions of the person who is signed in.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def _link(visit: Visit, token: str) -> str:
 def _account(connection: Any, number: int | None) -> Any:
     row = connection.execute(select(schema.account).where(schema.account.c.id == number)).one_or_none()
     if row is None:
-        raise Refused("this person does not exist in this review; load the page Team again", 404)
+        raise Refused("this person does not exist in this review; reload the Team page", 404)
     return row
 
 
 def revoke(visit: Visit) -> Response:
-    """Withdraw an invitation link or a link for a new password that nobody has used yet."""
+    """Withdraw a link that nobody has used yet: an invitation, or a link for a new password."""
     with visit.workspace.store.write() as connection:
         revoke_invitation(connection, visit.text("invitation"))
     return visit.go("/team")
@@ -161,9 +161,9 @@ def switch(visit: Visit) -> Response:
 
 
 def password(visit: Visit) -> Response:
-    """Set the person's own password, and end all other sessions of the person.
+    """Change the password of the person who is signed in, and end all other sessions of this person.
 
-    If the review is only for people at this computer, and not for a team, a PIN is set instead of a password.
+    If the page is served only to this computer, and not to a team, a PIN is set instead of a password.
     """
     new = visit.text("password")
     if not _is_alone(visit):

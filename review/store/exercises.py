@@ -127,9 +127,9 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
     """Return the records from which a calibration exercise at a stage can be drawn.
 
-    In a calibration exercise, several people judge the same records before the real work. Nobody has judged these
-    records at this stage, and they were not in an earlier exercise at this stage. For the stage ``full-text``, only
-    records whose full text contains a sentence to code are returned.
+    In a calibration exercise, several people judge the same records before the real work. A record is returned only if
+    nobody has judged it at this stage, and if it was in no earlier exercise at this stage. At the stage ``full-text``,
+    the full text of the record must also contain a sentence to code.
     """
     need, joined = schema.need, schema.joined
     # Their codes may have been set aside, but people have seen and discussed each other's codes.

@@ -33,9 +33,9 @@ def tags_of(connection: Connection, record: int, *, coder: int | None = None) ->
     Parameters
     ----------
     coder
-        Account number. If given, only tags that this person added are returned. A person who can still judge a record
-        must not see the tags of others, because these tags may reveal what others think about
-        the record.
+        Account number of a person. If given, only tags that this person added are returned. A person who can still
+        judge the record must not see the tags of others, because these tags may reveal what others think about the
+        record.
     """
     tags, event = schema.tag, schema.event
     query = select(tags.c.tag).where(tags.c.record == record).order_by(tags.c.tag)

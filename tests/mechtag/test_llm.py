@@ -889,6 +889,8 @@ def test_a_vote_names_voters_without_a_description(
         run(project, replace(access, model=name), name=f"{name}.csv")
     (project.root / "out/b_run.json").unlink()
     tables = [project.root / f"out/{name}.csv" for name in "ab"]
-    with pytest.raises(MechtagError, match=r"b_run\.json: this file is missing; it describes the coders of .*b\.csv"):
+    with pytest.raises(
+        MechtagError, match=r"b_run\.json: this file, which describes the coders of .*b\.csv, is missing"
+    ):
         list(vote_of_tables(project, tables, project.root / "out/vote.csv"))
     assert not (project.root / "out/vote.csv").exists()

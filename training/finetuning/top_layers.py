@@ -1,4 +1,4 @@
-"""Encode texts with trainable low-rank changes of an encoder's top layers.
+"""Encode texts with an encoder whose top layers have trainable low-rank changes.
 
 The hidden states that the top layers receive as input are computed once per text.
 """

@@ -1,8 +1,8 @@
 """Replace the model in use atomically, and roll back to earlier models.
 
-The model in use and each former model have a folder of their own, which contains a copy of the model. The folder also
-contains the out-of-fold predictions of the model, and the version of the annotations that the model was trained on. An
-installation is first recorded in a journal, so that `recover` can complete an interrupted installation.
+There is one folder for the model in use and one for each former model. Each folder contains a copy of the model, the
+out-of-fold predictions of the model, and the version of the annotations that the model was trained on. An installation
+is first recorded in a journal, so that `recover` can complete an interrupted installation.
 """
 
 from __future__ import annotations

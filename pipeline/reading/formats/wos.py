@@ -25,9 +25,9 @@ def recognise(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    """Yield one entry per record, which extends from the tag PT to the tag ER.
+    """Yield one entry per record.
 
-    A record without ER is kept, and a note reports that ER is missing.
+    A record begins with the tag PT and ends with the tag ER. If ER is missing, the record is kept and has a note.
     """
     return numbered(_drafts(source), ("TI",))
 
