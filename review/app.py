@@ -156,6 +156,6 @@ def _failed(_: Request, error: Exception) -> Response:
     return _error_page(
         500,
         "mechtag failed because of an internal error",
-        "Your earlier entries are saved. Load the page again. If the error occurs again, look at the terminal in which "
+        "Your earlier entries are saved. Reload the page. If the error occurs again, look at the terminal in which "
         "mechtag runs; it shows the reason.",
     )

@@ -114,7 +114,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     if unknown:
         raise Refused(
             "you marked these labels as changed in meaning, but their text in the codebook is unchanged: "
-            f"{', '.join(sorted(unknown))}; load the page again"
+            f"{', '.join(sorted(unknown))}; reload the page"
         )
     path = Path(workspace.project.settings.codebook)
     folder = workspace.folder / "codebooks"

@@ -42,7 +42,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--baselines",
-            help="Folder of predictions written by 'baselines', to compare the model with them.",
+            help="Folder of predictions that 'mechtag baselines' wrote; the model is compared with the baselines.",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--out-of-fold",
-            help="Folder of out-of-fold predictions written by 'train', to measure accuracy on the coded records too.",
+            help="Folder of out-of-fold predictions that 'mechtag train' wrote; accuracy on the coded records is then "
+            "measured too.",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +67,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--variations",
-            help="Folder of predictions written by 'variations', to measure the effect of rewritten texts.",
+            help="Folder of predictions that 'mechtag variations' wrote; shows the effect of rewritten texts.",
             show_default=False,
         ),
     ] = None,
@@ -83,8 +84,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             "--llm",
-            help="Table of codings of the gold papers by a language model, written by 'llm' or 'llm-vote'. The "
-            "figures of the language model are added to the report. For several tables, repeat the option.",
+            help="Table that 'mechtag llm' or 'mechtag llm-vote' wrote, with a language model's codings of the gold "
+            "papers. The figures of the language model are added to the report. For several tables, repeat the option.",
             show_default=False,
         ),
     ] = None,

@@ -55,8 +55,8 @@ def rank(
         float | None,
         typer.Option(
             "--confidence",
-            help="How confident mechtag must be, before you may stop, that you have found the proportion of relevant "
-            f"records in --recall. {_DEFAULT} 0.95.",
+            help="Required confidence that the proportion in --recall has been found; you may stop once this "
+            f"confidence is reached. {_DEFAULT} 0.95.",
             show_default=False,
         ),
     ] = None,
@@ -120,13 +120,13 @@ def simulate(
         float,
         typer.Option(
             "--confidence",
-            help="Each replay stops when mechtag is this confident that the proportion of relevant records in --recall "
-            "has been found.",
+            help="Required confidence that the proportion in --recall has been found; a replay stops once this "
+            "confidence is reached.",
         ),
     ] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
-    """Replay a finished review, to see when `rank` would have found its relevant records and stopped.
+    """Replay a finished review, to see when `rank` would have found the relevant records and stopped.
 
     simulation.json contains the results. reading.csv contains the recall after each record, from which you can draw
     plots.

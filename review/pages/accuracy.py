@@ -1,4 +1,4 @@
-"""Show the page *Accuracy*: the agreement between people, and the agreement between people and the model."""
+"""Show the *Accuracy* page: the agreement between people, and the agreement between people and the model."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def download(visit: Visit) -> Response:
             )
         done = last_job(connection, KIND, done=True)
     if done is None:
-        raise Refused("no figures have been computed yet; compute them on the page Accuracy", 404)
+        raise Refused("no figures have been computed yet; compute them on the Accuracy page", 404)
     headers = {"Content-Disposition": 'attachment; filename="agreement.json"'}
     return JSONResponse(json.loads(done.result), headers=headers)
 

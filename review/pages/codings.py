@@ -1,4 +1,4 @@
-"""Show the page *Import codes*, on which people add codes that were given outside the review page."""
+"""Show the *Import codes* page, on which people add codes that were given outside the review page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 def _read(connection: Connection, number: int) -> dict[str, Any]:
     found = find_import(connection, number, _KINDS)
     if found is None:
-        raise Refused("this import of codes does not exist; choose one of the imports on the page Import codes", 404)
+        raise Refused("this import of codes does not exist; choose one of the imports on the Import codes page", 404)
     return found
 
 
@@ -67,7 +67,7 @@ def _answers(visit: Visit) -> dict[str, Any]:
         raise Refused("enter the name of the coder; it is used for codes whose file does not name a coder")
     unticked = visit.text("unticked") or None
     if unticked not in (None, "no", "not-judged"):
-        raise Refused("the form is incomplete; load the page again and complete it")
+        raise Refused("the form is incomplete; reload the page and complete it")
     keys = visit.workspace.codebook.all_keys
     # A key of the codebook means yes, ``not`` and a key mean no, and ``None`` means that the name is ignored.
     labels: dict[str, str | None] = {}
@@ -148,7 +148,7 @@ def act(visit: Visit) -> Response:
                 people = _people(visit, connection, list(this["found"].get("coders", ())))
                 add_job(connection, ADD, visit.person.id, **asked, token=this["arguments"]["token"], people=people)
             else:
-                raise Refused("this import has changed since the page was loaded; load the page again", 409)
+                raise Refused("this import has changed since the page was loaded; reload the page", 409)
     except Refused as error:
         if error.status == 404:
             raise

@@ -57,8 +57,8 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise MechtagError(
             f"{path}: {counted(len(missing), 'code')} without a description: {', '.join(missing[:_SHOWN])}{more}. "
-            "The model uses descriptions as definitions of the labels; enter them in the program that wrote the file, "
-            "and export the codebook again"
+            "The model uses descriptions as definitions of the labels; enter the missing descriptions in the program "
+            "that wrote the file, and export the codebook again"
         )
     keys = _keys(entries)
     rules = [
@@ -131,7 +131,10 @@ def _from_qda(path: Path) -> Iterator[_Entry]:
 
 
 def _codes(parent: Any) -> Iterator[_Entry]:
-    """Yield the labels among the codes below an XML element, at any depth."""
+    """Yield the codes below an XML element, at any depth.
+
+    Categories are left out. Codes for roles of evidence, for signs and for labels that need review are also left out.
+    """
     for code in children(parent, "Code"):
         name = " ".join((code.get("name") or "").split())
         description = text_of(child_of(code, "Description"))
