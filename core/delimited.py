@@ -132,9 +132,9 @@ def rows(
     wrong with the row, or ``""`` if nothing is wrong.
 
     A quotation mark that is never closed would turn all rows below into one cell. Therefore, only the line with this
-    mark is reported as faulty, and reading continues with the next line. A mark
-    also counts as never closed if the row has the wrong number of cells, and the second line of the row, read on its
-    own, has as many cells as the header.
+    mark is reported as faulty, and reading continues with the next line. A mark also counts as never closed if two
+    conditions are met: the row has the wrong number of cells, and the second line of the row alone has as many cells as
+    the header.
 
     Parameters
     ----------

@@ -22,5 +22,5 @@ class MechtagError(Exception):
 
     @property
     def on_command_line(self) -> str:
-        """Return the message, with the options in brackets."""
+        """Return the message, followed by the options in brackets."""
         return f"{self} ({self.options})" if self.options else str(self)

@@ -182,8 +182,8 @@ class TuningSettings(Strict):
     layers
         Number of top layers that are fine-tuned. The layers below stay unchanged.
     rank
-        Rank of the low-rank change to each weight matrix. The size of the change in the model folder is proportional to
-        the rank.
+        Rank of the low-rank change to each weight matrix. The model folder stores the change; doubling the rank doubles
+        the space that the change needs.
     """
 
     epochs: int = Field(default=3, ge=1, le=LARGEST)
@@ -206,8 +206,8 @@ class TrainSettings(Strict):
     examples
         Path of the sentences that coders chose on the review page as examples of a label. The file need not exist.
     texts
-        If ``records`` is a table of codings, path of the Parquet table that contains the coded records; otherwise
-        empty.
+        Path of the Parquet table that contains the coded records. It is needed only if ``records`` is a table of
+        codings; otherwise, it is empty.
     added
         Folder to which 'mechtag retrain' adds annotations. It need not exist yet.
     trainer
@@ -218,15 +218,15 @@ class TrainSettings(Strict):
         Number of folds of the cross-validation that fits pooling, calibration and thresholds. Each paper is in one
         fold.
     regularisation
-        Inverse regularisation strength (``C`` in scikit-learn) of the label heads that score vectors. It is reduced for
-        labels with fewer than 100 judged papers and exemplars; see `heads.freedom`.
+        Inverse regularisation strength (``C`` in scikit-learn) of those label heads whose input is the encoder's
+        vectors. It is reduced for labels with fewer than 100 judged papers and exemplars; see `heads.freedom`.
     word_regularisation
-        Inverse regularisation strength of the label heads that score words. It is reduced in the same way.
+        Inverse regularisation strength of those label heads whose input is words. It is reduced for the same labels.
     relevance_regularisation
         Inverse regularisation strength of the support vector machine for relevance.
     min_positives
         A label is calibrated separately if at least this number of papers have the label, and at least this number do
-        not. All other labels share one calibration.
+        not have it. All other labels share one calibration.
     relevance_recall
         Minimum recall at the threshold of relevance. The out-of-fold probabilities of at least this proportion of the
         relevant papers must reach the threshold.
@@ -291,10 +291,10 @@ class TagSettings(Strict):
     threads
         Number of threads that encode texts; 0 for one thread per core.
     sign
-        Method that recognises evidence of absence in tables and exports: sentences which say that what a label
-        describes is absent. ``words`` uses the words of a sentence. ``accurate`` also uses the vector of the sentence
-        from the encoder ``accurate``. It finds more evidence of absence than ``words``, but also marks more sentences
-        wrongly.
+        Method that recognises evidence of absence. A sentence is evidence of absence if it says that what a label
+        describes is absent. The result is shown in tables and exports. ``words`` uses the words of a sentence.
+        ``accurate`` also uses the vector of the sentence from the encoder ``accurate``. Compared with ``words``,
+        ``accurate`` finds more evidence of absence, but also marks more sentences wrongly.
     chunk_records
         Number of records per chunk. The records of a chunk are tagged and written together. Smaller chunks need less
         memory, and less work is lost if a run is interrupted.
@@ -315,7 +315,7 @@ class TagSettings(Strict):
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
         """Return a copy of the settings with values from the command line; raise `ValueError` if a value is invalid.
 
-        If an argument is ``None``, or ``score_all`` is ``False``, the setting is left unchanged.
+        A setting stays unchanged if its argument is ``None`` or ``False``.
         """
         given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
@@ -365,11 +365,12 @@ class RetrainSettings(Strict):
         Field of the source file that identifies the study on which a record reports; empty if there is no such field.
     paraphrase
         Lowest similarity at which a text counts as nearly the same as the text of a test paper; see
-        `leakage.likeness`.
-        ``None`` for the value that was measured for the encoder; see `Settings.paraphrase`.
+        `leakage.likeness`. If the value is ``None``, the value that was measured for the encoder is used; see
+        `Settings.paraphrase`.
     margins
-        The decrease of each metric that is tolerated, keyed by the name of the metric. With 97.5% certainty, the
-        decrease must be smaller. Possible names are ``relevance_auc`` and the names in `metrics.pooled_figures`.
+        Tolerated decrease of each metric, keyed by the name of the metric. The new model may replace the model in use
+        only if, with 97.5% certainty, each metric decreases by less than its tolerated decrease. Possible names are
+        ``relevance_auc`` and the names in `metrics.pooled_figures`.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """
@@ -386,7 +387,7 @@ class RetrainSettings(Strict):
 class LlmPrice(Strict):
     """Price of a language model in US dollars per million tokens.
 
-    ``input`` is the price of tokens of the prompt, and ``output`` the price of tokens of the answer.
+    ``input`` is the price of tokens of the prompt, and ``output`` is the price of tokens of the answer.
     """
 
     input: float = Field(ge=0)

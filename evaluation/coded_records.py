@@ -153,7 +153,7 @@ def coded_section(coded: CodedSet, labels: Sequence[str], draws: Draws, min_posi
 
 
 def learning_section(coded: CodedSet, labels: Sequence[str], draws: Draws) -> dict[str, Any]:
-    """Compute the learning curve, which contains the metrics of `LearningStep` for each number of training papers."""
+    """Compute the learning curve: the metrics of `LearningStep` for each number of training papers."""
     section = {}
     for papers, predictions in sorted(coded.learning.items()):
         judged = System(f"learning curve, {papers} papers", predictions).judged(
@@ -274,14 +274,13 @@ def coded_agreement(
         Otherwise, all records are compared. The dict has these additions:
 
         - ``pairs`` also contains the agreement of two people on sentences, if two people coded sentences.
-        - ``adjudicate`` lists the codes in all coded records that people should resolve.
-        - ``texts`` contains the number of compared records of each kind of text.
+        - ``adjudicate`` lists the codes that people should resolve; it covers all coded records.
+        - ``texts`` contains the number of compared records, keyed by kind of text.
 
     Raises
     ------
     MechtagError
-        If a record that the second coder coded is not among the coded records, or has a different number of
-        sentences there.
+        If a record of the second coder matches no coded record, or more than one; see `first_coding`.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))

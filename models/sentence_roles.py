@@ -1,7 +1,8 @@
 """Classify the sentences of an abstract by their role: background, methods or results.
 
-The classifier is a linear model that uses only the words of a sentence. Its weights come with mechtag. They are fitted
-on structured abstracts from public data by ``python -m benchmarks.roles``, which also reports their accuracy.
+The classifier is a linear model that uses only the words of a sentence. Its weights come with mechtag. The command
+``python -m benchmarks.roles`` fits the weights on structured abstracts from public data, and reports the accuracy of
+the classifier.
 """
 
 from __future__ import annotations

@@ -44,8 +44,9 @@ def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
 class WindowCalibration:
     """Adjustment of the calibration to the number of windows of a text, learned out of fold on long texts.
 
-    The score of a label in a long text is the highest score of a window. With more windows, this score is higher by
-    chance. Therefore, each doubling of the number of windows shifts the logistic curve of the label by ``correction``.
+    A window is a run of sentences about as long as an abstract. The score of a label in a long text is the highest
+    score of a window. With more windows, the highest score is higher by chance. Therefore, each doubling of the number
+    of windows shifts the logistic curve of the label by ``correction``.
     If the adjustment could not be learned, every label of a long text needs review.
 
     Attributes
@@ -55,8 +56,8 @@ class WindowCalibration:
     correction : ndarray, shape (n_labels,)
         Change of the intercept of each label per doubling of the number of windows; at most 0.
     low, high : ndarray, shape (n_powers, n_labels)
-        Bounds of the range that needs review. The rows are for texts of 2, 4, 8, ... windows; the last row also applies
-        to longer texts.
+        Lower and upper bounds between which decisions need review. The rows are for texts of 2, 4, 8, ... windows; the
+        last row also applies to longer texts.
     """
 
     size: int
@@ -67,8 +68,9 @@ class WindowCalibration:
     def of(self, calibration: Calibration, count: int) -> Calibration:
         """Return the calibration for a text with ``count`` windows.
 
-        ``calibration`` is the calibration for abstracts. For a text with one window, it is returned unchanged. For
-        longer texts, its intercepts are replaced, and so are the bounds between which decisions need review.
+        ``calibration`` is the calibration for abstracts. For a text with one window, ``calibration`` is returned
+        unchanged. For a longer text, a copy with other intercepts and bounds is returned. Decisions between the bounds
+        need review.
         """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:

@@ -30,7 +30,7 @@ _Coders = Annotated[int, Field(ge=1, le=2)]
 
 
 class Plan(Strict):
-    """The settings of a review, which owners change on the page *Settings*.
+    """The settings of a review, which owners change on the *Settings* page.
 
     Every change is stored as an event.
 
@@ -41,7 +41,8 @@ class Plan(Strict):
     coders_code
         Number of people who independently code each record.
     mode_screen, mode_code
-        Mode of screening, and mode of coding: ``off``, ``blind``, ``after`` or ``assisted``. See `Mode`.
+        What coders see of the model when they screen, and when they code: ``off``, ``blind``, ``after`` or
+        ``assisted``; see `Mode`.
     audit_share
         In the mode ``assisted``, the proportion of records that are shown without suggestions. These records are used
         to estimate the effect of suggestions.
@@ -50,15 +51,16 @@ class Plan(Strict):
     exclusion_reasons
         Reasons that coders can choose.
     rule, recall, confidence
-        Rule and target for stopping screening; see `mechtag.pipeline.screening.ranking.Target`.
+        Stopping rule for screening, and the recall and confidence to reach; see
+        `mechtag.pipeline.screening.ranking.Target`.
     rerank_after
         Number of new decisions after which the records are ranked again.
     words_for, words_against
         Words for inclusion, and words against inclusion. They are highlighted in titles and abstracts. An asterisk
         stands for any ending: ``stem*`` highlights all words that begin with ``stem``.
     roles
-        Whether coders can give roles of evidence to sentences, and link these sentences to configurations, each of
-        which explains a label.
+        Whether coders can give roles of evidence to sentences, and link these sentences into configurations. A
+        configuration explains a label.
     learn_from_assisted
         Whether training also uses codes that were given while a suggestion was visible.
     unblinded
@@ -92,5 +94,5 @@ class Plan(Strict):
         return {stage: self.coders(stage) for stage in STAGES}
 
     def mode(self, stage: str) -> Mode:
-        """Return the mode of a stage: when coders at the stage see suggestions of the model."""
+        """Return the mode of a stage, which determines when coders see suggestions of the model."""
         return self.mode_screen if stage == "screen" else self.mode_code

@@ -20,7 +20,7 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True)
 class LabelSummary:
-    """Numbers of codes of a label, and the quality of the ranking of records by its out-of-fold scores.
+    """Counts of a label's codes, and metrics of how well the label's out-of-fold scores rank the records.
 
     Attributes
     ----------
@@ -101,9 +101,9 @@ _MANY = 5
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
     """Raise `MechtagError` if labels were coded "yes" but never "no".
 
-    This suggests that coders recorded only ticks. The codes of records and of sentences both count. The codes are
-    accepted if two conditions are met: at least one label was coded "no", and every label without a "no" was coded
-    "yes" in fewer than five records.
+    Such codes suggest that coders recorded only ticks. The codes of records and of sentences both count. The error is
+    not raised if at least one label was coded "no", and every label without a "no" was coded "yes" in fewer than five
+    records.
     """
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
     codes = np.concatenate([corpus.document_targets, units])[:, 1:]

@@ -412,7 +412,8 @@ def _overall(system: SystemFigures | BaselineFigures) -> list[str]:
 def describe_labels(found: ByFullText, names: Mapping[str, str]) -> str:
     """Return a sentence that lists the labels for which the model ranks papers no better than a naive method.
 
-    The naive method ranks papers by the number of windows of their full texts.
+    The naive method ranks papers by the length of their full texts, counted in windows (runs of sentences about as long
+    as an abstract).
     """
     if not found.labels_not_above_windows:
         return "Each label with enough papers is ranked better than by the number of windows alone."
@@ -694,7 +695,10 @@ class _Fitted:
             yield table
 
     def _parts(self, width: int) -> list[list[int]]:
-        """Return the column positions of each narrower table, without the first column, which all tables repeat."""
+        """Return the column positions of each narrower table.
+
+        The first column is left out, because all tables repeat it.
+        """
         parts: list[list[int]] = [[]]
         for position in range(1, len(self.header)):
             if parts[-1] and not self._fits([*parts[-1], position], width):

@@ -127,7 +127,7 @@ class Numbers:
     def figure(self, path: str) -> Markup:
         """Format the metric or number at a path in the metrics file.
 
-        If it is a metric, its interval and p-value are added.
+        The interval and the p-value of a metric are added.
         """
         found = self.get(path)
         if not isinstance(found, Figure):

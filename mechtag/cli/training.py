@@ -63,7 +63,10 @@ def baselines(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Tag each gold paper with naive baselines, and with a model that was also trained on all other gold papers.
+    """Tag the gold papers with naive baselines and with the leave-one-paper-out protocol.
+
+    In this protocol, each gold paper is tagged by a model that was trained on the coded records and on all other gold
+    papers.
 
     Example: `mechtag baselines gold/unique.parquet gold/sentences.parquet -o data/work/baselines`
     """
@@ -94,7 +97,7 @@ def variations(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure invariance: tag coded records, and rewritten versions of the same records.
+    """Tag coded records and rewritten versions of their texts, to measure how little the decisions change.
 
     No record is tagged by a model that was trained on it. One file is written for each kind of change to the texts,
     such as added methods sentences or removed headings. To compute the metrics, run 'evaluate --variations'.

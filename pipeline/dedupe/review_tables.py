@@ -157,8 +157,8 @@ def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
     Raises
     ------
     MechtagError
-        If a file is missing or lacks the expected columns. If a decision is neither ``same`` nor ``different``. If the
-        row of a kept record contains a decision, or the rows of a group are not in their original order.
+        If a file is missing or lacks the expected columns; if a decision is neither ``same`` nor ``different``; if the
+        row of a kept record contains a decision; or if the rows of a group are not in their original order.
     """
     decisions: list[Decision] = []
     for path in map(Path, paths):

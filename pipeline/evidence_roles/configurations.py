@@ -43,8 +43,8 @@ class RolePassage(Row):
     role
         Key of one of the codebook's roles.
     sign
-        Whether, according to the passage, what the label describes is ``present``, ``absent`` or ``unclear``; ``None``
-        if the coder did not state this.
+        What the passage says about the label: that what the label describes is ``present`` or ``absent``, or
+        ``unclear`` if the passage says both or neither. ``None`` if the coder did not give a sign.
     start, end
         Offsets of the passage into the abstract or the full text; ``None`` if the offsets are not known.
     text

@@ -51,7 +51,7 @@ def _is_ours(tag: str, value: str) -> bool:
 
 
 def _keywords(paper: CodedPaper, codebook: Codebook) -> Iterator[str]:
-    """Yield a keyword for each label that is decided yes or needs review, and one if the paper is not relevant."""
+    """Yield a keyword for each label that is decided yes or needs review, and one for a paper that is not relevant."""
     # If people coded the paper, the codes of models are ignored.
     people = paper._replace(codes=tuple(code for code in paper.codes if not code.model_id))
     decided = people if people.codes else paper

@@ -45,7 +45,7 @@ def likeness(left: str, right: str) -> float:
 
 
 def by_identifier(record: Record, found: Found) -> Verdict:
-    """Judge by the titles whether a record describes the paper that was found by the record's DOI or PubMed id."""
+    """Compare titles to judge whether a record describes the paper that was found by the record's DOI or PubMed id."""
     if not record.title:
         return Verdict(None)
     alike = likeness(record.title, found.record.title)
@@ -58,7 +58,7 @@ def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
     """Return the papers that a record may describe, each with a verdict.
 
     ``founds`` are the papers that a search for the title of the record found. Papers with clearly different titles are
-    left out. At most one of the verdicts has no doubt.
+    left out. In at most one verdict, ``doubt`` is empty.
     """
     # A service may list one paper twice.
     papers: dict[str, Found] = {}

@@ -186,7 +186,10 @@ class _Layout:
         return [(x, turn), (end.centre[0], turn), (end.centre[0], end.y)]
 
     def _past(self, start: _Shape, end: _Shape, lane: float) -> list[_Point]:
-        """Return the points of a line from ``start`` to ``end`` whose vertical part has the x coordinate ``lane``."""
+        """Return the points of a line from ``start`` to ``end``.
+
+        The long vertical part of the line has the x coordinate ``lane``.
+        """
         leave = start.bottom + _BELOW / 2
         return [(start.centre[0], start.bottom), (start.centre[0], leave), (lane, leave), *self._enter(lane, end)]
 

@@ -143,8 +143,8 @@ class Reading:
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, or is listed twice. If an earlier run of ``mechtag
-        ingest`` wrote all the files.
+        If a source is missing, is neither a file nor a folder, is an empty or unreadable folder, or is listed twice; or
+        if an earlier run of ``mechtag ingest`` wrote all the files.
     """
 
     def __init__(self, sources: Sequence[str | Path]) -> None:
@@ -382,9 +382,9 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, or is listed twice. If a file is empty, binary,
-        damaged, too large or of an unknown format, or is a table without a column of titles. For a folder or archive,
-        this error is raised only if it concerns all its files.
+        If a source is missing, is neither a file nor a folder, is an empty or unreadable folder, or is listed twice; or
+        if a file is empty, binary, damaged, too large or of an unknown format, or is a table without a column of
+        titles. For a folder or archive, such a file raises the error only if none of the files can be read.
     """
     reading = Reading(sources)
     # Records have no reference cycles, and searching ever more of them for cycles takes as long as the reading.
@@ -428,12 +428,12 @@ def read_sources(paths: Sequence[Path], on_note: Callable[[str], None]) -> list[
 
 
 def read_unique(path: Path, on_note: Callable[[str], None]) -> list[Record]:
-    """Read the records of one file, each of which must be a different paper; see `read_sources`.
+    """Read one file in which each record describes a different paper; see `read_sources`.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_sources`. If the file contains no records, or two records of one paper.
+        If the file contains no records, or two records of one paper; or for the same reasons as in `read_sources`.
     """
     records = read_sources([path], on_note)
     _check_unique(path, ((record.record_id, record.source_index) for record in records))

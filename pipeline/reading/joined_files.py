@@ -57,8 +57,8 @@ _LIKE_START = {name: re.compile(f"\ufeff?(?:{pattern})", re.I) for name, pattern
 def further_records(source: Source, form: Format, entries: int) -> str:
     """Return a note if a text file seems to contain more records than were read, or ``""`` if it does not.
 
-    The note states that the file contains records in another format, or more than ``entries`` records. If a PubMed id
-    precedes the TY line of a RIS record, it does not count as a record in another format.
+    The note states that the file contains records in another format, or more than ``entries`` records. In a RIS file,
+    a PubMed id above the TY line of a record does not count as the start of a record in another format.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def further_records(source: Source, form: Format, entries: int) -> str:
 
 
 def _begins_table(line: str, following: str, before: str) -> bool:
-    """Return whether ``line`` is the header of a table, judged with the lines before and after it."""
+    """Return whether ``line`` is the header of a table, judging also by the lines before and after it."""
     # A single column name is a header only after the end of a record.
     if _ENDS.fullmatch(before) and is_header([line.strip("\ufeff\n")]):
         return True

@@ -181,16 +181,16 @@ def rank(
     course
         State of the review after the previous ranking, or an empty state.
     cold
-        Function that returns the scores of the records. It is used until a record is known to be relevant. If it is
-        ``None``, the records are scored by their similarity to the definition of relevance until then.
+        Function that returns the scores of the records as long as no record is known to be relevant. If ``None``, the
+        records are then scored by their similarity to the definition of relevance.
     seed
         Seed of the random sample.
 
     Raises
     ------
     MechtagError
-        For the same reasons as in `Judgements.labels` and `stopping.judge_sample`. If the sample was drawn from a
-        different set of unread records.
+        If the sample was drawn from a different set of unread records, or for the same reasons as in
+        `Judgements.labels` and `stopping.judge_sample`.
     """
     check_shares(target.recall, target.confidence)
     records = search.records
@@ -281,7 +281,7 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
 
 
 def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerdict:
-    """Return the verdict of the stopping rule on the random sample."""
+    """Apply the stopping rule to the random sample, and return the verdict."""
     in_sample = labels[drawn]
     # Only records before the first unread record count as the sample: later ones may have been read out of order.
     gaps = np.flatnonzero(np.isnan(in_sample))

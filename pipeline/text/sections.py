@@ -2,8 +2,8 @@
 
 Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print such
 notes under separate headings, or as plain sentences at the end of the abstract. `is_note` recognises a note by its
-heading. `note_of` recognises by its words whether a sentence is entirely a note, and returns the kind of the note. This
-kind becomes the section of the sentence.
+heading. `note_of` recognises a sentence that is entirely a note by the words of the sentence, and returns the kind of
+the note. This kind becomes the section of the sentence.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ _LEADING_ON = re.compile(
 
 
 class Tail(NamedTuple):
-    """A keyword list or notice at the start or end of an abstract, which is not content.
+    """A keyword list or notice at the start or end of an abstract; it is not part of the content.
 
     Attributes
     ----------
@@ -384,9 +384,8 @@ def _keyword_list(text: str, start: int, end: int) -> Tail | None:
 def find_content(text: str) -> Content:
     """Separate the content of an abstract from the keyword lists and notices around it.
 
-    Text that could be content counts as content. Examples are a keyword list followed by a sentence, and a notice with
-    words that are not typical of notices. If the function is applied to content that it returned, nothing more is
-    removed.
+    In case of doubt, text counts as content. Examples are a keyword list followed by a sentence, and a notice with
+    words that are not typical of notices. A second call with the returned content removes nothing more.
     """
     start, end = 0, len(text)
     tails: list[Tail] = []

@@ -20,7 +20,7 @@ def draw(workspace: Workspace, papers: int, permutations: int = 0) -> Draws:
     papers
         Number of papers.
     permutations
-        Number of random permutations of the papers, which are drawn for permutation tests.
+        Number of random permutations of the papers to draw for permutation tests.
     """
     import numpy as np
 

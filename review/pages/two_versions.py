@@ -1,4 +1,4 @@
-"""Let a person choose between the codes that were saved from another window and the codes in this window."""
+"""Let a person choose between the codes that were saved from another browser window and the codes in this window."""
 
 from __future__ import annotations
 

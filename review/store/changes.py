@@ -33,7 +33,7 @@ class ChangeCounts:
     records
         Number of records with a changed suggestion.
     shown
-        Number of changed suggestions that `read_changes` returns.
+        Number of changed suggestions that people may see.
     """
 
     changes: int
@@ -89,7 +89,7 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
 def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
     """Return at most `PAGE` suggestions that changed when a model was trained, with the titles of their records.
 
-    If somebody can still judge a record, nobody is shown its suggestions, so they are left out.
+    Suggestions for a record that somebody can still judge are left out, because nobody may see them yet.
 
     Parameters
     ----------

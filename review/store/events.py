@@ -152,7 +152,10 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Fill in the record of a draft that undoes or redoes an action, and return the draft."""
+    """Return a copy of a draft with the record of the action that the draft undoes or redoes.
+
+    Other drafts are returned unchanged.
+    """
     if draft.undoes is None:
         return draft
     table = schema.event
@@ -221,7 +224,7 @@ def is_stopped(connection: Connection) -> bool:
 
 
 def is_unblinded(connection: Connection, record: int, stage: str) -> bool:
-    """Return whether somebody has shown the codes of a record at a stage (such as ``code``) to everyone.
+    """Return whether the codes of a record at a stage (such as ``code``) have been made visible to everyone.
 
     See `mechtag.review.acts.Acts.unblind`.
     """
@@ -344,7 +347,7 @@ def any_stale(connection: Connection) -> bool:
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Update the derived tables for some records and for the records joined to them.
+    """Update the derived tables for some records, and for the records that are joined with these as one paper.
 
     Parameters
     ----------
@@ -368,7 +371,10 @@ def derive_records(connection: Connection, records: Iterable[int]) -> None:
 
 
 def derive_new(connection: Connection, records: Sequence[int]) -> None:
-    """Add the rows of table ``need`` for new records that have no events yet."""
+    """Add rows to table ``need`` for new records that have no events yet.
+
+    The table states how far each record has been judged at each stage.
+    """
     rules = _read_rules(connection)
     _insert(connection, schema.need, [_need(row) for record in records for row in derive([], record, rules).needs])
 

@@ -70,7 +70,7 @@ class Checkpoints:
         self._folder = folder
 
     def save_epoch(self, state: State) -> None:
-        """Save the state after an epoch, instead of the state after the previous epoch."""
+        """Save the state after an epoch; it replaces the saved state of the previous epoch."""
         if self._folder:
             _write(self._folder / EPOCH, state)
 
@@ -145,7 +145,7 @@ def tune(
     work: Path | None = None,
     on_progress: Progress = lambda _: None,
 ) -> Tuned:
-    """Train low-rank changes of the weights in an encoder's top layers, without changing the encoder itself.
+    """Train low-rank changes to the weights in an encoder's top layers; the encoder itself stays unchanged.
 
     The same arguments yield the same weights on the same machine. The global random state is not changed. If a work
     folder is given, an interrupted run resumes after its last epoch, and the result of a finished run is loaded.

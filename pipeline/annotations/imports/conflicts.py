@@ -117,7 +117,10 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """If a coder coded several passages of a record, replace each ``no`` for a passage by ``None`` (not judged)."""
+    """If a coder coded several passages of a record, replace each ``no`` for a passage by ``None`` (not judged).
+
+    A ``no`` for one passage does not mean ``no`` for the record.
+    """
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -159,9 +162,9 @@ def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] 
 def _refuse_irrelevant(
     own: dict[tuple[str, str | None], Judgement], codebook: Codebook, conflicts: list[Conflict]
 ) -> int:
-    """If a coder assigned labels to a paper but coded it as not relevant, move these codes to ``conflicts``.
+    """If a coder gave labels to a paper but coded it as not relevant, move these codes to ``conflicts``.
 
-    The number of moved codes is returned.
+    The code for relevance is moved too. The number of moved codes is returned.
     """
     decision = own.get((codebook.relevance.key, None))
     ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]

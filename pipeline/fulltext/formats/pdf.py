@@ -55,7 +55,7 @@ def read(
     Raises
     ------
     MechtagError
-        If the file is protected by a password, is damaged, or has more than `MOST_PAGES` pages. If more than half of
+        If the file is protected by a password, is damaged, or has more than `MOST_PAGES` pages; or if more than half of
         its pages have no text, as in a scan.
     """
     document = _open(data, name)

@@ -71,7 +71,7 @@ def read(source: Source) -> Iterator[Entry]:
 def read_items(source: Source) -> Iterator[Entry]:
     """Yield one entry per JSON object in a list.
 
-    A broken object is assumed to extend to the next object that has the same first key.
+    If an object is broken, it is assumed to end where the next object with the same first key begins.
     """
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)
@@ -112,7 +112,7 @@ def read_items(source: Source) -> Iterator[Entry]:
 
 
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
-    """Find fields that a JSON object contains with several different values.
+    """Find fields that occur several times in a JSON object, with different values.
 
     JSON parsers keep only the last value of a field. A repeated field may show that two records were read as one,
     because some text between them is missing. An object is examined only if its title, abstract, authors or DOI seem to

@@ -39,7 +39,7 @@ FORMATS: tuple[CodingFormat, ...] = (
 
 
 def find_format(content: Content) -> CodingFormat:
-    """Return the format of a file of codings, which is recognised only by the content of the file.
+    """Return the format of a file of codings, judging only by the content of the file.
 
     Raises
     ------

@@ -68,7 +68,7 @@ class Content:
     def note_unread(self, read: Collection[str]) -> None:
         """Add a note that lists the ignored columns.
 
-        A column is ignored if it is not in ``read``, and if its name is not that of a field of a record.
+        A column is ignored if it is not in ``read`` and does not have the name of a field of a record.
         """
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]

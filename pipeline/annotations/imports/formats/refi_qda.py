@@ -70,7 +70,10 @@ def _paper(source: QdaSource) -> CitedPaper:
 
 
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
-    """Yield people's codes in a source, from its codings and from the variables in which mechtag exports answers."""
+    """Yield the codes that people gave to a source (a text).
+
+    The codes are read from the codings of the source, and from the variables in which mechtag exports answers.
+    """
     names = column_names(asked.labels.codebook.names)
     answers = {
         (key, coder, basis): source.variables[name]
@@ -100,7 +103,7 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Return the signs of passages (present, absent or unclear), and all other codings.
+    """Return two values: the signs of passages (present, absent or unclear), and the codings with labels.
 
     The signs are keyed by tuples: label key, coder, text of the passage.
     """
