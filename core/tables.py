@@ -51,7 +51,7 @@ DECISION, NOTES, OWN_CODE = "decision", "notes", ": your code"
 TOTAL = "total"
 #: Column in which people confirm codings by a language model with their name.
 CONFIRMED = "confirmed_by"
-_ALLOWED = "yes (also 1, true or x), no (also 0 or false) and an empty cell (not judged)"
+_ALLOWED = "yes (also 1, true or x) or no (also 0 or false), or leave the cell empty (not judged)"
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?")
 _SHOWN = 100
 
@@ -81,7 +81,7 @@ def read_tick(cell: str, words: Mapping[str, Literal[0, 1]] | None = None) -> Li
     if words and word in words:
         return words[word]
     if word not in WORDS:
-        raise ValueError(f"{cell[:_SHOWN]!r} is not allowed here; allowed are {_ALLOWED}")
+        raise ValueError(f"{cell[:_SHOWN]!r} is not allowed here; write {_ALLOWED}")
     if word in UNTICKED:
         return "unticked"
     return 1 if word in YES else 0 if word in NO else None
@@ -93,12 +93,12 @@ def read_number(cell: str) -> float:
     Raises
     ------
     ValueError
-        If the cell does not contain a number. A number such as 1,234.5, with a thousands separator, is also refused.
+        If the cell does not contain a number, or contains a number with a thousands separator, such as 1,234.5.
     """
     text = cell.strip()
     value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{cell[:_SHOWN]!r} is not a number; write 1234.5 or 1234,5")
+        raise ValueError(f"{cell[:_SHOWN]!r} is not a number; write numbers like 1234.5 or 1234,5")
     return value
 
 
@@ -191,9 +191,9 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     Raises
     ------
     MechtagError
-        If the file is missing, empty or damaged. If the header is missing, or two columns have the same name. If a row
-        has too many or too few cells. If quotation marks do not match. If a workbook has no visible sheet with a table,
-        or more than one.
+        If the file is missing, empty or damaged; if the header is missing; if two columns have the same name; if a row
+        has too many or too few cells; if quotation marks do not match; or if a workbook has no visible sheet with a
+        table, or more than one.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():

@@ -1,7 +1,7 @@
 """Evaluate predictions that are based on full texts instead of abstracts.
 
-The metrics cover the gold papers that have a full text. They are compared with the metrics of naive methods. They are
-also compared with the metrics of predictions that are based on the abstracts of the same papers.
+Only gold papers that have a full text are evaluated. The metrics are compared with those of naive methods, and with
+those of predictions that are based on the abstracts of the same papers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OF_REVIEW = frozenset(("referred", "yes_right", "no_right"))
 
 
 class Counts(NamedTuple):
-    """Counts in a full text, by which the naive methods score the paper.
+    """Counts that describe a full text; each naive method scores papers by one of these counts.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class FullTextSet:
     query: str
 
     def counts(self, record_id: str) -> Counts:
-        """Return measures of a paper's full text; see `Counts`."""
+        """Return the counts that describe the full text of a record."""
         text = self.texts[record_id]
         counted = (text.text[one.start : one.end] for one in text.sections if one.kind not in _NOT_COUNTED)
         words = normalise_title(" ".join(counted)).split()
@@ -236,7 +236,10 @@ def _measured(
     *,
     naive: bool = False,
 ) -> tuple[Judged, dict[str, Any]]:
-    """Return a system's predictions for gold papers together with the human codes, and the metrics of the system."""
+    """Evaluate a system on gold papers.
+
+    Return two values: the predictions of the system together with the human codes, and the metrics of the system.
+    """
     truth = gold.truth(label_keys)
     judged = system.judged([record.record_id for record in gold.evaluated], label_keys, truth)
     draws = draw_resamples(len(truth), settings.bootstrap, settings.permutations, generator)

@@ -102,12 +102,18 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return an array, shape (resamples, papers, labels): ``weight`` if a paper has the code ``yes``, else 0."""
+        """Return the weights of the papers that have the code ``yes`` for a label, and 0 for all other papers.
+
+        The shape is (resamples, papers, labels).
+        """
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return an array, shape (resamples, papers, labels): ``weight`` if a paper has the code ``no``, else 0."""
+        """Return the weights of the papers that have the code ``no`` for a label, and 0 for all other papers.
+
+        The shape is (resamples, papers, labels).
+        """
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 
 
@@ -242,9 +248,9 @@ def midranks(score: Array, weight: Array) -> Array:
 def within_auc(judged: Judged, samples: Resamples) -> Array:
     """Compute the AUC within papers: how well a system ranks the labels of a paper above all other labels.
 
-    All pairs of a label that a paper has with a label that this paper does not have are considered. The value is the
-    proportion of pairs in which the first label ranks above the second; ties count one half. The value expected by
-    chance is 0.5. A paper with more pairs has more weight.
+    Each label that a paper has is compared with each label that this paper does not have. The value is the proportion
+    of comparisons in which the first label ranks above the second; ties count one half. The value expected by chance
+    is 0.5. A paper with more comparisons has more weight.
 
     Scores are first converted to ranks over papers within each label. A label with generally high scores therefore has
     no advantage.

@@ -39,16 +39,18 @@ LOW, HIGH = ".lora_A", ".lora_B"
 
 
 def pack_tuned(arrays: Arrays) -> bytes:
-    """Return the bytes of a safetensors file with the arrays by which fine-tuning changed the weights of an encoder."""
+    """Return the changes that fine-tuning made to an encoder, as the bytes of a safetensors file."""
     packed: bytes = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     return packed
 
 
 def unpack_tuned(data: bytes, place: str) -> Arrays:
-    """Return the arrays by which fine-tuning changed an encoder, from the bytes that `pack_tuned` returned.
+    """Read the changes that fine-tuning made to an encoder.
 
     Parameters
     ----------
+    data
+        Bytes that `pack_tuned` returned.
     place
         Source of the bytes, used in error messages.
 

@@ -83,7 +83,7 @@ def add_ranking(
 
 
 def shuffle_blocks(records: Sequence[int], seed: int) -> list[int]:
-    """Return the records with the order shuffled within each block of `BLOCK` records."""
+    """Return the records in a new order: the records are shuffled within each block of `BLOCK` records."""
     order = list[int]()
     for start in range(0, len(records), BLOCK):
         block = list(records[start : start + BLOCK])
@@ -158,8 +158,8 @@ def next_record(
 def is_available(connection: Connection, record: int, coder: int, stage: str) -> bool:
     """Return whether `next_record` could choose a record for a person at a stage, such as ``screen``.
 
-    In a calibration exercise, several people judge the same records in a separate order. While the exercise is running,
-    the result for these records is ``False``.
+    For records in a running calibration exercise, in which several people judge the same records, the result is always
+    ``False``; see `left_in_exercise` for these records.
     """
     ranking = _ranking(connection, stage)
     if ranking is None:
@@ -177,7 +177,10 @@ def _ranking(connection: Connection, stage: str) -> int | None:
 def _parameters(
     connection: Connection, coder: int, stage: str, ranking: int, exercise: Exercise | None, now: float
 ) -> dict[str, object]:
-    """Return the parameters of the query for the records of a ranking that a person can judge now."""
+    """Return the parameters of the queries that `_available` builds.
+
+    These queries find records of the ranking with number ``ranking`` that a person can judge now.
+    """
     # Only the coders of an exercise judge its records.
     besides = list(() if exercise is None else exercise.records)
     if stage != "screen":
@@ -242,7 +245,10 @@ def _has_judged(coder: ColumnElement[int], stage: ColumnElement[str], record: Co
 
 
 def _available() -> Select[int, int]:
-    """Return an SQL query for a record that a person can judge now, and the position of the record in a ranking."""
+    """Return an SQL query that finds one record that a person can judge now.
+
+    The query selects the number of the record and the position of the record in a ranking.
+    """
     queue, need, lease, account = schema.queue, schema.need, schema.lease, schema.account
     coder, stage = bindparam("coder", type_=Integer), bindparam("stage", type_=Text)
     gone = exists().where(schema.joined.c.record == queue.c.record)
@@ -300,9 +306,9 @@ _PUT_ASIDE = (
 
 
 def _next_available(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
-    """Return number and position of the first record, from position ``start``, that a person can judge now.
+    """Return the number and the position of the next record that a person can judge now.
 
-    If there is no such record, the result is ``None``.
+    The search begins at position ``start`` of the ranking. If there is no such record, the result is ``None``.
     """
     queue = schema.queue
     last = None

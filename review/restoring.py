@@ -230,9 +230,10 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 
 
 def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
-    """Insert the jobs that the log contains, and return a number for the next new job.
+    """Insert the jobs that the log contains, and return the number for the next new job.
 
-    ``written`` are the numbers of the jobs that wrote events.
+    This number is higher than the numbers of all earlier jobs. ``written`` contains the numbers of the jobs that wrote
+    events. Some of these jobs may be missing from the log.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:

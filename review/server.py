@@ -141,8 +141,8 @@ def serve(
     Raises
     ------
     MechtagError
-        If `Team.check` refuses the settings in ``team``. If the page would be served to a team before the project is
-        created. If ``root`` is a file, or if the port is taken. If events of the log are missing from the database.
+        If `Team.check` refuses the settings in ``team``; if the page would be served to a team before the project is
+        created; if ``root`` is a file; if the port is taken; or if events of the log are missing from the database.
     """
     if team is not None:
         team.check()
@@ -269,7 +269,7 @@ def _files_of(database: Path) -> list[Path]:
 
 
 def _missing_folders(folder: Path) -> list[Path]:
-    """Return those folders among ``folder`` and its parents that do not exist, the innermost first."""
+    """Return ``folder`` and its parents, without the folders that already exist; the innermost folder comes first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 

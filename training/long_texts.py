@@ -113,12 +113,13 @@ def make_long_texts(
 ) -> LongTexts:
     """Make up long texts from papers, and compute their scores from the out-of-fold scores of sentences.
 
-    `LongTexts` explains these texts and the sentences that fill them. The sentences on topic come from other relevant
-    papers of the same fold. Preferably, they are sentences that were coded "no" for all labels, because such sentences
-    can be used for any label.
+    `LongTexts` explains these texts and their filling (sentences from other papers). The filling ``on topic`` comes
+    from other relevant papers of the same fold. If possible, it consists of sentences that were coded "no" for all
+    labels, because such sentences can be used for any label.
 
-    If such sentences do not exist for each relevant paper, different sentences are used for each label. These are
-    sentences that were coded "no" for the label, and uncoded sentences of papers that were coded "no" for the label.
+    If any relevant paper would have no such sentences for its filling, each label has its own filling ``on topic``. It
+    consists of sentences that were coded "no" for the label, and of uncoded sentences from papers that were coded "no"
+    for the label.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ class _Maker:
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Draw sentences for the windows of the longest text that is made from a paper, and return their rows.
+        """Draw sentences that fill the longest text made from a paper, and return the row numbers of these sentences.
 
         The sentences are drawn from those that ``usable`` selects, but only from other papers of the same fold.
         Sentences from the same paper are adjacent. If there are too few sentences, they are repeated. If there are no
@@ -219,8 +220,8 @@ def fit_windows(
     not changed.
 
     A label with enough positives and negatives has its own correction. All other labels share one correction, which is
-    fitted to all labels together. If even all labels together have too few positives or negatives, the function returns
-    the result of `fixed_windows`. It also does so if no windows could be filled with sentences.
+    fitted to all labels together. The function returns the result of `fixed_windows` in two cases: if all labels
+    together have too few positives or negatives, or if no windows could be filled with sentences.
 
     Parameters
     ----------

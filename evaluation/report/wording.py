@@ -179,7 +179,10 @@ def _role(place: int, people: int) -> str:
 
 
 def _with_name(fault: str, names: Mapping[str, str]) -> str:
-    """Replace a label key at the start of a message by the name of the label; otherwise capitalise the message."""
+    """Replace the label key at the start of a message by the name of the label.
+
+    If the message does not start with a label key, its first letter is capitalised.
+    """
     for key, name in names.items():
         if fault.startswith(f"{words_of(key)}: "):
             return name + fault.removeprefix(words_of(key))

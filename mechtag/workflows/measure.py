@@ -88,7 +88,7 @@ def evaluate(
 def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
     """Return a function that checks whether a model was trained on gold papers.
 
-    If so, the function raises an error, unless ``allow`` is set.
+    If the model was trained on gold papers, and ``allow`` is false, the function raises an error.
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper

@@ -74,8 +74,8 @@ def match_codings(
     Raises
     ------
     MechtagError
-        If a coding refers to a record that is neither in ``records`` nor in ``known``. If two rows of one coder
-        disagree on a label of a record, for example under two identifiers of the record.
+        If a coding refers to a record that is neither in ``records`` nor in ``known``; or if one coder gave two
+        different codes for the same label and record. The two rows may name the record by different identifiers.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -85,8 +85,8 @@ def match_codings(
     unknown = list(dict.fromkeys(name for name in names if name not in given and name not in known_names))
     if unknown:
         raise MechtagError(
-            f"{place}: {counted(len(unknown), 'coded record')} cannot be found among the "
-            f"{counted(len(records), 'record')} in the table of records or among the records that were coded before. "
+            f"{place}: {counted(len(unknown), 'coded record')} cannot be found in the table of records "
+            f"({counted(len(records), 'record')}) or among the records that were coded before. "
             f"Add these records to the table: {', '.join(unknown[:20])}{' and more' if len(unknown) > 20 else ''}",
             options="--records",
         )
@@ -121,7 +121,7 @@ def extend_additions(
     base_definitions: Mapping[str, str],
     refused: Mapping[str, str],
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
-    """Add new codings to the codings that were added to the training data before.
+    """Combine new codings with the codings that earlier retrainings added to the training data.
 
     A new code replaces an earlier code by the same coder for the same record, label and basis. If the
     ``codebook_version`` of a coding states no version, the coding counts as made under the current definitions.
@@ -133,7 +133,7 @@ def extend_additions(
     base_definitions
         Label definitions under which ``base`` was coded.
     refused
-        Reason for each record that must not be used for training, keyed by record id. Some of these records may have
+        Reasons why records must not be used for training, keyed by record id. Codings of some of these records may have
         been added earlier.
 
     Returns
@@ -192,9 +192,9 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
 def _disputed(
     codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
 ) -> dict[str, str]:
-    """Return a description of each contradiction between codes on relevance, keyed by record id.
+    """Find records with contradictory codes on relevance, and return a description of each contradiction.
 
-    Only the records in ``touched`` are checked.
+    The descriptions are keyed by record id. Only the records in ``touched`` are checked.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}

@@ -61,13 +61,16 @@ def refuse_filled(path: Path) -> None:
     if filled := sum(bool(row.cells.get("record_id")) for row in table.rows):
         raise MechtagError(
             f"overwriting {path} would delete the records that you entered in {filled} of its rows; rename the file, "
-            "for example to map.csv, and use it as the map",
+            "for example to map.csv, and pass it as the table that assigns files to records",
             options="--map map.csv",
         )
 
 
 def write_tables(paths: Paths, result: Attached) -> None:
-    """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``, the lists of attached and other files."""
+    """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``.
+
+    These files list the attached files, the files whose record is unknown or uncertain, and the unreadable files.
+    """
     rows = sorted((*result.attached, *result.duplicates), key=lambda row: (_id(row.match.record), bool(row.used)))
     write_csv(paths.attached, _ATTACHED, map(_attached, rows), bom=True)
     write_csv(paths.unmatched, _UNMATCHED, map(_unmatched, (*result.uncertain, *_unknown(result))), bom=True)

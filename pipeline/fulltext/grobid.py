@@ -1,4 +1,4 @@
-"""Read PDFs with a GROBID server, which the user starts and whose address the user states."""
+"""Read PDFs with a GROBID server that the user runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_address(url: str, *, may_send: bool) -> str:
     Raises
     ------
     MechtagError
-        If the text is not the address of a web server. If the server is on a different machine, and ``may_send`` is
+        If ``url`` is not the address of a web server; or if the server is on a different machine, and ``may_send`` is
         false.
     """
     try:

@@ -1,4 +1,8 @@
-"""Clean the printed lines of a document: remove running heads, join divided rows, repair ligatures and words."""
+"""Clean the printed lines of a document.
+
+Running heads and line numbers are removed. Parts of the same printed row are joined. Wrong characters for the ligature
+'Th' and words that a line end divides are repaired.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ class Line(NamedTuple):
     height
         Height of the font.
     fonts
-        Names of the fonts of a sample of the letters, in reading order.
+        Names of the fonts of some letters that are spread over the line, in reading order.
     """
 
     text: str
@@ -132,9 +136,9 @@ def text_height(lines: Iterable[Line]) -> float:
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page; each drop cap is joined to the line that it begins.
 
-    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. If
-    the drop cap is a word, such as 'A' in 'A new team', a space is added after it. It counts as a word if the document
-    contains 'new' elsewhere, but not 'anew'.
+    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. A
+    drop cap can be a word of its own, such as 'A' in 'A new team'; a space is then added after the drop cap. The 'A'
+    counts as a word if the document contains 'new' elsewhere, but not 'anew'.
     """
     every = [line for lines in pages for line in lines]
     if not every:
@@ -231,7 +235,9 @@ def vocabulary(rows: Iterable[Line]) -> Counter[str]:
 def mend(text: str, words: Counter[str]) -> str:
     """Join words that a line end divides, and insert missing spaces between numbers and units.
 
-    If the document writes a joined word with a hyphen elsewhere, the hyphen is kept.
+    The hyphen at the line end is kept if the document contains the word more often with a hyphen than without one. It
+    is removed if the document contains the word more often without a hyphen. If both forms are equally frequent, the
+    hyphen is kept only if the word looks like a compound.
 
     Parameters
     ----------

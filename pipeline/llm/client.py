@@ -170,7 +170,7 @@ class _Message(_Lenient):
     @field_validator("content", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:
-        """Join the text parts of a message, without other parts such as the thoughts of the model."""
+        """Join the text parts of a message; omit all other parts, such as the thoughts of the model."""
         if not isinstance(value, list):
             return value
         return "".join(
@@ -259,7 +259,7 @@ def usage_of(answer: Answer) -> Usage | None:
 
 @dataclass(frozen=True)
 class Asking:
-    """What is the same in all requests of a run: endpoint, model, prompt and maximum length of an answer in tokens."""
+    """The values that all requests of a run share: endpoint, model, prompt and maximum number of tokens per answer."""
 
     endpoint: Endpoint
     model: str
@@ -330,7 +330,7 @@ def json_in(content: str) -> str:
 
 @dataclass
 class Budget:
-    """The cost of requests so far, and the limit of this cost.
+    """The cost of requests so far, and the limit on this cost.
 
     Attributes
     ----------
@@ -351,9 +351,10 @@ class Budget:
     exhausted: bool = False
 
     def allows(self, request: Request) -> bool:
-        """Return whether a request may be sent: even at its highest possible cost, the run stays within the cost limit.
+        """Return whether a request may be sent.
 
-        After the first refused request, all later requests are refused.
+        A request is refused if its highest possible cost could exceed the cost limit of the run. After the first
+        refused request, all later requests are refused.
         """
         if self.limit is not None:
             self.exhausted |= self.spent + self.most(request) > self.limit
@@ -403,7 +404,7 @@ def find_mode(
     Raises
     ------
     MechtagError
-        If the endpoint does not answer or accepts no mode. If the requests could exceed the cost limit.
+        If the endpoint does not answer; if it accepts no mode; or if the requests could exceed the cost limit.
     """
     known = known_mode(asking, label, transport)
     for mode in _MODES:

@@ -38,7 +38,7 @@ _SHOWN = 300
 
 
 class Unanswered(Row):
-    """A question about one label of one paper that has no usable answer.
+    """A question about one label of one paper, to which the language model gave no usable answer.
 
     ``reason`` states why the answer cannot be used. ``answer`` is the beginning of the text that the language
     model wrote.
@@ -54,7 +54,8 @@ class Unanswered(Row):
 class Quote(NamedTuple):
     """A quote that a language model gave in its answer, and that was found in the paper.
 
-    ``place`` is ``title``, ``abstract`` or ``full text``. ``start`` and ``end`` are offsets into this text.
+    ``place`` names the text in which the quote was found: ``title``, ``abstract`` or ``full text``. ``start`` and
+    ``end`` are the offsets of the quote in this text.
     """
 
     record_id: str
@@ -114,13 +115,13 @@ class Coder:
     Parameters
     ----------
     asking
-        Content of the requests.
+        Endpoint, model, prompt and maximum answer length of the requests.
     mode
         Way to demand answers in JSON; see `client.find_mode`.
     transport
         Sends the requests. It caches answers, so answered questions are not asked again.
     basis
-        Whether the abstract or the full text is read.
+        Text that the language model reads: abstract or full text.
     budget
         Cost limit, which several coders may share.
     confirm

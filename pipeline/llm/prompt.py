@@ -72,7 +72,7 @@ def passages_of(record: Record, sentences: Sequence[Sentence]) -> tuple[Passage,
 
 
 def passages_of_full_text(record: Record, text: FullText, settings: SentenceSettings) -> tuple[Passage, ...]:
-    """Return the title of a record and the sentences of its full text except references.
+    """Return the title of a record and the sentences of its full text; lists of references are omitted.
 
     The result is ``()`` if there are no sentences.
     """
@@ -144,7 +144,7 @@ class Prompt:
     codebook
         Codebook that defines the labels.
     think_first
-        Whether the language model is told to state evidence and reason before its code.
+        Whether the language model is told to state its evidence and its reason before its code.
     examples
         Invented example sentences to show to the language model, keyed by label.
     """

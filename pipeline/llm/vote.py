@@ -17,7 +17,7 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
 
     There is one vote for each record, label and basis that at least one model coded. If more than half of the models
     answered yes, the vote is yes. If more than half of the models answered no, the vote is no. Otherwise, the vote is
-    unclear. Models with an unclear answer, or with no answer, are counted, too.
+    unclear. The number of models includes models whose answer was unclear and models that gave no answer.
 
     If the vote is yes or no, its evidence is the evidence of the models that agree with the vote. If the vote is
     unclear, its evidence is the evidence of all models.
@@ -25,13 +25,13 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
     Parameters
     ----------
     coder
-        Name of the vote.
+        Name under which the vote is stored, in place of the name of a coder.
 
     Raises
     ------
     MechtagError
-        If there are fewer than two language models, or if one of the coders is a person. If ``coder`` is the name
-        of one of the models, or is not ``llm:`` followed by a name.
+        If there are fewer than two language models; if one of the coders is a person; if ``coder`` is the name of one
+        of the models; or if ``coder`` is not ``llm:`` followed by a name.
     """
     voters = list(dict.fromkeys(row.coder for row in codings))
     if people := [name for name in voters if not is_llm(name)]:

@@ -59,7 +59,7 @@ class Divided(NamedTuple):
         text. If the full text has no abstract, they are the first sentences of the introduction. If it has no
         introduction either, they are the first scored sentences.
     judged
-        Words that describe ``opening`` in notes, such as 'abstract in the full text'.
+        Words that describe ``opening`` in messages, such as 'abstract in the full text'.
     recognised
         Whether the heading of any section was recognised.
     """
@@ -96,7 +96,7 @@ class TaggedFullText:
 
     @property
     def tagging(self) -> FullTextTagging:
-        """Return into how many windows (pieces of text) the paper was divided, and messages about unusual papers.
+        """Return the number of windows (pieces of text) of a paper, and messages if the paper is unusual.
 
         The abstract counts as one window.
         """
@@ -127,8 +127,8 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
 def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
     """Return the sections to score, grouped into runs, and whether any section was recognised by its heading.
 
-    A run consists of neighbouring sections of the same kind. If no section was recognised, all sections before the last
-    list of references are scored. Sections that are certainly not running text, such as tables, are then left out.
+    A run consists of neighbouring sections of the same kind. If no section was recognised, the sections before the last
+    list of references are scored. Only sections that are certainly not running text, such as tables, are left out.
 
     Parameters
     ----------

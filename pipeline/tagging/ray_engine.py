@@ -61,7 +61,7 @@ class Worker:
         """Tag chunk number ``row["item"]``, and return a dict with the pickled result under the key ``made``.
 
         A chunk consists of records that are tagged together. The result is a `Chunk` or an error. Errors are returned
-        and not raised, because Ray would wrap them.
+        instead of raised, because Ray would wrap a raised error in an error of its own.
         """
         try:
             return {"made": pickle.dumps(self._make(int(row["item"])))}

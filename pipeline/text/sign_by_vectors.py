@@ -1,10 +1,11 @@
 """Distinguish evidence of presence from evidence of absence by the vectors of sentences, and by their words.
 
-A sentence is evidence of absence if it says that what a label describes is absent. Absence is often expressed without a
-word such as *no* or *lack*: *decisions stayed with the finance director*. Vectors of the encoder ``accurate`` reveal
-such absence, but vectors of the encoder ``fast`` hardly do (see `benchmarks.sign`). The classifier is a logistic
-regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`. It can be used with any
-codebook, because it was not trained on labels.
+A sentence is evidence of absence if it says that something (such as the mechanism that a label describes) is absent.
+Many sentences say this without a word such as *no* or *lack*. For example, *decisions stayed with the finance director*
+states the absence of shared decisions. Vectors of the encoder ``accurate`` reveal such absence, but vectors of the
+encoder ``fast`` hardly do (see `benchmarks.sign`). The classifier is a logistic regression on the vector of a sentence
+and on `mechtag.pipeline.text.sign.word_features`. It can be used with any codebook, because it was not trained on
+labels.
 
 The training data are invented pairs of sentences, and sentences of coded records. The two sentences of a pair are about
 the same subject: one states presence, and the other states absence. ``python -m benchmarks.sign_training`` trains the
@@ -50,9 +51,9 @@ def features(sentences: Sequence[str], vectors: Array) -> Array:
 
 
 class SignsByVectors:
-    """Classifies sentences as ``present`` or ``absent``: whether they state that something is there or is missing.
+    """Classifies sentences as ``absent`` if they state that something is absent, and otherwise as ``present``.
 
-    The classification uses the vectors and the words of the sentences.
+    The classification is based on the vectors and the words of the sentences.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that decides whether sentences state the presence or absence of what a label describes.
+    """Return the function that classifies sentences of evidence as evidence of presence or of absence.
 
     Depending on the setting ``tag.sign``, the function is `by_words` or an instance of `SignsByVectors`.
 

@@ -48,7 +48,7 @@ _MOST_DOUBTED = 200
 
 
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Compute all figures of the page *Accuracy*.
+    """Compute all figures that the *Accuracy* page shows.
 
     Returns
     -------

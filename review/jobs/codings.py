@@ -43,22 +43,22 @@ def folder_of(workspace: Workspace, token: str) -> Path:
 
 
 def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Read uploaded files, and match their codes to the records and labels of the review; nothing is added yet.
+    """Read the codes in uploaded files, and match them to the records and labels of the review.
+
+    The codes are not yet added to the review; see `add`.
 
     Returns
     -------
     dict
-        The first four keys are about the codes that can be added:
-
-        - ``codes``: number of these codes.
-        - ``records``: number of records that have these codes.
-        - ``coders``: number of these codes, keyed by the name of the coder.
-        - ``labels``: number of these codes, keyed by label.
-        - ``left_out``: entries and codes that cannot be added, each with its place and the reason; at most `SHOWN`.
+        - ``codes``: number of codes that can be added.
+        - ``records``: number of records for which codes can be added.
+        - ``coders``: number of codes that can be added, keyed by the name of the coder.
+        - ``labels``: number of codes that can be added, keyed by label.
+        - ``left_out``: up to `SHOWN` entries and codes that cannot be added, each with its place and the reason.
         - ``all_left_out``: number of all entries and codes that cannot be added.
-        - ``counts``: number of entries, keyed by outcome.
+        - ``counts``: number of entries in the files, keyed by outcome.
         - ``formats``: formats of the files.
-        - ``notes``: notes on the files.
+        - ``notes``: messages about the files.
 
     Raises
     ------
@@ -329,8 +329,7 @@ def refuse_removal(connection: Connection, job: int) -> None:
     rows = acts_of(connection, job)
     if not rows:
         raise Refused(
-            "these codes are not in the review (they were never added, or have already been removed); load the page "
-            "again",
+            "these codes are not in the review (they were never added, or have already been removed); reload the page",
             409,
         )
     later = connection.execute(
@@ -381,7 +380,7 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 def _undone_by(connection: Connection, name: str) -> int:
     """Return the number of actions that earlier runs of a job have undone.
 
-    The ``client_id`` of each undo begins with ``name``.
+    ``name`` identifies the job: the ``client_id`` of each undo event of the job begins with this name.
     """
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)

@@ -75,10 +75,11 @@ class Export:
     formats
         Formats that people can choose. If there are any, ``file`` is the name of the file without its extension.
     open_to_blinded
-        Whether blinded coders may export the file. For them, the file contains only their own codes.
+        Whether coders who may not see the codes of others can export the file. The file then contains only their own
+        codes.
     names_people
-        Whether the file contains the codes of each person by name. If so, codes of others are hidden from owners and
-        adjudicators for each record that they can still judge.
+        Whether the file contains the codes of each person by name. If so, a file for an owner or adjudicator omits the
+        codes of others for the records that this owner or adjudicator can still judge.
     """
 
     name: str
@@ -341,7 +342,10 @@ def _write_project(workspace: Workspace, path: Path) -> None:
 
 
 def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the final codes that may be shown, keyed by record number and stage, and then by label."""
+    """Return the final codes, keyed first by record number and stage, and then by label.
+
+    Codes of a running calibration exercise, in which several people judge the same records, are left out.
+    """
     found: dict[tuple[int, str], dict[str, Any]] = {}
     final = schema.final
     # Nobody may see codes of a running calibration exercise before it ends.
@@ -462,7 +466,8 @@ def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
 def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
     """Return all papers with their final codes, and the full texts that were coded.
 
-    Unless ``basis`` is ``None``, codes with a different basis are left out, except for relevance.
+    If ``basis`` is not ``None``, codes for labels are returned only if they have this basis. Codes for relevance are
+    always returned.
     """
     book = workspace.codebook
     with workspace.store.read() as connection:

@@ -116,7 +116,10 @@ def _match_values(matcher: Matcher, file: FileFound, found: ReadFile, places: Ma
 
 
 def _attach(workspace: Workspace, files: Sequence[int], job: int) -> int:
-    """Attach the best file to each record that has no full text, and return how many files the job has attached."""
+    """Attach files to records that have no full text, and return how many files the job has attached.
+
+    If several files match a record, the best file is attached; see `preference`.
+    """
     from mechtag.pipeline.fulltext.identity import TITLED
     from mechtag.pipeline.fulltext.preference import preference
 

@@ -100,7 +100,10 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
-    """Return the records on which the old and the new model are compared, and the sentences of their abstracts."""
+    """Return the records that both the old and the new model tag, so that changed tags can be listed.
+
+    The result also contains the sentences of the abstracts of these records.
+    """
     split_abstracts(workspace, progress)  # those that people have added or corrected
     with workspace.store.read() as connection:
         entries = read_entries(connection, records_to_tag(connection))

@@ -187,7 +187,11 @@ class Ranking:
 
 
 def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> None:
-    """Log that a random sample was drawn, as an event of the person who requested the ranking or of the first owner."""
+    """Record in the log that a random sample was drawn.
+
+    The event is attributed to the person who requested the ranking. If no person requested the ranking, the event is
+    attributed to the first owner.
+    """
     account = schema.account
     owners = select(account.c.id).where(account.c.role == "owner").order_by(account.c.id).limit(1)
     with workspace.store.read() as connection:
@@ -228,7 +232,7 @@ def _needed(connection: Connection) -> set[int]:
 
 
 def _sampling_order(connection: Connection) -> list[int] | None:
-    """Return the record numbers in screening order if a random sample is being screened, ``None`` otherwise."""
+    """Return the record numbers in screening order; ``None`` if no random sample is being screened."""
     queue, ranking = schema.queue, schema.ranking
     active = connection.execute(
         select(ranking.c.id).where(ranking.c.stage == "screen", ranking.c.active == 1, ranking.c.strategy == "sample")

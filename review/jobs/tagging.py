@@ -212,7 +212,7 @@ def record_of(entry: Entry) -> Record:
 
 
 def sentences_of(entry: Entry) -> list[Sentence]:
-    """Return the sentences of a record's abstract, with the same divisions and numbers as on the page *Code*."""
+    """Divide the abstract of a record into sentences, which are numbered as on the *Code* page."""
     return [
         Sentence(
             record_id=entry.record_id,

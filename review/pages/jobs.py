@@ -1,4 +1,4 @@
-"""Show the page *Work in the background*, on which people see and cancel the jobs of the worker process."""
+"""Show the *Work in the background* page, where people see and cancel the jobs of the worker process."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ def cancel(visit: Visit) -> Response:
     with visit.workspace.store.write() as connection:
         row = connection.execute(select(table).where(table.c.id == number)).one_or_none()
         if row is None:
-            raise Refused("this job does not exist; load the page Work in the background again", 404)
+            raise Refused("this job does not exist; reload the Work in the background page", 404)
         if not _may_cancel(visit, row):
             raise Refused(
-                "you cannot cancel this job; on the page Work in the background, the jobs that you can cancel have a "
-                "button Cancel",
+                "you cannot cancel this job; on the Work in the background page, each job that you can cancel has a "
+                "Cancel button",
                 409,
             )
         if row.state in ENDED:
             raise Refused(
-                "this job has already ended, so it can no longer be cancelled; load the page again to see its result",
+                "this job has already ended, so it can no longer be cancelled; reload the page to see the result",
                 409,
             )
         if row.state != STOPPING:

@@ -1,4 +1,4 @@
-"""Show the page *Keys*, on which people see their keyboard shortcuts, choose a key set, and change single keys."""
+"""Show the *Keys* page, where people see their keyboard shortcuts, choose a key set, and change single keys."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def choose(visit: Visit) -> Response:
     """
     name = visit.text("set")
     if name not in SET_NAMES:
-        raise Refused("this set of keys does not exist; choose one of the sets on the page Keys")
+        raise Refused("this set of keys does not exist; choose one of the sets on the Keys page")
     with visit.workspace.store.write() as connection:
         write_fact(connection, key_set_of(visit.person.id), Choice(name).dump())
     return visit.go("/keys")
 
 
 def change(visit: Visit) -> Response:
-    """Change one keyboard shortcut of the person."""
+    """Change one of the person's keyboard shortcuts."""
     try:
         with visit.workspace.store.write() as connection:
             chosen = _chosen(connection, visit).change(visit.text("action"), visit.text("key"))

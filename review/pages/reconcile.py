@@ -1,4 +1,4 @@
-"""Show the page *Reconcile*, on which adjudicators settle labels that are in conflict or were referred to them."""
+"""Show the *Reconcile* page, where adjudicators settle labels that are in conflict or were referred to them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def reconcile(visit: Visit) -> Response:
     """Show one of the lists of records that an adjudicator can settle, such as the conflicts at screening."""
     name = str(visit.path.get("list", "")) or "screening"
     if name not in _TITLES:
-        raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
+        raise Refused("this list does not exist; choose one of the lists on the Reconcile page", 404)
     chosen = _chosen(visit, name)
     start = whole_number(visit.query.get("start", "")) or 0
     with visit.workspace.store.read() as connection:
@@ -115,14 +115,14 @@ def conflict(visit: Visit) -> Response:
     """
     stage, number = str(visit.path["stage"]), int(visit.path["record"])
     if stage not in STAGES:
-        raise Refused("this stage does not exist; open the record from the page Reconcile", 404)
+        raise Refused("this stage does not exist; open the record from the Reconcile page", 404)
     workspace = visit.workspace
     codebook = workspace.codebook
     chosen = _came_from(visit, stage)
     with workspace.store.write() as connection:
         entry = read_entry(connection, number)
         if entry is None:
-            raise Refused(f"there is no record {number} in this review; open the record from the page Reconcile", 404)
+            raise Refused(f"there is no record {number} in this review; open the record from the Reconcile page", 404)
         reading = read_reading(connection, entry, stage)
         to_judge = is_to_judge(connection, number, stage, visit.person.id)
         hidden = is_hidden(connection, number, stage, visit.person.id)
@@ -250,7 +250,10 @@ def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
 
 
 def _same_record(visit: Visit, stage: str, record: int) -> str:
-    """Return the address of the same record, with the codes of the coders if the page showed them before."""
+    """Return the address that shows the page of a record again.
+
+    If the page showed who gave which code, it shows this again.
+    """
     votes = "&votes=1" if visit.text("votes") else ""
     return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"
 

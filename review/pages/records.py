@@ -1,4 +1,4 @@
-"""Show the page *Records* with search and filters, and a page about each record."""
+"""Show the *Records* page, which has a search and filters, and a page about each record."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def record(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)
         if entry is None:
-            raise Refused(f"there is no record {number} in this review; search for the record on the page Records", 404)
+            raise Refused(f"there is no record {number} in this review; search for the record on the Records page", 404)
         open_to = sees_results(visit, connection)
         head, members = family_of(connection, number)
         history = sentences_about(connection, members, visit.workspace.codebook, visit.person.id, blinded=not open_to)

@@ -1,4 +1,4 @@
-"""Change which words are highlighted for a person on the pages *Screen* and *Code*."""
+"""Change which words are highlighted for a person on the *Screen* and *Code* pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the records that were sent back to a coder, with the message of the adjudicator or owner who sent them."""
+"""Find the records that an adjudicator or owner sent back to a coder, and the messages to this coder."""
 
 from __future__ import annotations
 

@@ -61,12 +61,12 @@ class Code:
     Attributes
     ----------
     signs
-        Signs of the marked sentences, keyed by number of the sentence. A sign states whether what the label describes
-        is ``present``, ``absent`` or ``unclear`` in the sentence. Sentences without a sign are left out.
+        Signs of the marked sentences (``present``, ``absent`` or ``unclear``), keyed by number of the sentence.
+        Sentences without a sign are left out.
     roles
-        Roles of evidence of the marked sentences, keyed by number of the sentence. Each value is a dict that is keyed
-        by role. It contains the numbers of the configurations (groups of linked sentences) to which the sentence
-        belongs in this role.
+        Roles of evidence of the marked sentences, keyed by number of the sentence. The roles of each sentence are the
+        keys of a dict. The value of a role contains the numbers of the configurations (groups of linked sentences) in
+        which the sentence has this role.
     text
         SHA-256 of the full text to which ``sentences`` refer; ``""`` for an abstract or an unknown file.
     """
@@ -110,8 +110,8 @@ class Final:
     Attributes
     ----------
     signs
-        Signs on which the coders agree, keyed by number of the marked sentence. A sign states whether what the label
-        describes is ``present``, ``absent`` or ``unclear`` in the sentence.
+        Signs on which the coders agree (``present``, ``absent`` or ``unclear``), keyed by number of the marked
+        sentence.
     how
         Who gave the final code: ``single`` (one coder), ``agreed`` (all coders, who agree) or ``adjudicated`` (an
         adjudicator).
@@ -166,11 +166,11 @@ class Rules:
     withdrawn
         Account numbers of people whose codes do not count.
     retired
-        Keys of labels that were removed from the codebook. Their codes are kept, but nobody has to settle them.
+        Keys of labels that were removed from the codebook. Codes for these labels are kept, but nobody has to settle
+        disagreements on them.
     added
-        Labels that were added to the codebook during the review. The dict is keyed by label key; its values are the
-        numbers of the events that added the labels. People who finished a record before this event must still code the
-        record for the label.
+        Number of the event that added a label during the review, keyed by label key. People who finished a record
+        before this event must still code the record for the label.
     away
         Account numbers of people who can no longer code, and who therefore need not code new labels.
     """
@@ -381,7 +381,10 @@ def _code_after(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Return the roles of a coder's sentences after an event that changes a role or a link to a configuration."""
+    """Return the new roles of a coder's sentences after an event.
+
+    The event adds or removes a role of a sentence, or links the role to a configuration or removes this link.
+    """
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
     if row.kind == "link":
@@ -401,9 +404,12 @@ def _with_role(
 def _new_labels(
     rules: Rules, codes: Mapping[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, last: int | None
 ) -> frozenset[str]:
-    """Return the labels added after a person finished a record, except labels with a committed code of the person.
+    """Return the labels that were added after a person finished a record, and that this person must still code.
 
-    ``last`` is the number of the event with which the person finished the record; ``None`` if it is not finished.
+    A label is left out if the person already has a committed code (not only a draft) for the label.
+
+    ``last`` is the number of the event with which the person finished the record. If the person has not finished the
+    record, ``last`` is ``None``, and no label is returned.
     """
     if last is None:
         return frozenset()
@@ -413,7 +419,10 @@ def _new_labels(
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
-    """Mark a person's codes for a record at a stage as committed, except the codes for the labels in ``new``."""
+    """Mark a person's codes for a record at a stage as committed: the codes count, and are no longer drafts.
+
+    Codes for the labels in ``new`` are not marked.
+    """
     for key, code in codes.items():
         if key[:2] == (stage, voter) and key[2] not in new and not code.committed:
             code = replace(code, committed=True)
@@ -432,10 +441,19 @@ def _resolve(
     votes: Sequence[Code],
     settled: Mapping[str, Event],
 ) -> None:
-    """Add to ``found`` a record's final codes and state at a stage, and the new labels that people must still code.
+    """Compute the final codes and the state of a record at a stage, and add them to ``found``.
 
-    ``votes`` are the codes of people who finished the record; ``settled`` are an adjudicator's decisions, keyed by
-    label.
+    The labels that people must still code, because they were added after these people finished the record, are also
+    added to ``found``.
+
+    Parameters
+    ----------
+    head
+        Number of the record.
+    votes
+        Codes of the people who finished the record.
+    settled
+        Decisions of an adjudicator, keyed by label.
     """
     last = max((*voters.values(), *(row.seq for row in settled.values())), default=0)
     labels = list(dict.fromkeys([*(vote.label for vote in votes), *settled]))
@@ -496,9 +514,16 @@ def _is_to_be_coded(found: State, *, begun: bool) -> bool:
 
 
 def _is_in_shown_text(found: State, head: int, record: int | None, text: str) -> bool:
-    """Return whether sentences were marked in the text that the pages show for a paper, whose main record is ``head``.
+    """Return whether the text in which sentences were marked is the text that the pages show for a paper.
 
-    ``record`` is the coded record. ``text`` is the SHA-256 of the full text of the sentences; ``""`` for an abstract.
+    Parameters
+    ----------
+    head
+        Number of the record that represents the paper.
+    record
+        Number of the record for which the sentences were marked.
+    text
+        SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract.
     """
     if text and found.reading:
         return text == found.reading[1]

@@ -126,9 +126,7 @@ def test_an_empty_cell_is_unticked_and_by_default_not_judged(tmp_path: Path) -> 
 
 def test_a_cell_that_is_not_a_tick_is_reported_with_the_allowed_values(tmp_path: Path) -> None:
     rows = read_table(written(tmp_path, "name,value\nann,1\n\nbob,2\n"), "codes").rows
-    message = (
-        r"codes\.csv: line 4, column value: '2' is not allowed here; allowed are yes \(also 1, .* and an empty cell"
-    )
+    message = r"codes\.csv: line 4, column value: '2' is not allowed here; write yes \(also 1, .* leave the cell empty"
     with pytest.raises(MechtagError, match=message):
         [row.tick("value") for row in rows]
 
@@ -142,7 +140,7 @@ def test_numbers_with_decimal_points_and_commas(cell: str, value: float) -> None
 
 def test_cells_that_are_not_numbers(tmp_path: Path) -> None:
     for cell in ("1.234,5", "1,234.5", "1 234", "nan", "inf", "1e999", "half", ""):
-        with pytest.raises(ValueError, match=r"is not a number; write 1234\.5 or 1234,5"):
+        with pytest.raises(ValueError, match=r"is not a number; write numbers like 1234\.5 or 1234,5"):
             read_number(cell)
     rows = read_table(written(tmp_path, "name;share\nann;0,25\nbob;\ncid;most\n"), "codes").rows
     assert [row.number_in("share") for row in rows[:2]] == [0.25, None]

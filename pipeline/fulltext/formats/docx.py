@@ -107,7 +107,10 @@ def _is_bold(properties: Any) -> bool:
 
 
 def _blocks(parent: Any, styles: dict[str, _Style]) -> Iterator[tuple[Block, bool]]:
-    """Yield each heading and paragraph in an XML element of a Word document, and whether all of its text is bold."""
+    """Yield the headings and paragraphs in an XML element of a Word document.
+
+    Each is yielded as a pair: the block, and whether all text of the block is bold.
+    """
     for child in parent:
         if local(child) == "p":
             yield _paragraph(child, styles)

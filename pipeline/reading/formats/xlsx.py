@@ -31,7 +31,7 @@ def read(source: Source) -> Iterator[Entry]:
     Raises
     ------
     MechtagError
-        If the workbook is damaged, or would be too large when unpacked. If no sheet has a column of titles.
+        If the workbook is damaged; if it would be too large when unpacked; or if no sheet has a column of titles.
     """
     sheets = open_sheets(source)
     number = 0

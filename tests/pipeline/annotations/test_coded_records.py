@@ -195,7 +195,7 @@ def test_matrix_gives_label_columns_in_codebook_order_and_empty_is_not_judged(tm
         ),
         ("key,trust,money,power\n", "a header but no paper"),
         ("key,trust,money\na,1,1", "column 'power' is missing .columns of codes found: trust, money.; add this column"),
-        ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not allowed here; allowed are yes"),
+        ("key,trust,money,power\na,1,2,0", "line 2, column money: '2' is not allowed here; write yes"),
         ("key,trust,money,power\na,1,0", "line 2: the row has 3 cells, but the header has 4"),
         ("key,trust,trust,power\na,1,0,0", "two columns are named 'trust'"),
         ("key,trust,money,power\na,1,0,0\na,1,0,0", "line 3: 'a' already occurs on line 2"),

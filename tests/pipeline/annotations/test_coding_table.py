@@ -77,7 +77,7 @@ def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> No
     ("lines", "message"),
     [
         ([], "contains no codings"),
-        ([",p0,ann,trust,2,abstract,,,"], "line 2, column value: '2' is not allowed here; allowed are yes"),
+        ([",p0,ann,trust,2,abstract,,,"], "line 2, column value: '2' is not allowed here; write yes"),
         (
             [",p0,ann,power,1,abstract,,,"],
             "line 2: the codebook has no label 'power'; use one of its label keys: relevant, trust",

@@ -95,7 +95,7 @@ def test_decisions_on_other_records_are_named(tmp_path: Path) -> None:
         ("paper name,decision\n10.1/x,1\n", "line 2: no column identifies the record.*found: paper name, decision"),
         ("record_id,verdict\ntext:1,1\n", "line 2: no column contains the decision"),
         ("record_id,decision\ntext:1,2\n", "line 2, column decision: '2' is not allowed here"),
-        ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not allowed here; allowed are yes"),
+        ("record_id,decision\ntext:1,perhaps\n", "'perhaps' is not allowed here; write yes"),
         (
             "record_id,decision\n,1\n",
             "line 2: the record is not identified; fill in one of these columns: record_id, key",

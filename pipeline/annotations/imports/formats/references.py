@@ -1,4 +1,4 @@
-"""Read references (RIS, BibTeX) that mechtag exported, and whose notes contain the codes that people assigned."""
+"""Read references (RIS, BibTeX) that mechtag exported; their notes contain the codes that people assigned."""
 
 from __future__ import annotations
 
