@@ -34,8 +34,9 @@ def check_outputs(
     Raises
     ------
     MechtagError
-        If an output is a source, even under a different path. If an output is an existing file in a folder of sources.
-        If two outputs are the same file. If an output other than ``decided`` contains decisions that a person entered.
+        If an output is a source, even under a different path; if an output is an existing file in a folder of sources;
+        if two outputs are the same file; or if an output other than ``decided`` contains decisions that a person
+        entered.
     """
     read = [Path(source) for source in sources if source is not None]
     written: list[Path] = []

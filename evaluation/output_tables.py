@@ -48,10 +48,15 @@ def write_outputs(
 ) -> None:
     """Write the tables and the points of the plots that belong to ``metrics.json``.
 
-    Only the systems ``transfer`` and ``leave_one_out`` are used; see `results.Results.protocols`. The table
-    ``predictions_vs_<name of the gold table>.csv`` contains the predictions of ``transfer``. If this system is missing,
-    the table contains the predictions of ``leave_one_out``. The file ``plots/learning_curve.csv`` contains the learning
-    curve, which is measured on the coded records.
+    The table ``predictions_vs_<name of the gold table>.csv`` contains the predictions of the system ``transfer``. If
+    this system is missing, the table contains the predictions of ``leave_one_out``. The file
+    ``plots/learning_curve.csv`` contains the learning curve, which is measured on the coded records.
+
+    Parameters
+    ----------
+    systems
+        Predictions, keyed by the name of the system that made them. Only the systems ``transfer`` and ``leave_one_out``
+        are used; see `results.Results.protocols`.
     """
     folder = Path(folder)
     protocols = [System(name, systems[name]) for name in PROTOCOLS if name in systems]
@@ -66,12 +71,15 @@ def write_outputs(
 def write_full_text_outputs(
     folder: Path, results: Results, label_keys: Sequence[str], gold: GoldStandard, predictions: Sequence[Prediction]
 ) -> None:
-    """Write the tables of `write_outputs` again, for predictions based on full texts, to the subfolder ``full_text``.
+    """Write tables and plot points for predictions based on full texts to the subfolder ``full_text``.
+
+    The files are the same as those of `write_outputs`, but without a learning curve. If ``results`` has no metrics for
+    full texts, nothing is written.
 
     Parameters
     ----------
     gold
-        Gold standard that contains only the records of papers that have a full text.
+        Gold standard, reduced to the papers that have a full text.
     """
     if results.by_full_text is None:
         return
@@ -83,7 +91,7 @@ def write_full_text_outputs(
 
 
 def write_per_label(path: str | Path, results: Results) -> None:
-    """Write a table of counts and metrics, with one row per label and evaluation protocol, such as ``transfer``."""
+    """Write a table of counts and metrics, with one row per label and protocol."""
     header = ["protocol", "label", "papers", "support", "prevalence", *Confusion.model_fields, "referred"]
     for name in LabelFigures.words():
         header += [name, f"{name}_ci_low", f"{name}_ci_high"]
@@ -133,10 +141,10 @@ def _agreement(human: int | None, row: Prediction) -> str:
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
     """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
-    A system makes predictions, for example the model with the protocol ``transfer``. Each system has one ROC curve and
-    one precision-recall curve per label. A label is omitted if all judged papers have the label, or if none has it.
-    Each system also has one reliability curve and one coverage-risk curve over all labels. These two curves are omitted
-    if the system has no probabilities.
+    A system is a source of predictions, for example the model under the protocol ``transfer``. For each system and
+    label, one ROC curve and one precision-recall curve are written. A label is omitted if all judged papers have the
+    label, or if none has it. For each system, one reliability curve and one coverage-risk curve over all labels are
+    also written. These two curves are omitted if the system has no probabilities.
 
     Parameters
     ----------

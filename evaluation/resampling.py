@@ -135,8 +135,8 @@ def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[flo
     """Return a bias-corrected interval of a metric between 0 and 1, for metrics whose resamples are biased upwards.
 
     The interval is computed on the logit scale. The bias is the mean of the resamples minus the value in the sample.
-    The interval is centred on the value in the sample minus this bias. To either side, it extends by Student's t times
-    the standard deviation of the resamples.
+    The centre of the interval is the value in the sample minus this bias. The distance from the centre to each end is
+    Student's t times the standard deviation of the resamples.
 
     Average precision needs this correction (see `BIASED`). If a paper is drawn twice, it ranks next to its duplicate,
     so resamples have higher values than the sample. The value in the sample is also higher than it would be in a large
@@ -171,7 +171,7 @@ def _logit(share: Array) -> Array:
 
 
 def of_papers(found: Estimate, papers: float) -> Estimate:
-    """Return an estimate of a proportion of papers, with the Wilson (1927) interval instead of the bootstrap interval.
+    """Return an estimate of a proportion of papers, with its bootstrap interval replaced by the Wilson (1927) interval.
 
     If the proportion is 0 or 1, it is the same in every resample, so a bootstrap interval would have no width.
 
@@ -209,10 +209,9 @@ def permutation_p(value: float | None, null: Array) -> float | None:
 def exchange_p(statistic: Statistic, first: Judged, second: Judged, exchanged: Array) -> dict[str, float | None]:
     """Compute two-sided p-values of the differences between two systems that judged the same papers.
 
-    The method is approximate randomisation (Noreen 1989, "Computer-intensive methods for testing hypotheses"). If the
-    systems do not differ, it makes no difference which of them judged a paper. Papers are therefore exchanged between
-    the systems at random, many times. The p-value is the proportion of these exchanges in which the difference is at
-    least as large as without exchange.
+    The method is approximate randomisation (Noreen 1989, "Computer-intensive methods for testing hypotheses"). It swaps
+    the two systems' judgements of randomly chosen papers, and computes the metrics again. This is repeated many times.
+    The p-value is the proportion of repetitions in which the difference is at least as large as without swapping.
 
     Scores are replaced by their ranks within each system and label, because the scales of the scores may differ.
 
@@ -221,7 +220,7 @@ def exchange_p(statistic: Statistic, first: Judged, second: Judged, exchanged: A
     statistic
         Function that computes metrics with one value per resample.
     exchanged
-        Whether each paper is exchanged (1) or not (0), shape (exchanges, papers).
+        Whether the judgements of each paper are swapped (1) or not (0), shape (repetitions, papers).
 
     Returns
     -------
@@ -261,7 +260,7 @@ def _collect(statistic: Statistic, judged: Judged, samples: Iterator[Resamples])
 
 
 def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, Array]:
-    """Compute metrics in resamples of the papers.
+    """Compute metrics in each resample of the papers.
 
     Parameters
     ----------
@@ -319,8 +318,8 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
     Parameters
     ----------
     figures
-        Function that computes metrics from weights of the papers, shape (resamples, papers). Each metric has the shape
-        (resamples,) or (resamples, columns).
+        Function that computes metrics from the number of times that each paper was drawn, shape (resamples, papers).
+        Each metric has the shape (resamples,), or (resamples, columns) with one column per label, for example.
     biased
         Names of the metrics whose interval is computed by `corrected_interval`.
 
@@ -351,7 +350,10 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
 
 
 def _contributing(figures: Figures, papers: int) -> dict[str, Array]:
-    """For each metric, count the papers from which the metric can be computed without other papers."""
+    """Count the papers that contribute to each metric.
+
+    A paper contributes if the metric is defined for a sample of this paper alone.
+    """
     counts: dict[str, Array] = {}
     for start in range(0, papers, _PAPERS_AT_ONCE):
         alone = figures(np.eye(min(_PAPERS_AT_ONCE, papers - start), papers, start))

@@ -145,8 +145,8 @@ def _number(text: str, what: str) -> int:
 def identification(connection: Connection) -> Identification | None:
     """Return the counts of records before screening, or ``None`` if nothing was imported on the review page.
 
-    If some records of the review were not imported on the review page, their files are not known. In this case, the
-    result contains only the counts that do not depend on files.
+    If some records were not imported on the review page, it is not known which files they come from. In this case, the
+    result contains only the counts that do not depend on the files.
     """
     batches = [batch for batch in read_batches(connection) if batch.result]
     if not batches:
@@ -182,7 +182,7 @@ class Screening:
     records
         Number of records to screen, without duplicates.
     included, excluded
-        Number of records that were included, and number of records that were excluded.
+        Number of included records, and number of excluded records.
     stopped
         Whether screening was stopped. If it was stopped, records without a final decision count as excluded by
         automation.
@@ -260,7 +260,7 @@ def fill_in(
     Returns
     -------
     flow, elsewhere
-        All counts of the diagram, and the counts that belong in the counts file of ``mechtag prisma``.
+        All counts of the diagram, and those of them that belong in the counts file of ``mechtag prisma``.
 
     Raises
     ------

@@ -79,9 +79,8 @@ def sentences_about(
 ) -> list[Happening]:
     """Describe the events of some records in sentences, the oldest event first.
 
-    Until blinding ends, other people's judgements of a record are left out, with two exceptions. They are returned if
-    the codes of the record are shown to everyone. They are also returned if the reader is an owner or adjudicator who
-    can no longer judge the record.
+    Until blinding ends, other people's judgements of a record are left out, except in two cases: everyone may see the
+    codes of the record, or the reader is an owner or adjudicator who can no longer judge the record.
 
     Parameters
     ----------

@@ -54,12 +54,13 @@ class Batch:
     state
         ``reading``, ``read``, ``adding``, ``added``, ``removing`` or ``discarded``.
     found
-        Counts of the entries that were read. The keys are those of `mechtag.pipeline.reading.ingest.Reading.summary`,
-        ``without_abstract`` and ``rejected_entries``. The key ``left_out`` contains sentences about files that were
+        Counts of the entries that were read, and notes on the files. The keys are ``without_abstract``,
+        ``rejected_entries`` and those of `mechtag.pipeline.reading.ingest.Reading.summary`. Under the key ``left_out``,
+        there is a list of sentences about the uploaded files that were left out, for example because they had been
         uploaded before.
     result
-        Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and uncertain ``pairs``. Empty if no
-        records were added.
+        Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and ``pairs`` (pairs of possible
+        duplicates). Empty if no records were added.
     files
         Names of the uploaded files.
     fault
@@ -190,7 +191,7 @@ def save_file(file: File, place: Path, largest: int, advice: str) -> tuple[int, 
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Delete the folder of uploaded files if an error occurs while the files are saved in this context.
+    """Delete the folder of uploaded files if an error occurs in the ``with`` block that saves the files.
 
     An error of the file system, such as a full disk, is raised as `Refused`.
     """
@@ -235,7 +236,7 @@ def free_name(name: str, taken: set[str]) -> str:
     Parameters
     ----------
     taken
-        Case-folded file names.
+        Names that are already in use, case-folded.
     """
     stem, dot, ending = name.rpartition(".")
     stem, ending = (stem, dot + ending) if stem else (name, "")
@@ -306,11 +307,11 @@ def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("this import does not exist; choose one of the imports on the page Import", 404)
+            raise Refused("this import does not exist; choose one of the imports on the 'Import' page", 404)
         if batch.job is not None:
             return  # A job for this import is already waiting or running.
         if batch.state not in allowed[kind]:
-            raise Refused("this import has changed since the page was loaded; load the page again", 409)
+            raise Refused("this import has changed since the page was loaded; reload the page", 409)
         if kind == REMOVE:
             refuse_removal(connection, number)
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state=states[kind]))
@@ -329,11 +330,11 @@ def discard(workspace: Workspace, number: int) -> None:
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("this import does not exist; choose one of the imports on the page Import", 404)
+            raise Refused("this import does not exist; choose one of the imports on the 'Import' page", 404)
         if batch.job is not None or batch.state not in ("reading", "read"):
             raise Refused(
-                "this import cannot be discarded, because its records have been added or a job for it is running; load "
-                "the page again",
+                "this import cannot be discarded, because its records have been added or a job for it is running; "
+                "reload the page",
                 409,
             )
         connection.execute(update(schema.batch).where(schema.batch.c.id == number).values(state="discarded"))

@@ -47,7 +47,7 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Vote:
-    """A code that one person gave for one label of a record, after the person has finished the record.
+    """The code of one person for one label of a record that the person has finished.
 
     Attributes
     ----------
@@ -62,8 +62,8 @@ class Vote:
         Numbers of the marked sentences in the text that is shown. Empty if the person marked sentences in a different
         text, such as the abstract of a duplicate.
     signs
-        Signs of the marked sentences, keyed by number of the sentence. A sign states whether what the label describes
-        is ``present``, ``absent`` or ``unclear`` in the sentence. Sentences without a sign are left out.
+        Signs of the marked sentences (``present``, ``absent`` or ``unclear``), keyed by number of the sentence.
+        Sentences without a sign are left out.
     """
 
     letter: str
@@ -87,10 +87,10 @@ class Sight:
     id
         Number of the row of table ``sight``; forms send this number back with the person's action.
     mode
-        Mode in which the record is shown. For an adjudicator, this is ``reconcile``. For a coder, it is usually the
-        mode of the plan. It is ``blind`` for an audited record that the coder has not finished, and for a record whose
-        suggestions are hidden by a calibration exercise, in which several people judge the same records (see
-        `hides_suggestions`).
+        Mode in which the record is shown. For an adjudicator, the mode is ``reconcile``. For a coder, it is usually the
+        mode of the plan, with two exceptions. An audited record that the coder has not finished has the mode ``blind``.
+        A record whose suggestions are hidden by a calibration exercise, in which several people judge the same records,
+        also has the mode ``blind`` (see `hides_suggestions`).
     audited
         Whether the record belongs to the audit sample of the mode ``assisted``. Coders judge this sample without
         suggestions, to estimate the effect of suggestions.
@@ -99,8 +99,8 @@ class Sight:
     others
         Codes of others; empty if these codes are hidden or do not exist.
     committed
-        Whether the person has finished the record, and has also coded it for labels that were added to the codebook
-        later.
+        Whether the person has finished the record. If labels were added to the codebook later, the person must also
+        have coded the record for these labels.
     """
 
     id: int
@@ -254,7 +254,7 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
 
     A place is a pair of record number and stage, such as ``screen``. The codes of a record are hidden while this person
     can still judge the record, and while the record is in a running calibration exercise, in which several people judge
-    it. If a record is hidden, all records that were joined to it are included, too.
+    it. If the codes of a record are hidden, the result also contains the records that were joined to it.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))
@@ -277,10 +277,10 @@ def hidden_from(
     coder
         Account number of the owner or adjudicator.
     record
-        Column of the numbers of the records. Some of these records may be joined to other records.
+        SQL column with the numbers of the records; joined records are allowed.
     stage
-        Column of the stages, such as ``screen``. If the stage is NULL in a row, the condition holds if judgements at
-        any stage must be hidden.
+        SQL column with the stages, such as ``screen``. If the stage is NULL in a row, the condition holds for this row
+        if judgements at any stage must be hidden.
     """
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
@@ -299,7 +299,7 @@ def in_exercise(connection: Connection, record: ColumnElement[int], stage: Colum
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition that is true if a person may see an event about the codes of other people.
+    """Return an SQL condition that selects the events about codes of other people that a person may see.
 
     The condition is for rows of table ``event``. It does not consider whether blinding has ended for the whole review.
 
@@ -353,10 +353,10 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
-    """Return the codes that people gave to a record and to the records joined to it.
+    """Return the codes of people for a record and for the records joined to it.
 
-    The codes that a person gave to one of these records are returned only if the person has finished it. Codes of
-    withdrawn people are left out. Marked sentences are returned only if they belong to the text of ``record``.
+    The codes of a person for a record are returned only if the person has finished this record. Codes of withdrawn
+    people are left out. Marked sentences are returned only if they belong to the text of ``record``.
 
     The page shows letters (A, B and so on) instead of the names of people. The letters follow the order of the names. A
     person who judged several joined records has a letter for each of them.

@@ -78,7 +78,7 @@ class Visit:
         return HTMLResponse(render(template, **shared, **context), status)
 
     def show_again(self, response: Response, address: str) -> Response:
-        """Return ``response`` with a header that makes the browser show ``address`` in its address bar."""
+        """Return ``response`` after adding a header that makes the browser show ``address`` in its address bar."""
         response.headers["HX-Replace-Url"] = address
         return response
 
@@ -193,8 +193,8 @@ def route(path: str, name: str, handler: Handler, methods: tuple[str, ...] = ("G
 def sign_in_page(request: Request) -> Response:
     """Return the response to a request without a session.
 
-    If the page is served to a team, the response is a redirect to the sign-in page. Otherwise, it is a page that
-    explains how to sign in.
+    If the review page is served to a team, the response is a redirect to the sign-in page. Otherwise, the response is a
+    page that explains how to sign in.
     """
     if request.app.state.start_key is None:
         return RedirectResponse("/sign-in", 303)

@@ -69,7 +69,7 @@ class Workspace:
             return self.name_in(connection)
 
     def name_in(self, connection: Connection) -> str:
-        """Return the name of the review, read in a transaction that is already open."""
+        """Return the name of the review; it is read through ``connection``, in a transaction that is already open."""
         return str(read_fact(connection, "name") or self.project.root.resolve().name)
 
     @property
@@ -100,7 +100,7 @@ def read_facts(connection: Connection, *keys: str) -> list[Any]:
 
 
 def write_fact(connection: Connection, key: str, value: Any) -> None:
-    """Store a value under a key of table ``fact``, instead of any earlier value."""
+    """Store a value under a key of table ``fact``, replacing any earlier value."""
     text = json.dumps(value, ensure_ascii=False)
     connection.execute(
         upsert(schema.fact).values(key=key, value=text).on_conflict_do_update(["key"], set_={"value": text})
@@ -191,7 +191,7 @@ JOB_NAMES = {
 def now_working(connection: Connection) -> Working | None:
     """Return the progress of the running job.
 
-    If no job is running, return the progress of the next job that waits, or ``None`` if no job waits.
+    If no job is running, the result is the progress of the next waiting job, or ``None`` if no job is waiting.
     """
     table = schema.job
     row = connection.execute(

@@ -59,7 +59,8 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     model
         Content of the model's ``config.json``.
     summary
-        Content of the ``summary.json`` of a tagged search. If it is ``None``, text on the search is omitted.
+        Content of the ``summary.json`` that tagging wrote for a literature search. If it is ``None``, the texts do not
+        describe the search.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     Raises
     ------
     MechtagError
-        If the metrics or the search belong to a different model; if there are no metrics of the model on the gold
+        If the metrics or ``summary`` come from a different model; if there are no metrics of the model on the gold
         standard; or if a file lacks an entry.
     """
     transfer, coverage, gold = results.transfer, results.coverage, results.gold_standard
@@ -94,14 +95,14 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
 
 
 def refuse_another_model(results: Results, model: Mapping[str, Any], summary: Mapping[str, Any] | None) -> None:
-    """Raise an error if the metrics or the tagged search belong to a model other than ``model``.
+    """Raise an error if the metrics or the tagged records come from a model other than ``model``.
 
     Parameters
     ----------
     model
         Content of the model's ``config.json``.
     summary
-        Content of the ``summary.json`` of the tagged search; ``None`` if there is no such search.
+        Content of the ``summary.json`` that tagging wrote; ``None`` if no records were tagged.
 
     Raises
     ------
@@ -242,7 +243,7 @@ def _coverage(coverage: Coverage) -> str:
 
 
 def _paired_differences(found: ByFullText | None) -> str:
-    """Return a text that lists how much full texts and abstracts differ in the most important metrics."""
+    """Return a text that lists how much the most important metrics differ between full texts and abstracts."""
     if found is None or found.paired is None:
         return ""
     words, differences = Pooled.words(), found.paired.differences
@@ -263,7 +264,10 @@ def _sources(summary: Mapping[str, Any]) -> str:
 
 
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_clean: bool) -> str:
-    """Return the YAML metadata of the model card, in the format of the Hugging Face hub."""
+    """Return the YAML metadata of the model card, in the format of the Hugging Face hub.
+
+    If ``is_clean`` is true, no gold paper was used in training, and the metadata contain metrics.
+    """
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"
     header: dict[str, Any] = {

@@ -39,7 +39,7 @@ def init(
 
     if example and codebook is not None:
         raise typer.BadParameter(
-            "--example has a codebook of its own, so --codebook cannot be used with it; omit one of the two options"
+            "--example comes with its own codebook, so --codebook cannot be used with it; omit one of the two options"
         )
     made = create_example(folder) if example else create_project(folder, codebook)
     labels = len(made.codebook.keys)

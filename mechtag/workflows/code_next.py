@@ -23,15 +23,15 @@ from mechtag.workflows.status import has_codes
 
 
 def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> list[str]:
-    """Choose papers of a tagged search to code next, and write them to a table.
+    """Choose which papers of a tagged search to code next, and write these papers to a table.
 
-    The choice takes the existing codes of the project into account. The first row of the table is the paper to code
-    first. The table has the columns of ``tagged.csv``, and a column ``why`` with the reason for choosing the paper.
+    The choice depends on the codes that the project already has. The paper to code first is in the first row of the
+    table. The table has the columns of ``tagged.csv``, and a column ``why`` with the reason for choosing each paper.
 
     Parameters
     ----------
     tagged
-        Output folder of `tag.tag`.
+        Folder that `tag.tag` wrote.
     output
         CSV file to which the chosen papers are written.
     count
@@ -40,13 +40,13 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     Returns
     -------
     list of str
-        Sentences that describe the codes so far and the choice.
+        Sentences that describe the existing codes and the chosen papers.
 
     Raises
     ------
     MechtagError
-        If predictions for a label of the codebook are missing. If the annotations cannot be read. If all papers are
-        coded. If the table would overwrite an input, or a table that contains a person's decisions.
+        If predictions for a label of the codebook are missing; if the annotations cannot be read; if all papers are
+        coded; or if the table would overwrite an input, or a table that contains a person's decisions.
     """
     codebook, settings = project.codebook, project.settings
     require_csv(output)

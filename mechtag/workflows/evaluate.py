@@ -67,7 +67,7 @@ def report(
     model
         Model folder; by default, the folder of the project's model.
     summary
-        ``summary.json`` of the literature search; by default, the file of the search ``update``.
+        ``summary.json`` of a tagged literature search; by default, of the search named ``update``.
     mlflow_run
         ``mlflow_run.json`` of the model.
 

@@ -78,8 +78,8 @@ class Request:
     coder
         Coder whose codes are exported; by default, the codes of all coders are exported.
     basis
-        Text (abstract or full text) on which the exported codes are based. By default, codes based on the full text are
-        exported. If there are none, codes based on the abstract are exported.
+        Basis of the codes to export. By default, codes on both bases are exported. If a coder coded a label of a paper
+        on both, only the code based on the full text is exported.
     roles
         Table of configurations, which are groups of passages that together explain a label. The passages in this table
         are exported with the codes of people.
@@ -116,9 +116,9 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     Raises
     ------
     MechtagError
-        If the format is unknown, or if the name of the output has the wrong extension for the format. If an input is
-        missing or cannot be read. If the output would overwrite an input, or a file that contains a person's decisions.
-        If an option has no effect on the format, or contradicts the content to export.
+        If the format is unknown; if the name of the output has the wrong extension for the format; if an input is
+        missing or cannot be read; if the output would overwrite an input, or a file that contains a person's decisions;
+        or if a setting in ``request`` has no effect in this format or does not fit the content to export.
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
@@ -149,8 +149,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         )
     if to in _OF_PEOPLE and found.what == "decisions":
         raise MechtagError(
-            f"only codings of people can be exported to the format {to}, because programs that read it would show a "
-            "model's decisions as codings of people; name a table of codings",
+            f"only codings of people can be exported to the format {to}, because programs that read this format would "
+            "show a model's decisions as codings of people; name a table of codings",
             options="--codings",
         )
     if to == "matrix" and found.what == "both":
@@ -182,7 +182,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
 
 
 def _refuse_unused_options(request: Request, to: str) -> None:
-    """Raise an error if an option is set that has no effect in the export format ``to``."""
+    """Raise an error if the request has a setting that has no effect in the export format ``to``."""
     unset = Request(request.source)
     for field, (option, formats) in _OPTIONS.items():
         if getattr(request, field) != getattr(unset, field) and to not in formats:
@@ -230,8 +230,8 @@ def _find(request: Request) -> _Found:
         raise MechtagError(f"{source} contains decisions, but no codings; name a table of codings", options="--codings")
     if what != "codings" and predictions is None:
         raise MechtagError(
-            f"{source} is a table of codings and contains no decisions; name the folder that 'mechtag tag' wrote, and "
-            "this table as the table of codings",
+            f"{source} is a table of codings and contains no decisions; name the folder that 'mechtag tag' wrote as "
+            "the source, and this table as the table of codings",
             options="--codings",
         )
     records = request.records or (predictions.with_name("records.parquet") if predictions else None)
@@ -291,7 +291,7 @@ def _write_tagged(
 
 
 class _FurtherSheets:
-    """Builds the further sheets of a workbook: the codes of people, and the decisions of the model."""
+    """Builds sheets that are added to the review workbook: codes of people, and decisions of the model."""
 
     def __init__(self, people: CodedPapers, derived: DerivedSheets, read_signs: ReadSigns) -> None:
         self._people, self._derived, self._read_signs = people, derived, read_signs

@@ -103,7 +103,7 @@ def simulate(
     confidence: float = 0.95,
     reporter: Reporter = SILENT,
 ) -> list[str]:
-    """Replay a finished review, to see when `rank` would have found its relevant records and stopped.
+    """Replay a finished review, to see after how many records `rank` would have allowed reading to stop.
 
     The results are written to ``simulation.json`` and ``reading.csv``.
 

@@ -181,9 +181,9 @@ class Runtimes:
         Parameters
         ----------
         tagger
-            Function that makes a tagger from two arguments: an encoder, and a function that loads a more precise
-            encoder. This encoder is used if a probability of a document is near a bound between two decisions. The
-            second argument may be ``None``.
+            Function that makes a tagger. The first argument is an encoder. The second argument is a function that loads
+            a more precise encoder, or ``None``. The tagger uses the more precise encoder if a probability of a document
+            is near a bound between two decisions.
         """
         try:
             where = machine(self._threads)

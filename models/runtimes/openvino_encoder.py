@@ -247,9 +247,9 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     Parameters
     ----------
     calibration
-        Texts for quantisation to 8 bits (``int8``): the ranges of activations are measured on these texts. If there are
-        no texts, the encoder is not quantised. Before quantisation, part of the range of large activations is moved
-        into the weights (SmoothQuant, Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
+        Texts on which the ranges of activations are measured, for quantisation to 8 bits (``int8``). If there are no
+        texts, the encoder is not quantised. Before quantisation, part of the range of large activations is moved into
+        the weights (SmoothQuant, Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
 
     Raises
     ------
@@ -285,7 +285,7 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
     import torch
 
     class Pooled(torch.nn.Module):
-        """A module that combines the transformer with the same pooling and normalisation as in `TransformerEncoder`."""
+        """A torch module: the transformer, followed by the pooling and normalisation of `TransformerEncoder`."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -71,8 +71,8 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
     Raises
     ------
     MechtagError
-        For the same reasons as in `read_coded`, `read_codings` and `coded_from`. If a language model coded a
-        record in a JSON Lines file, or if ``train.texts`` is needed but is not set or does not exist.
+        For the same reasons as in `read_coded`, `read_codings` and `coded_from`; if a language model coded a record in
+        a JSON Lines file; or if ``train.texts`` is needed but is not set or does not exist.
     """
     path = Path(settings.train.records)
     if not is_table(path):
@@ -115,19 +115,19 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     all_keys
         Keys of relevance and of the labels in the codebook.
     finders
-        Finders of records, which are tried in the given order. If the record of a coding is found, the coding receives
-        the id of the record. Otherwise, a coding without record id and key receives the first identifier in its row
-        (such as the DOI) as its key.
+        Finders that look up the record of a coding, in the order in which they are tried. If they find the record, the
+        coding receives the id of the record. If they do not, and the coding has neither record id nor key, its key
+        becomes the first identifier in its row, such as the DOI.
     to_train
-        Whether a model is to learn from the codings. If so, a coding by a language model becomes a coding of the person
-        who confirmed it (``confirmed_by``). If nobody confirmed it, a coding without a value is left out, and any other
-        coding is an error.
+        Whether a model will learn from the codings. If so, a coding by a language model becomes a coding of the person
+        who confirmed it (column ``confirmed_by``). An unconfirmed coding by a language model is left out if its value
+        is empty, and is an error otherwise.
 
     Raises
     ------
     MechtagError
-        If the file is missing or is not such a table. If a label is not in the codebook. If a cell has an invalid
-        value. If a coder coded one label of a record differently in two rows with the same basis. If ``to_train`` is
+        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an invalid
+        value; if a coder coded one label of a record differently in two rows with the same basis; or if ``to_train`` is
         true and nobody confirmed a yes or no by a language model.
     """
     found = dict[tuple[str | None, ...], Coding]()
@@ -272,26 +272,28 @@ def coded_from(
 ) -> list[CodedRecord]:
     """Combine codings and records into coded records.
 
-    If a coder has read all sentences of a record for a label, the sentences also have codes for this label.
+    A label counts as not judged if coders disagree on it, or if one coder coded it differently for the abstract and for
+    the full text.
 
-    A label counts as not judged if coders disagree on it. The same applies if one coder coded the label differently for
-    the abstract and for the full text. A record counts as not relevant only if all coders who judged it coded it as not
-    relevant. Coders who did not judge relevance, but coded a label as yes, count as having coded the record as
-    relevant. Relevance therefore need not be coded if all records are relevant.
+    A record counts as relevant if at least one coder coded it as relevant, or if no coder judged its relevance. A coder
+    who did not judge relevance, but coded a label as yes, counts as having coded the record as relevant.
+
+    The sentences of a record also have codes for a label if a coder read all sentences of the abstract for this label,
+    and the record has the same code for the label as the coder gave.
 
     Parameters
     ----------
     records
-        Records that may be coded. Records without a coding are ignored. `record_finder.Finder` finds the record of a
-        coding.
+        Records to which the codings may belong. Records without a coding are ignored. `record_finder.Finder` finds the
+        record of a coding.
     place
         Source of the codings, for error messages.
 
     Raises
     ------
     MechtagError
-        If the record of a coding is not among ``records``, or several records have its identifier. If an irrelevant
-        record has a label. If a coding marks a sentence that the abstract does not have.
+        If the identifier in a coding belongs to no record or to several records; if an irrelevant record has a label;
+        or if a coding marks a sentence that the abstract does not have.
     """
     finder = Finder(records)
     codes: dict[str, list[Coding]] = defaultdict(list)
@@ -378,8 +380,8 @@ def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str
 def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> list[str]:
     """Return the fields that `write_codings` writes to a table of codings.
 
-    Some fields did not exist in earlier versions of mechtag. If such a field is empty in all codings, it is omitted,
-    unless it is in ``columns``.
+    A field that earlier versions of mechtag did not have is omitted if it is empty in all codings, unless ``columns``
+    contains the field.
     """
     return [
         name
@@ -406,8 +408,8 @@ def add_codings(
 ) -> list[CodedRecord]:
     """Apply later codings to the coded records in ``base``.
 
-    The result contains the records in ``base``, followed by the newly added records. A later code replaces an earlier
-    code by the same coder for the same label and basis. A label on which coders disagree counts as not judged.
+    The result contains the records in ``base``, followed by the new records in ``additions``. A later code replaces an
+    earlier code by the same coder for the same label and basis. A label on which coders disagree counts as not judged.
 
     Raises
     ------

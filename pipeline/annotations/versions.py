@@ -72,7 +72,7 @@ class Additions:
     codings
         Codings, each with a record id, in the order in which they were added.
     records
-        Records of ``codings`` that are not in ``train.records``, in the order in which they were added.
+        Records that belong to ``codings`` and are not in ``train.records``, in the order in which they were added.
     definitions
         Label definitions under which the codings were made (see `mechtag.core.codebook.Codebook.definitions`), keyed by
         the ``codebook_version`` of the codings. The key ``BASE`` contains the definitions for ``train.records``.

@@ -72,9 +72,10 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Return the records, followed by those papers of an earlier run that are not among the records.
+    """Return a list of records and papers, and a dict of positions.
 
-    The second item of the result maps the position of each paper in this list to its position in ``existing``.
+    The list contains ``records``, followed by the papers in ``existing`` that are not among ``records``. The dict maps
+    the position of each existing paper in the list to its position in ``existing``.
     """
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
@@ -160,8 +161,8 @@ def dedupe(
 ) -> Deduped:
     """Group records that describe the same paper, and merge each group into one record.
 
-    No record is lost: every record is in ``unique`` or is a member of a group. The groups do not depend on the order of
-    ``records``. Every unique record has a different ``record_id``.
+    In the result, ``unique`` contains one record per paper, each with a different ``record_id``. No record is lost:
+    every record is in ``unique`` or is a member of a group. The groups do not depend on the order of ``records``.
 
     Parameters
     ----------
@@ -170,8 +171,8 @@ def dedupe(
     settings
         Limits on the differences between records of one paper.
     existing
-        Unique records from an earlier run. These records keep their ids. They are only merged with each other if a
-        decision says so.
+        Unique records from an earlier run. These records keep their ids. Two of them are merged only if a decision says
+        so.
     decisions
         People's decisions, which override the rules; see `review_tables.read_decisions`.
 
@@ -242,7 +243,8 @@ def dedupe(
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
     """Fill the empty fields of the paper ``kept`` from ``earlier``, the same paper in an earlier run.
 
-    Values that also occur in ``split`` (records that people separated from the paper) are not used.
+    Values that also occur in ``split`` (records that people separated from the paper) are not used, because they may
+    come from these records.
     """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     # Such a value may come from the separated record.
@@ -251,6 +253,6 @@ def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the lowest confidence of the comparisons within a group of records, and all their reasons as one text."""
+    """Return the lowest confidence of some comparisons, and the reasons of all of them as one text."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

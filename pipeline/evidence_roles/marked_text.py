@@ -1,8 +1,8 @@
 """Read configurations from a text in which a marker follows each passage, as in published realist reviews.
 
-A configuration consists of passages that together explain a label. A marker names the role of the passage before it,
-such as ``(C)`` or ``(M+, Resource)``. The marker may also state whether what the passage describes is present (``+``)
-or absent (``-``). Further examples are ``[M-, Reasoning]``, ``(M-Res)`` and ``(O-)``. A paragraph with markers is one
+A configuration consists of passages that together explain a label. A marker such as ``(C)`` or ``(M+, Resource)`` names
+the role of the passage before it. A sign in the marker means that the passage describes something present (``+``) or
+absent (``-``). Further examples are ``[M-, Reasoning]``, ``(M-Res)`` and ``(O-)``. A paragraph with markers is one
 configuration. A paragraph without markers is the heading of the paragraphs below it, and names their label.
 """
 
@@ -69,9 +69,9 @@ def read_marked_text(
     Parameters
     ----------
     file
-        Name of the file that contained the text. It is stored with each rejected piece.
+        Name of the file that contains the text. The name is stored with each rejected piece.
     label
-        Key of the default label. It is used for each paragraph whose heading names no label.
+        Key of the label for paragraphs whose heading names no label.
     coder
         Name of the coder who set the markers.
     record_id
@@ -157,7 +157,7 @@ def _shown(text: str) -> str:
 
 
 def _markers(text: str, codebook: Codebook) -> Iterator[_Marker]:
-    """Yield all markers in a text, such as ``(C+)``, even if they cannot be read."""
+    """Yield all markers in a text, such as ``(C+)``, including those that cannot be read."""
     for match in _BRACKETS.finditer(text):
         inside = " ".join(match["inside"].split())
         shown = f"{match[0][0]}{inside}{match[0][-1]}"

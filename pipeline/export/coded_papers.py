@@ -55,8 +55,8 @@ class Quote(NamedTuple):
     score
         Score of the passage if a model chose it, otherwise ``None``.
     sign
-        Whether, according to the passage, what the label describes is ``present``, ``absent`` or ``unclear``. ``None``
-        if the coder did not state this. If a model chose the passage, mechtag sets the sign to ``absent`` or ``None``.
+        Sign of the passage: ``present``, ``absent`` or ``unclear``; see `mechtag.core.records.Sign`. ``None`` if the
+        coder set no sign. If a model chose the passage, the sign is ``absent`` or ``None``.
     """
 
     text: str
@@ -85,7 +85,7 @@ class Code(NamedTuple):
     probability
         Probability of the label; ``None`` if a person coded the label.
     threshold
-        The model suggests the label if its probability is at least this number. ``None`` if a person coded the label.
+        Lowest probability at which the model suggests the label; ``None`` if a person coded the label.
     model_id
         Id of the model; ``None`` if a person coded the label.
     source
@@ -185,7 +185,7 @@ def from_predictions(
     basis: Basis | None = None,
     read_signs: ReadSigns = by_words,
 ) -> CodedPapers:
-    """Return tagged records as coded papers, in the order of the records.
+    """Return records and their predictions as coded papers, in the order of the records.
 
     Parameters
     ----------
@@ -195,8 +195,8 @@ def from_predictions(
         Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
         both, only the decision based on the full text is returned.
     read_signs
-        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
-        describes is present or absent.
+        Function that returns the sign of each sentence of evidence, such as ``absent`` if the sentence denies what the
+        label describes.
 
     Raises
     ------
@@ -241,8 +241,8 @@ def decided_paper(
         Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
         both, only the decision based on the full text is returned.
     read_signs
-        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
-        describes is present or absent.
+        Function that returns the sign of each sentence of evidence, such as ``absent`` if the sentence denies what the
+        label describes.
     """
     texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
     codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]
@@ -297,8 +297,8 @@ def from_codings(
 ) -> CodedPapers:
     """Return codings as coded papers, in the order of the records.
 
-    The passages that coders marked or quoted are looked up in the abstract and the full text. Papers without a record
-    come last. The title of such a paper is its key.
+    The passages that coders marked or quoted are looked up in the abstract and the full text. Papers that have codings
+    but no record come last. The title of such a paper is the key of its codings.
 
     Parameters
     ----------
@@ -361,7 +361,7 @@ def _quotes(row: Coding, record: Record, full_text: str, sentences: Sequence[Sen
 
 
 def _located(text: str, record: Record, full_text: str) -> Quote:
-    """Return a passage as a quote, with its offsets in the abstract or full text if it is found there."""
+    """Return a passage as a quote, with offsets if the abstract or the full text contains the passage."""
     # Abstracts and full texts are in normalisation form C.
     pattern = re.compile(r"\s+".join(map(re.escape, unicodedata.normalize("NFC", text).split())))
     places: tuple[tuple[Basis, str], ...] = (("abstract", record.abstract), ("full-text", full_text))
@@ -387,7 +387,11 @@ def locate_passage(passage: RolePassage, paper: CodedPaper) -> Quote:
 def _paper(
     record: Record, codes: Iterable[Code], codebook: Codebook, full_text: str, basis: Basis | None
 ) -> CodedPaper | None:
-    """Return a record with its codes, or only those with the given basis; ``None`` if it has no such code."""
+    """Return a record with its codes on the given basis; ``None`` if there are no such codes.
+
+    If ``basis`` is ``None``, codes on both bases are returned. If a coder coded a label on both, only the code based on
+    the full text is returned.
+    """
     keys = codebook.all_keys
     kept: dict[tuple[int, str], Code] = {}
     for code in codes:

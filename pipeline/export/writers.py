@@ -29,8 +29,7 @@ def write_coded(to: str, path: Path, coded: CodedPapers) -> list[str]:
     Parameters
     ----------
     to
-        Name of a format of ``mechtag export``. The format ``matrix`` is not possible, because it needs further
-        settings.
+        Name of any format of ``mechtag export`` except ``matrix``, which needs further settings.
     """
     if to != "label-studio":
         _WRITERS[to](path, coded)

@@ -28,8 +28,8 @@ class Fetched(NamedTuple):
     Attributes
     ----------
     field
-        ``abstract``, ``doi``, ``pmid``, ``full-text`` or ``retraction``. The last value means that a service states
-        that the paper was retracted.
+        ``abstract``, ``doi``, ``pmid``, ``full-text``, or ``retraction`` if a service states that the paper was
+        retracted.
     source
         Name of the service.
     url
@@ -76,13 +76,13 @@ def provenance(record_id: str, field: str, found: Found, likeness: float | None,
 def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool:
     """Return whether the abstract that a service returned should be used for the record.
 
-    Placeholders are never used. All other abstracts are used if the record has no abstract.
+    A placeholder for a missing abstract is never used. Any other abstract is used if the record has no abstract.
 
     Parameters
     ----------
     replace_shorter
-        Whether an existing abstract, which may have been cut off, is also replaced. The new abstract must be longer,
-        and must begin in the same way.
+        Whether to replace an abstract of the record that may have been cut off, if the new abstract is longer and
+        begins in the same way.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):

@@ -118,7 +118,7 @@ class Request(NamedTuple):
         JSON text to send in a POST request; ``""`` for a GET request.
     check
         Function that raises `ValueError` if an answer cannot be read, for example because it is cut off. The request is
-        then sent again. If the function raises `UselessAnswer`, the request is not sent again.
+        then sent again, unless the error is a `UselessAnswer`.
     cost
         Price of the request in US dollars.
     """

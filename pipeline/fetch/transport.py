@@ -78,7 +78,7 @@ class Failure(NamedTuple):
     Attributes
     ----------
     service
-        Name of the service, or host of a publisher.
+        Name of the service, or host of the publisher's website.
     url
         URL of the request, without key and e-mail address.
     reason
@@ -150,8 +150,8 @@ class Transport:
     cache
         Answers to earlier requests. New answers are added to the cache.
     email
-        E-mail address of the user. If ``offline`` is set, no address is needed. ``None`` if the user chose all services
-        (see `Service.own`), because these receive no address.
+        E-mail address of the user, which is sent to the services. It may be ``""`` if ``offline`` is set. It may be
+        ``None`` if the user chose all services (see `Service.own`), because the address is not sent to such services.
     keys
         The user's keys, keyed by the name of the service.
     addresses
@@ -163,7 +163,7 @@ class Transport:
     note
         Function that is called with a message before each long pause.
     patience
-        Time limit in seconds for each piece of an answer; ``None`` for the default.
+        Maximum time in seconds to wait for the next piece of an answer; ``None`` for the default.
     proxies
         Whether the proxies in the environment variables are used.
 
@@ -237,10 +237,9 @@ class Transport:
         Parameters
         ----------
         again
-            Function that decides whether to send the request again after an answer that cannot be used. Its argument
-            is the answer; if the answer was incomplete, its body is empty. The function is called only for a service
-            that the user chose (`Service.own`). For other services, or if no function is passed, the request is sent
-            again.
+            Function that decides whether to send the request again after an unusable answer. The argument of the
+            function is this answer, whose body is empty if the answer was incomplete. The function is called only for
+            services that the user chose (`Service.own`). For other services, the request is always sent again.
         """
         if known := self.known(request):
             return known
@@ -282,7 +281,7 @@ class Transport:
         return found
 
     def _may_retry(self, request: Request, body: bytes, again: Callable[[Answer], bool]) -> bool:
-        """Return whether to retry after an unusable answer; if the user chose the service, the answer is stored."""
+        """Return whether to retry after an unusable answer. If the user chose the service, also store the answer."""
         if not request.service.own:
             return True
         answer = Answer(_UNUSABLE, self.url(request), body, self._clock.now())
@@ -296,7 +295,7 @@ class Transport:
         return f"{'POST' if request.body else 'GET'} {self.url(request)} {digest}"
 
     def _label(self, request: Request, url: str) -> str:
-        """Return the name of the service. If the request is for a file on a website, return the host in its URL."""
+        """Return the label of the service; if the request is for a file on a website, return the host in ``url``."""
         return request.service.label if request.service.address else _host(url)
 
     def _send_with_retries(
@@ -370,7 +369,7 @@ class Transport:
         return None
 
     def _fail(self, label: str, url: str, reason: str, counts: bool = True) -> None:
-        """Record a failed request. After several failures in a row, no more requests are sent to the service."""
+        """Store a failed request; after several failures in a row, stop sending requests to the service."""
         self.failures.append(Failure(label, url, self._printable(reason)))
         # A failure that does not count is only recorded.
         self._in_a_row[label] += counts

@@ -69,7 +69,7 @@ def _before_references(rows: Sequence[Line]) -> Sequence[Line]:
 
 
 def _interrupts(following: Sequence[tuple[Role, Line]]) -> bool:
-    """Return whether the text after a heading begins with a lowercase letter, so the heading interrupts a sentence."""
+    """Return whether a heading interrupts a sentence: the text after the heading begins with a lowercase letter."""
     # Such a heading belongs to a box that is printed between two lines of the sentence.
     text = next((row.text for role, row in following if role == "text"), "")
     return text[:1].islower()
@@ -100,7 +100,7 @@ class _Paragraph:
         self.rows += 1
 
     def block(self, kind: Kind | None, words: Counter[str]) -> Block:
-        """Return the paragraph as a block; words that a line end divides are joined (see `lines.mend`)."""
+        """Return the paragraph as a block; words that were divided between lines are joined (see `lines.mend`)."""
         # Joining words moves the offsets of page breaks; a word that a page divides belongs to the earlier page.
         breaks = [(len(mend(self.text[:offset].rstrip("\x02"), words)), page) for offset, page in self.breaks]
         return Block(mend(self.text, words), kind=kind, page=self.page, breaks=tuple(breaks))
@@ -125,7 +125,7 @@ class _Flow:
         return self.body is not None and not ends_sentence(self.body.text)
 
     def add(self, role: Role, row: Line) -> None:
-        """Add the next row of the document; its role is, for example, ``text``, ``heading`` or ``caption``."""
+        """Add the next line of the document, in the role of ``text``, ``heading`` or ``caption``, for example."""
         if role == "heading":
             self._add_heading(row)
         elif role != "text":

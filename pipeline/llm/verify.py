@@ -78,7 +78,7 @@ class Quotes:
     found
         Verified quotes, each with the sentence that contains it.
     moved
-        Number of quotes in ``found`` that are in a different sentence than the answer states.
+        Number of quotes in ``found`` that were found in a sentence other than the one that the answer names.
     invented
         Number of quotes that are in no sentence, or are too short to be verified.
     """
@@ -93,8 +93,7 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
     Each quote is first looked up in the sentence that the language model names as its source, then in all other
     sentences. A quote is accepted if it is a whole sentence, or if it has at least `SHORTEST` characters and is part of
-    a sentence.
-    Case, spaces, ligatures, and the kinds of quotation marks and dashes make no difference.
+    a sentence. Differences in case, spaces, ligatures, quotation marks and dashes are ignored.
     """
     folded = [(passage, _fold(passage.text)) for passage in passages]
     result = Quotes()
@@ -113,7 +112,7 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
 
 def _search(wanted: str, folded: Sequence[tuple[Passage, _Folded]]) -> Found | None:
-    """Find a quote in the passages, with or without its quotation marks; return ``None`` if it does not occur."""
+    """Find a quote in the passages, with or without its quotation marks; return ``None`` if no passage contains it."""
     bare = wanted.strip('" ')
     for text in dict.fromkeys((wanted.strip(), bare)):
         for passage, own in folded:

@@ -48,7 +48,7 @@ def _archive(path: Path) -> Iterator[None]:
 
 
 def refuse_bomb(path: Path, size: int, packed: int) -> None:
-    """Raise an error if the size of an unpacked file is suspiciously large, compared with its ``packed`` size."""
+    """Raise an error if the unpacked ``size`` of a file is suspiciously large compared with its ``packed`` size."""
     if size > _LARGEST or (size > _UNSUSPECTED and size > _HIGHEST_RATIO * packed):
         raise MechtagError(
             f"{path}: the file unpacks to more than {_LARGEST >> 30} GB, or to more than {_HIGHEST_RATIO} times its "
@@ -88,7 +88,7 @@ def unpack(source: Source) -> Iterator[tuple[str, Source]]:
     Raises
     ------
     MechtagError
-        If the archive is damaged or empty. If it contains too many files, or files that are too large.
+        If the archive is damaged or empty, or if it contains too many files or files that are too large.
     """
     if source.start.startswith(_GZIP):
         packed = source.path.stat().st_size

@@ -242,9 +242,10 @@ def _folded(column: str) -> str:
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Return the record attribute and the rank of each known column, keyed by column name.
+    """Return a record attribute and a rank for each known column, keyed by column name.
 
-    If several columns contain the same attribute of a record, the column with the lowest rank is used.
+    The attribute, such as ``title``, is what the column contains. If several columns contain the same attribute, the
+    column with the lowest rank is used.
     """
     columns = list(columns)
     tagged = "TI" in columns
@@ -254,9 +255,9 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
 def is_header(row: Sequence[str]) -> bool:
     """Return whether a row is certainly the header of a table.
 
-    Empty cells are ignored. One cell must be a column name for titles. If the row has fewer than four cells, all of
-    them must be known column names. In a longer row, half of the cells must be known column names. Two known names are
-    enough if every cell of the longer row could be a column name.
+    Empty cells are ignored. One cell must be the name of a column of titles. In a row of fewer than four cells, all
+    cells must be known column names. In a longer row, it is enough that half of the cells are known column names. It is
+    also enough that two cells are known, and all other cells could be column names.
     """
     cells = [cell for cell in row if cell.strip()]
     known = attributes(cells)
@@ -340,7 +341,7 @@ def from_inverted(index: Any) -> str | None:
 def unread(names: Sequence[str]) -> str:
     """Return a note that lists the columns of a table that were not read.
 
-    The result is ``""`` if all columns were read, or if columns with abstracts, authors and years were found.
+    The result is ``""`` if all columns were read, or if the table has columns of abstracts, authors and years.
     """
     known = attributes(names)
     found = {attribute.removeprefix("inverted ") for attribute, _ in known.values()}
@@ -373,8 +374,8 @@ def is_search(line: str, continued: bool) -> bool:
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
     """Yield notes for the user on the unread rows above the header of a table.
 
-    A row with many filled cells is probably a row of data, and one note counts these rows. Another note counts the
-    other rows and quotes the first of them. Search queries and other routine rows are ignored.
+    One note counts the rows with many filled cells, which are probably data. Another note counts the remaining rows and
+    quotes the first of them. Search queries and other routine rows are ignored.
 
     Parameters
     ----------
@@ -404,7 +405,7 @@ def find_header(rows: Sequence[Sequence[str]]) -> int:
 
     If the first non-empty row is certainly a header (see `is_header`), it is the header. Otherwise, it may be a title
     or a search history. A later row is then the header if it names a column of titles and contains more known column
-    names.
+    names than the first row.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):

@@ -1,6 +1,6 @@
 """Write and describe the results of replaying the screening of a finished review.
 
-The results are metrics, and the reading order of each replay.
+The results are metrics, and the order in which the records were read in each replay.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
     Raises
     ------
     MechtagError
-        For the same reasons as in `Judgements.labels`. If no record has a decision.
+        For the same reasons as in `Judgements.labels`, or if no record has a decision.
     """
     labels = judgements.labels(records)
     judged = np.flatnonzero(~np.isnan(labels))
@@ -43,10 +43,13 @@ def judged_records(records: Sequence[Record], judgements: Judgements) -> tuple[l
 
 
 def summarise_stops(replays: Sequence[Replay], recall: float) -> dict[str, dict[str, float]]:
-    """Return three metrics of each stopping rule, as a dict that contains a dict of metrics for each rule.
+    """Return three metrics of each stopping rule.
 
-    ``reached`` is the proportion of replays in which the rule reached the target recall. ``recall`` and ``work_saved``
-    are means over all replays.
+    Returns
+    -------
+    dict
+        One dict of metrics per rule. ``reached`` is the proportion of replays in which the rule reached the target
+        recall. ``recall`` and ``work_saved`` are means over all replays.
     """
     found: dict[str, dict[str, float]] = {}
     for rule in RULES:
@@ -71,7 +74,7 @@ def write_replays(
     replays: Sequence[Replay],
     content: Mapping[str, Any],
 ) -> None:
-    """Write two files on replays of a review: ``simulation.json`` and ``reading.csv``.
+    """Write the results of replays to two files: ``simulation.json`` and ``reading.csv``.
 
     ``reading.csv`` has one row per record and replay.
 

@@ -133,8 +133,8 @@ def find_table(sources: Sequence[str], sentences: Path | None) -> StoragePath | 
     Raises
     ------
     MechtagError
-        If a table of records is combined with other sources. If a source with a URI is not a table of records. If the
-        sources are search exports, but ``sentences`` is not ``None``.
+        If a table of records is combined with other sources; if a source with a URI is not a table of records; or if
+        search exports are combined with a table of sentences.
     """
     tables = [source for source in sources if source.endswith(_PARQUET)]
     if tables and len(sources) > 1:
@@ -244,7 +244,7 @@ def copy_table(place: StoragePath, folder: Path) -> None:
 
 
 def input_files(folder: Path) -> tuple[Path, ...]:
-    """Return the paths of the tables of records, duplicates, uncertain pairs and rejected entries in a folder."""
+    """Return the paths of four tables in a folder: records, duplicates, uncertain pairs and rejected entries."""
     return tuple(folder / name for name in (RECORDS, "groups.csv", "uncertain.csv", "rejected.jsonl"))
 
 

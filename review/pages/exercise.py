@@ -99,7 +99,7 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
 
 
 def _result(connection: Connection, one: Exercise, names: dict[str, str]) -> dict[str, Any]:
-    """Return a calibration exercise that has ended, with its results or ``None`` if they have not been computed yet."""
+    """Return an ended calibration exercise with its results; the results are ``None`` until they have been computed."""
     job = schema.job
     row = connection.execute(
         select(job)
@@ -147,7 +147,7 @@ def end(visit: Visit) -> Response:
         running = running_exercise(connection)
     choice = visit.text("codes")
     if choice not in ("keep", "set aside"):
-        raise Refused("choose whether the codes of the exercise are kept or set aside")
+        raise Refused("choose whether to keep the codes of the exercise or to set them aside")
     visit.workspace.acts.end_exercise(visit.stamp(), keep=choice == "keep")
     if running is not None:
         with visit.workspace.store.write() as connection:

@@ -40,7 +40,7 @@ def _overview(visit: Visit, fault: str = "", status: int = 200) -> Response:
 def _read(connection: Connection, number: int) -> dict[str, Any]:
     found = find_import(connection, number, _KINDS)
     if found is None:
-        raise Refused("this import does not exist; choose one of the imports on the page Import a project", 404)
+        raise Refused("this import does not exist; choose one of the imports on the 'Import a project' page", 404)
     return found
 
 
@@ -49,7 +49,7 @@ def upload(visit: Visit) -> Response:
     try:
         sent = visit.files("file")
         if len(sent) != 1:
-            raise Refused("choose one file, the zip of a project")
+            raise Refused("choose one file: the zip of a project")
         token = secrets.token_hex(8)
         folder = folder_of(visit.workspace, token)
         with saving(folder):
@@ -106,7 +106,8 @@ def act(visit: Visit) -> Response:
             found = this["found"].get("people", {})
             if not found:
                 raise Refused(
-                    "this zip contains nothing that can be added; choose a different zip on the page Import a project",
+                    "this zip contains nothing that can be added; choose a different zip on the 'Import a project' "
+                    "page",
                     409,
                 )
             people = chosen_people(

@@ -1,6 +1,7 @@
 """Query records that are, or may be, the same paper.
 
-These are duplicates that were found in imports, records that people joined, and pairs of possible duplicates.
+Two records are the same paper if an import found that one is a duplicate of the other, or if people joined them. Pairs
+of possible duplicates may be the same paper.
 """
 
 from __future__ import annotations

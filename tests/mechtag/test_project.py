@@ -120,7 +120,7 @@ def test_the_example_replaces_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*.*")] == ["search.ris"]
     assert (tmp_path / "data/raw/search.ris").read_text() == "mine"
     status, _, message = call("init", tmp_path / "b", "--example", "--codebook", EXAMPLE / "codebook.yaml")
-    assert (status, "--example has a codebook of its own" in message) == (2, True)
+    assert (status, "--example comes with its own codebook" in message) == (2, True)
     assert not (tmp_path / "b").exists()
 
 

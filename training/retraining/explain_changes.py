@@ -4,9 +4,10 @@ A probability is computed in steps: sentences are scored, their scores are poole
 multiplied by the probability of relevance. The decision follows from comparing the probability with the two bounds
 between which a decision needs review.
 
-The steps of the old model are replaced, one after another, with the steps of the new model. The probability is computed
-after each replacement. The cause of a change is the step whose replacement moved the probability most in the direction
-of the change.
+The steps of the old model are replaced, one after another, with the steps of the new model, and the probability is
+computed after each replacement. The cause of a change is the step whose replacement moved the probability most in the
+direction of the change. If the decision would be unchanged with the bounds of the old model, the cause is the change of
+the bounds.
 """
 
 from __future__ import annotations
@@ -45,15 +46,15 @@ class Change:
     Attributes
     ----------
     probabilities
-        Four probabilities:
+        Probabilities of the label, in this order:
 
-        - that of the old model;
-        - the probability after the sentence scores were replaced by those of the new model;
-        - the probability after the calibration was replaced as well;
-        - that of the new model, in which the probability of relevance is replaced as well.
+        - computed by the old model;
+        - with the sentence scores replaced by those of the new model;
+        - with the calibration also replaced;
+        - with the probability of relevance also replaced, which is the probability by the new model.
     cause
-        Step that moved the probability most in the direction of the change, one of `STEPS`. If the decision would be
-        unchanged with the old bounds between yes, needs review and no, the cause is `BOUNDS`.
+        One of `STEPS`: the step that moved the probability most in the direction of the change. If the decision would
+        be unchanged with the bounds of the old model, the cause is `BOUNDS`.
     why
         Sentence that explains the change.
     """
@@ -182,10 +183,10 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probability of a label in each document by the old model, and after each step towards the new model.
+    """Return the probability of a label in each document, step by step from the old model to the new model.
 
-    Column 0 is by the old model. The new model's sentence scores are used from column 1, its calibration from column 2,
-    and its probability of relevance from column 3.
+    The result has one row per document. Column 0 is computed with the old model. Column 1 uses the sentence scores of
+    the new model. Column 2 also uses the new calibration, and column 3 also the new probability of relevance.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
@@ -213,7 +214,7 @@ def _decide(tagger: Tagger, key: str, chance: float, relevant: float) -> Decisio
 
 
 def _largest_step(chances: Sequence[float]) -> str:
-    """Return which of the `STEPS` contributed most to the change of a probability between the old and the new model."""
+    """Return which of `STEPS` contributed most to the change of a probability between the old and the new model."""
     # ``chances``: the probability by the old model, then the probability after each of the `STEPS`.
     logs = np.log(np.clip(chances, 1e-12, 1.0))
     return STEPS[int(np.argmax(np.diff(logs) * np.sign(chances[-1] - chances[0])))]
@@ -289,7 +290,7 @@ def _definition(old: Tagger, new: Tagger, key: str) -> str:
 
 
 class _Neighbours:
-    """Describes a newly coded record that may explain why the prediction for a record changed."""
+    """Describes newly coded records that may explain changed predictions."""
 
     def __init__(self, tagger: Tagger, learned: Sequence[CodedRecord]) -> None:
         self._learnt = learned
@@ -301,18 +302,18 @@ class _Neighbours:
         return int(record.relevant) if key == self._relevance else record.code(key)
 
     def describe(self, record_id: str, whole: NDArray[np.float32], key: str, up: bool) -> str:
-        """Describe a newly coded record that may explain why the prediction for a record changed.
+        """Describe a newly coded record that may explain a changed prediction.
 
-        If the record itself was newly coded, its new code is described. Otherwise, the most similar newly coded record
-        whose code fits the change is described. The code ``yes`` fits an increased probability, and the code ``no``
-        fits a decreased probability.
+        If the record with the changed prediction was itself newly coded, its new code is described. Otherwise, the most
+        similar newly coded record whose code fits the change is described. The code ``yes`` fits an increased
+        probability, and the code ``no`` fits a decreased probability.
 
         Parameters
         ----------
         whole
-            Vector of the record.
+            Vector of the record with the changed prediction.
         key
-            Label of the prediction.
+            Key of the label whose code is described.
         up
             Whether the probability increased.
 

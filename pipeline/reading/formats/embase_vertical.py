@@ -30,7 +30,7 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record; the search strategy above the first record is skipped.
 
-    A new record starts at each row TITLE, and where a field name recurs.
+    A new record starts at each row TITLE, and at each field name that the current record already has.
     """
     title = _TITLE.search(source.head)
     if title is None:

@@ -59,8 +59,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     Raises
     ------
     MechtagError
-        If a record has labels, but it is not known who assigned them. This is the case if the user did not name the
-        coder, and the export does not have exactly one team member.
+        If a record has labels whose coder is not known. This is the case if the user named no coder, and the export has
+        either no team member or several.
     """
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (next(iter(members)) if len(members) == 1 else "")
@@ -115,7 +115,7 @@ def _sections(entry: Entry) -> dict[str, str]:
 
 
 def _quotes(sections: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return the evidence that mechtag wrote into Rayyan's notes, keyed by team member and then by label key."""
+    """Return the quotations in notes that mechtag exported to Rayyan, keyed by team member and then by label key."""
     found: dict[str, dict[str, str]] = {}
     for coder, notes in _MEMBER_NOTES.findall(sections.get("USER-NOTES", "")):
         for note in re.findall(_STRING, notes):
