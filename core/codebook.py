@@ -158,8 +158,8 @@ class Codebook(Strict):
             )
         if taken := sorted(_COLUMNS.intersection(keys)):
             raise ValueError(
-                f"a label cannot have the key {taken[0]!r}, because tables have a column with this name, which "
-                "identifies the paper; choose a different key"
+                f"a label cannot have the key {taken[0]!r}, because tables identify papers in a column with this name; "
+                "choose a different key"
             )
         return self
 

@@ -30,7 +30,7 @@ class Key:
         What the shortcut does, as shown in lists of keys.
     screens
         Beginnings of the addresses of the pages on which the shortcut works. If empty, the shortcut works on all pages.
-        The value ``reasons`` is for the list of reasons for exclusion on the page *Screen*: the shortcut works only
+        The value ``reasons`` stands for the list of reasons for exclusion on the *Screen* page: the shortcut works only
         while this list is open.
     """
 
@@ -131,7 +131,7 @@ SET_NAMES = {
 
 
 def key_set_of(account: int) -> str:
-    """Return the key in table ``fact`` under which a person's keyboard shortcuts are stored."""
+    """Return the name under which table ``fact`` of the database stores a person's keyboard shortcuts."""
     return f"keys of {account}"
 
 
@@ -155,7 +155,8 @@ class Choice:
     def load(cls, stored: Any) -> Choice:
         """Return the shortcuts that a person has saved.
 
-        ``stored`` is the value from table ``fact``; ``None`` if the person has not saved any shortcuts.
+        ``stored`` is the value in table ``fact`` of the database. It is ``None`` if the person has not saved any
+        shortcuts.
         """
         if isinstance(stored, Mapping):
             own = {action: name for action, name in stored["own"].items() if action in _BY_ACTION}
@@ -164,7 +165,7 @@ class Choice:
         return cls(stored or "default")
 
     def dump(self) -> dict[str, Any]:
-        """Return the person's shortcuts as a dict that can be stored in table ``fact``."""
+        """Return the person's shortcuts as a dict that table ``fact`` of the database can store."""
         return {"set": self.key_set, "own": dict(self.own)}
 
     def names(self, action: str) -> tuple[str, ...]:
@@ -194,7 +195,7 @@ class Choice:
             If the action or the key does not exist, or if the key already has a different meaning on the same page.
         """
         if action not in _BY_ACTION:
-            raise MechtagError("this shortcut does not exist; choose one of the shortcuts on the page Keys")
+            raise MechtagError("this shortcut does not exist; choose one of the shortcuts on the Keys page")
         after = Choice(self.key_set, {**self.own, action: _key(action, typed)})
         own = _BY_ACTION[action]
         for other in TABLE:

@@ -27,7 +27,7 @@ class UntickedMeans(StrEnum):
 
 
 def next_papers(
-    tagged: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of 'tag'.")],
+    tagged: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that 'mechtag tag' wrote.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the papers to.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Maximum number of papers to choose.")] = 10,
     project: ProjectFolder = None,

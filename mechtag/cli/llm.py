@@ -17,7 +17,10 @@ from mechtag.cli.tagging import Basis
 
 
 def _asking(yes: bool) -> Callable[[str], bool]:
-    """Return a function that asks the user a yes/no question, or answers yes without asking if ``yes`` is set."""
+    """Return a function that asks the user a yes/no question and returns whether the answer is yes.
+
+    If ``yes`` is true, the function does not ask, and the answer is yes.
+    """
 
     def ask(question: str) -> bool:
         if yes:
@@ -49,7 +52,7 @@ def llm(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts written by 'attach'. The language model reads these full texts instead of the "
+            help="Table of full texts that 'mechtag attach' wrote. The language model reads these texts instead of the "
             "abstracts.",
             show_default=False,
         ),
@@ -97,7 +100,8 @@ def llm(
         float, typer.Option("--timeout", min=1, help="Maximum number of seconds to wait for an answer.")
     ] = 300,
     think_first: Annotated[
-        bool, typer.Option("--think-first", help="Have the language model state evidence and reason before its answer.")
+        bool,
+        typer.Option("--think-first", help="Have the language model state its evidence and reasons before its answer."),
     ] = False,
     shots: Annotated[
         int,
@@ -175,7 +179,7 @@ def llm(
 def llm_vote(
     tables: Annotated[
         list[Path],
-        typer.Argument(metavar="CODINGS...", help="Tables written by 'llm', each by a different model."),
+        typer.Argument(metavar="CODINGS...", help="Tables that 'mechtag llm' wrote, one per language model."),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write the codings to.")],
     coder: Annotated[

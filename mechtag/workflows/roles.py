@@ -34,7 +34,7 @@ def roles_from_text(
     Parameters
     ----------
     label
-        Key of the label of a configuration, if no heading names its label.
+        Key of the label for all configurations whose label is not named by a heading in the text.
     coder
         Name of the person who marked the passages.
     record
@@ -43,8 +43,8 @@ def roles_from_text(
     Raises
     ------
     MechtagError
-        If the text cannot be read or contains no marker. If the label is not in the codebook. If the name of the output
-        does not end in ``.csv``.
+        If the text cannot be read or contains no marker; if the label is not in the codebook; or if the name of the
+        output file does not end in ``.csv``.
     """
     from mechtag.pipeline.evidence_roles.configurations import write_configurations
     from mechtag.pipeline.evidence_roles.marked_text import read_marked_text
@@ -121,8 +121,8 @@ def role_table(
             reporter.note(f"{source}: row {row.line} was rejected: {row.reason}")
     elif "role" not in names:
         raise MechtagError(
-            f"{source}: the table has neither the column 'config_id', as tables of configurations have, nor the column "
-            f"'role', as tables of codings with roles have (columns found: {', '.join(names)}); name a different table"
+            f"{source}: the file is neither a table of configurations (it has no column 'config_id') nor a table of "
+            f"codings with roles (it has no column 'role'). Columns found: {', '.join(names)}. Name a different table"
         )
     else:
         from mechtag.pipeline.annotations.coding_table import read_role_codings
@@ -138,7 +138,7 @@ def role_table(
 def suggest_for_codings(
     project: Project, source: Path, output: Path, *, records: Path | None = None, reporter: Reporter = SILENT
 ) -> str:
-    """Write suggested roles for the passages in a table of codings, and return a sentence on their number and quality.
+    """Write suggested roles for the passages in a table of codings.
 
     Parameters
     ----------
@@ -147,11 +147,16 @@ def suggest_for_codings(
     records
         Table of records, or search export, in which record ids are looked up.
 
+    Returns
+    -------
+    str
+        Sentence that states how many roles were suggested, and how reliable the suggestions are.
+
     Raises
     ------
     MechtagError
-        If suggestions are switched off, or if the codebook defines roles of its own. If the codings contain no
-        passages. If a file cannot be read or would be overwritten.
+        If suggestions are switched off; if the codebook defines roles of its own; if the codings contain no passages;
+        or if a file cannot be read or would be overwritten.
     """
     from mechtag.core.records import passages_of
     from mechtag.pipeline.annotations.coding_table import read_codings
@@ -187,8 +192,8 @@ def suggest_for_codings(
     passages = list(dict.fromkeys(passages))
     if not passages:
         raise MechtagError(
-            f"{source}: no label that is coded yes has a passage in the column 'evidence'; enter the passages that "
-            "support these codes"
+            f"{source}: no row with the code yes has a passage in the column 'evidence'; enter the passages that "
+            "support the codes"
         )
     encoder = load_encoder(project.settings)
     texts = [one.text for one in passages]

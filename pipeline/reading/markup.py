@@ -31,7 +31,9 @@ _FORBIDDEN = re.compile(
 
 
 def refuse_entities(source: Source) -> None:
-    """Raise an error if an XML file declares entities; attacks on XML parsers do so, but exports never do.
+    """Raise an error if an XML file declares entities.
+
+    Attacks on XML parsers use such declarations, whereas exports never contain them.
 
     Raises
     ------
@@ -41,8 +43,8 @@ def refuse_entities(source: Source) -> None:
     if declared := re.search(r"<!ENTITY\b", source.text):
         line = source.text.count("\n", 0, declared.start()) + 1
         raise MechtagError(
-            f"{source.path}: line {line}: the XML declares entities, which database exports never do, so for "
-            "safety the file was not read. Export the search results again"
+            f"{source.path}: line {line}: the XML declares entities. Database exports never declare entities, but "
+            "attacks do, so the file was not read. Export the search results again"
         )
 
 
@@ -104,7 +106,10 @@ _NOT_OPENED = "the element of the record is closed but never opened, so its star
 
 
 def _elements(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number and the text of each element, and a message, which is ``""`` unless a tag is missing."""
+    """Yield the line number and the text of each element, and an error message.
+
+    The message is ``""``, unless the start tag or end tag of the element is missing.
+    """
     line, counted, end = 1, 0, 0
     opened: int | None = None
     for found in chain(tag.finditer(text), [None]):

@@ -1,4 +1,4 @@
-"""Show the page *Code*, on which people answer yes or no for each label of a record and mark supporting sentences.
+"""Show the *Code* page, on which people answer yes or no for each label of a record and mark supporting sentences.
 
 At the address ``/code``, people code the abstract of a record. At the address ``/full-text``, they code its full text.
 The codes of these two stages are stored separately.
@@ -55,7 +55,7 @@ _REPLIES = {"accept": "accept the suggestion", "reject": "reject the suggestion"
 
 @dataclass(frozen=True)
 class Card:
-    """The part of the page *Code* for one label of a record.
+    """The part of the *Code* page for one label of a record.
 
     Attributes
     ----------
@@ -99,9 +99,8 @@ class Card:
     def configurations(self) -> dict[int, list[tuple[str, int]]]:
         """Return the marked sentences of each configuration, keyed by the number of the configuration.
 
-        A configuration consists of sentences that together explain a label.
-
-        Each sentence is a tuple of a role and the number of the sentence.
+        A configuration consists of sentences that together explain a label. Each sentence is given as a tuple of its
+        role and its number.
         """
         found: dict[int, list[tuple[str, int]]] = {}
         for sentence, own in self.roles.items():
@@ -118,7 +117,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Line:
-    """One sentence of the text on the page *Code*.
+    """One sentence of the text on the *Code* page.
 
     Attributes
     ----------
@@ -148,9 +147,9 @@ class Line:
 
 
 def basis_of(person: int) -> str:
-    """Return the key in table ``fact`` under which the page stores what kind of text a person coded last.
+    """Return the name under which table ``fact`` of the database stores what kind of text a person coded last.
 
-    The value under this key is ``code`` for an abstract, and ``full-text`` for a full text.
+    The value under this name is ``code`` for an abstract, and ``full-text`` for a full text.
     """
     return f"basis of {person}"
 
@@ -161,7 +160,7 @@ def _stage(visit: Visit) -> str:
 
 
 def _place(stage: str) -> str:
-    """Return the address of the page *Code* for a stage: ``/code`` or ``/full-text``."""
+    """Return the address of the *Code* page for a stage: ``/code`` or ``/full-text``."""
     return next(place for place, name in _PLACES.items() if name == stage)
 
 
@@ -235,9 +234,10 @@ def mark(visit: Visit) -> Response:
 def sign(visit: Visit) -> Response:
     """Save the sign that a person gave to a sentence for a label.
 
-    The sign is ``present``, ``absent`` or ``unclear``. It says whether, according to the sentence, what the label
-    describes is there. A sentence with a sign is also marked as support for the label. If no sign was chosen in the
-    form, an earlier sign is removed.
+    The sign ``present`` means that the sentence reports what the label describes. ``absent`` means that the sentence
+    reports the absence of what the label describes. ``unclear`` means that the sentence says both or neither. A
+    sentence that gets a sign is also marked as support for the label. If no sign was chosen in the form, the earlier
+    sign of the sentence is removed.
     """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     given = visit.text("sign")
@@ -245,7 +245,7 @@ def sign(visit: Visit) -> Response:
 
     def write(_: Connection, acts: Acts, stamp: Stamp) -> None:
         if sentence is None or (given and chosen is None):
-            raise Refused("no sentence or no sign was chosen; choose a sentence and its sign")
+            raise Refused("no sentence or no sign was chosen; choose both")
         acts.sign(stamp, record, label, sentence, chosen, stage=_stage(visit))
 
     place = f"sentence {(sentence or 0) + 1}"
@@ -384,7 +384,8 @@ def skip(visit: Visit) -> Response:
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
     """Save the actions of a submitted form, and show the record again.
 
-    If the saved codes have changed since the form was opened, nothing is saved, and both versions are shown.
+    If the saved codes have changed since the form was opened, nothing is saved. The page then shows the saved codes and
+    the content of the form.
     """
     record, label = visit.number("record") or 0, visit.text("label")
     shown: dict[str, Any] | None = None
@@ -411,7 +412,7 @@ def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], sai
 
 
 def _saved(connection: Connection, visit: Visit, record: int) -> tuple[list[Card], int]:
-    """Return a person's saved codes of a record, and the number of the last event about these codes."""
+    """Return a person's saved codes for a record, and the number of the last event about these codes."""
     return _cards(connection, visit, record), last_judged(connection, visit.person.id, record, _stage(visit))
 
 
@@ -470,7 +471,7 @@ def _letters(labels: Sequence[Label]) -> list[str]:
 def _card(connection: Connection, visit: Visit, record: int, label: str) -> Card:
     cards = {card.label.key: card for card in _cards(connection, visit, record)}
     if label not in cards:
-        raise Refused(f"the codebook has no label '{label}'; load the page again")
+        raise Refused(f"the codebook has no label '{label}'; reload the page")
     return cards[label]
 
 
@@ -540,7 +541,7 @@ def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) 
 
 
 def _see(connection: Connection, visit: Visit, number: int | None, label: str, *, new: bool = False) -> dict[str, Any]:
-    """Return the values for the template of the page *Code*, and store in table ``sight`` what the page shows.
+    """Return the values for the template of the *Code* page, and store in table ``sight`` what the person sees.
 
     If ``number`` is ``None``, the page shows the next record or, if ``new`` is true, the next record with new labels.
     """
@@ -641,9 +642,10 @@ def _page(visit: Visit, shown: dict[str, Any], said: str = "", missing: Sequence
 
 
 def _basis_links(connection: Connection, visit: Visit, entry: Entry | None) -> list[tuple[str, str, int]]:
-    """Return the address, the name and the number of records left for coding abstracts and for coding full texts.
+    """Return the links to the pages for coding abstracts and for coding full texts.
 
-    The list is empty if no record to code has a full text.
+    Each link is a tuple of three items: the address, the name, and the number of records that the person must still
+    code. The list is empty if no record to code has a full text.
     """
     coder, addresses = visit.person.id, {"code": "/code?basis=abstract", "full-text": "/full-text?basis=full-text"}
     if not has_full_texts(connection):
@@ -677,7 +679,10 @@ def _examples_elsewhere(examples: Sequence[Example], record: int, labels: Collec
 
 
 def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Sequence[Card]) -> None:
-    """Raise `Refused` if a record is not to be coded at a stage, unless the person has begun to code the record."""
+    """Raise `Refused` if a record must not be coded at a stage.
+
+    A record that the person has begun to code is never refused. ``cards`` contains the person's answers for the record.
+    """
     head, _ = family_of(connection, entry.id)
     need = schema.need
     wanted = connection.execute(select(need.c.record).where(need.c.record == head, need.c.stage == stage)).first()

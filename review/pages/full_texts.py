@@ -1,4 +1,4 @@
-"""Show the page *Full texts*, on which people attach files to records, and the page that shows the text of a file."""
+"""Show the *Full texts* page, on which people attach files to records, and the page with the full text of a record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mechtag.review.store.search import Query, find_records
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job
 
-_NO_TEXT = "no full text is attached to this record; attach one on the page Full texts"
+_NO_TEXT = "no full text is attached to this record; attach one on the Full texts page"
 # Number of records that a search returns, and number of characters of the beginning of a file that are shown.
 _FOUND, _SHOWN = 20, 600
 
@@ -79,7 +79,7 @@ def one(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         file = connection.execute(select(table).where(table.c.id == number)).one_or_none()
         if file is None or file.state != "read":
-            raise Refused("this file does not exist or could not be read; choose a file on the page Full texts", 404)
+            raise Refused("this file does not exist or could not be read; choose a file on the Full texts page", 404)
         numbers, count = [file.record] if file.record else [], 0
         if words:
             relevance = visit.workspace.codebook.relevance.key
@@ -162,7 +162,7 @@ def read(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         entry = read_entry(connection, number)
         if entry is None:
-            raise Refused(f"there is no record {number} in this review; search for the record on the page Records", 404)
+            raise Refused(f"there is no record {number} in this review; search for the record on the Records page", 404)
         reading = read_reading(connection, entry, "full-text")
         if not reading.sha256:
             raise Refused(_NO_TEXT, 404)

@@ -1,4 +1,4 @@
-"""Show the page *Settings*, on which owners change the plan of the review."""
+"""Show the *Settings* page, on which owners change the plan of the review."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ _BY_KEY = {setting.key: setting for _, group in GROUPS for setting in group}
 
 
 def settings(visit: Visit) -> Response:
-    """Show the settings of the plan, which only owners can change."""
+    """Show the settings of the review's plan; only owners can change them."""
     with visit.workspace.store.read() as connection:
         plan, begun = _plan(connection)
     return visit.page("settings.html", groups=GROUPS, plan=plan, begun=begun, fixed=_FIXED_AT_START)
@@ -201,7 +201,7 @@ def change(visit: Visit) -> Response:
     name = visit.text("group")
     group = dict(GROUPS).get(name)
     if group is None:
-        raise Refused("this group of settings does not exist; load the page Settings again", 404)
+        raise Refused("this group of settings does not exist; reload the Settings page", 404)
     why = visit.text("why").strip()
     with visit.workspace.store.read() as connection:
         before, begun = _plan(connection)

@@ -65,7 +65,7 @@ def test_rejected_rows_are_reported_and_written(folder: Path) -> None:
         (("suggest", "boxes.txt", "-o", "a.xlsx"), "a.xlsx: the table is written as CSV, so its name must end in"),
         (
             ("table", "other.csv", "-o", "a.html"),
-            "neither the column 'config_id', as tables of configurations have, nor the column 'role'",
+            "neither a table of configurations (it has no column 'config_id') nor a table of codings with roles",
         ),
     ],
 )

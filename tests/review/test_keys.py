@@ -162,7 +162,7 @@ def test_one_key_can_be_changed_and_turned_off(tmp_path: Path) -> None:
         ("include", " ", "or Space"),
         ("include", "\u202e", "cannot be used as a key"),
         ("go_code", "shift+x", "cannot be used as a key"),
-        ("nothing", "x", "choose one of the shortcuts on the page Keys"),
+        ("nothing", "x", "choose one of the shortcuts on the Keys page"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_refused_with_the_reason(

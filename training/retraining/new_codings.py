@@ -42,9 +42,10 @@ class Addition:
     set_aside
         Records whose codings are not used for training.
     stale
-        Codes that were assigned under an earlier definition of their label. They can be new codes or earlier codes.
+        Codes that were given under an earlier definition of their label. They can be among the new codings or among the
+        earlier annotations.
     counts
-        Numbers of new, corrected, known and set aside codes; see `additions.extend_additions`.
+        Numbers of codes that are new, corrected, known or set aside; see `additions.extend_additions`.
     """
 
     additions: Additions
@@ -85,15 +86,15 @@ def add_annotations(
         Version of the earlier annotations to which the new codings are added. If ``""``, the new codings are not added
         to earlier ones. If ``None``, they are added to the version of the last retraining or rollback.
     leave_out_leaks
-        Whether records that may be test papers are set aside instead of raising an error.
+        Whether to set aside records that may be test papers. If false, such a record raises an error.
     on_note
         Called with a message if some of the records cannot be read; see `ingest.read_sources`.
 
     Raises
     ------
     MechtagError
-        If a table is invalid or refers to unknown records, or if a coding by a language model was not confirmed by a
-        person. If a record may be a test paper and ``leave_out_leaks`` is false.
+        If a table is invalid or refers to unknown records; if a coding by a language model was not confirmed by a
+        person; or if ``leave_out_leaks`` is false and a record may be a test paper.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
     history = read_history(settings.train.added)
@@ -111,8 +112,8 @@ def add_annotations(
     if leaks and not leave_out_leaks:
         named = "\n".join(f"  {leak.record_id} ({leak.title}): {leak.reason}" for leak in leaks[:_NAMED])
         raise MechtagError(
-            f"{place or settings.train.added}: {counted(len(leaks), 'record')} may be about papers that are used to "
-            f"measure accuracy ({settings.retrain.test_records}) and must not be used for training:\n{named}"
+            f"{place or settings.train.added}: {counted(len(leaks), 'record')} must not be used for training, because "
+            f"accuracy may be measured on the same papers ({settings.retrain.test_records}):\n{named}"
             f"{f'{chr(10)}  and {len(leaks) - _NAMED} more' if len(leaks) > _NAMED else ''}\n"
             "Remove the codings of these records, or set them aside",
             options="--leave-out-leaks",
