@@ -136,7 +136,7 @@ class FullTextTagging(Row):
     """How a full text was tagged.
 
     ``windows`` is the number of scored windows, including the abstract. A window is a run of sentences about as long as
-    an abstract. ``notes`` describe anything unusual.
+    an abstract. Each text in ``notes`` describes something unusual about the tagging.
     """
 
     windows: int

@@ -185,7 +185,7 @@ def write_rows(target: Any, rows: Iterable[Mapping[str, Any]], schema: pa.Schema
 
 @contextmanager
 def _reading(name: StrPath) -> Iterator[None]:
-    """Raise a `MechtagError` that names the table if pyarrow cannot read it in the ``with`` block."""
+    """Convert errors of pyarrow in the ``with`` block to a `MechtagError` that names the table."""
     try:
         yield
     except _UNREADABLE as error:
@@ -459,7 +459,7 @@ class FullTextTable:
     def read(self, record_ids: Iterable[str]) -> Iterator[dict[str, FullText]]:
         """Yield the full texts of the given records in batches, in the order of the table.
 
-        A batch is a dict of some dozens of full texts, keyed by record id. Records without a full text are omitted.
+        A batch is a dict of a few dozen full texts, keyed by record id. Records without a full text are omitted.
         """
         wanted = {record_id for record_id in record_ids if record_id in self._groups}
         for group in sorted({self._groups[record_id] for record_id in wanted}):
@@ -540,7 +540,7 @@ def pack_predictions(predictions: Iterable[Prediction], *, by_basis: bool = Fals
     Parameters
     ----------
     by_basis
-        Whether the table has the columns that predictions based on full texts need.
+        Whether to include the columns that are needed for predictions based on full texts.
     """
     buffer = io.BytesIO()
     write_rows(buffer, (prediction.model_dump() for prediction in predictions), _prediction_schema(by_basis))
@@ -549,10 +549,11 @@ def pack_predictions(predictions: Iterable[Prediction], *, by_basis: bool = Fals
 
 @contextmanager
 def joining_predictions(path: str | Path, *, by_basis: bool = False) -> Iterator[Callable[[bytes], list[Prediction]]]:
-    """Join tables of predictions in one Parquet file at ``path``, which is complete when the context ends.
+    """Join tables of predictions in one Parquet file at ``path``.
 
     The context yields a function. This function takes the bytes of a table (see `pack_predictions`), appends the table
-    to the file, and returns the predictions in the table. All tables must have been packed with the same ``by_basis``.
+    to the file, and returns the predictions in the table. The file appears at ``path`` when the ``with`` block ends.
+    All tables must have been packed with the same ``by_basis``.
     """
     schema = _prediction_schema(by_basis)
     with (

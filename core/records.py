@@ -299,7 +299,7 @@ ABSTRACTS_ALONE = "abstracts-"
 
 
 def leaves_full_texts(model_id: str) -> bool:
-    """Return whether a model leaves all labels of full texts to people; the first characters of its id show this."""
+    """Return whether a model leaves all labels of full texts to people, judging by the start of the model's id."""
     return model_id.startswith((DEFINITIONS_ALONE, ABSTRACTS_ALONE))
 
 
@@ -436,15 +436,16 @@ class Coding(Row):
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences count as not supporting the label.
     signs
-        Sign of each passage: whether, according to the passage, what the label describes is ``present``, ``absent`` or
-        ``unclear``. ``None`` for a passage without a sign. The passages are the marked ``sentences``. If ``sentences``
-        is ``None``, the passages are the quotations in ``evidence``. Empty if no passage has a sign.
+        Sign of each passage. ``present`` means that the passage reports what the label describes, ``absent`` that the
+        passage reports its absence, and ``unclear`` that the passage says both or neither. ``None`` stands for a
+        missing sign. The passages are the marked ``sentences``. If ``sentences`` is ``None``, the passages are the
+        quotations in ``evidence``. The tuple is empty if no passage has a sign.
     refer
         Whether the coder referred the label to somebody else (needs review). If so, ``value`` is ``None``.
     role
         Key of the role of evidence, such as ``context``, that the coder gave to the passages in this row. ``None`` if
-        the row is the judgement on the label as a whole. Each label has one row without a role,
-        and a further row for each role.
+        the row is the judgement on the label as a whole. Each label has one row without a role, and a further row for
+        each role.
     reason
         Reason for an exclusion. If the coder is a language model, it is the reason for the answer.
     assisted

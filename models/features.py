@@ -89,10 +89,12 @@ class Definitions:
         Common component of the labels. Each label has a mean vector: the mean over its definition and its ``include``
         rules. The centre is the sum of these mean vectors, divided by the number of labels plus one.
     labels : ndarray, shape (n_labels, size)
-        Mean of the centred vectors of each label's definition and ``include`` rules.
+        One vector per label: the mean over the vectors of its definition and its ``include`` rules, after ``centre``
+        was subtracted from each vector and the result was scaled to length 1.
     relevance : ndarray, shape (size,)
-        Mean vector of the texts of the relevance rule, plus mean vector of the texts of the labels. This sum is scaled
-        so that its mean product with the vectors of both kinds of texts is 1.
+        Sum of two mean vectors: the mean over the texts of the relevance rule, and the mean over the texts of all
+        labels. The texts are the definitions and ``include`` rules. The sum is scaled so that the mean of its scalar
+        products with the vectors of all these texts is 1.
     """
 
     centre: Array
@@ -100,9 +102,10 @@ class Definitions:
     relevance: Array
 
     def features(self, vectors: Vectors, reports: Array) -> Array:
-        """Return the features from which parts of sentences (pieces between semicolons) are scored for each label.
+        """Return the features by which parts of sentences (pieces between semicolons) are scored for each label.
 
-        The features of a part are its centred vector, followed by its scaled log odds in ``reports``.
+        The features of a part are its vector minus `centre`, scaled to length 1, and its scaled log odds in
+        ``reports``.
 
         Parameters
         ----------
@@ -158,7 +161,7 @@ def definition_texts(codebook: Codebook) -> tuple[list[str], list[int]]:
 
 
 def embed_codebook(codebook: Codebook, encoder: Encoder) -> Definitions:
-    """Encode the definition and ``include`` rules of each label, and the definition and ``include`` rules of relevance.
+    """Encode the definition and the ``include`` rules of each label and of relevance.
 
     ``exclude`` rules are not used.
     """

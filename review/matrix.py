@@ -24,7 +24,7 @@ class MatrixRow:
     record, title
         Number and title of the record.
     states
-        Keys of `STATES`, such as ``yes``, in the order of the codebook.
+        State of each label, in the order of the codebook. Each state is a key of `STATES`, such as ``yes``.
     """
 
     record: int
@@ -35,8 +35,8 @@ class MatrixRow:
 def read_matrix(connection: Connection, labels: Sequence[str], stage: str) -> list[MatrixRow]:
     """Return the papers that at least one person has coded at a stage.
 
-    Papers with the same codes are next to each other. Papers of a running calibration exercise are left out. Several
-    people code these papers, and they must not see each other's codes.
+    Papers with the same codes are next to each other. Papers of a running calibration exercise are left out, because
+    the people who code these papers must not see each other's codes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Collect the passages to which people gave roles of evidence, for the page *Configurations* and for exports.
+"""Collect the passages to which people gave roles of evidence, for the *Configurations* page and for exports.
 
 A configuration consists of passages that together explain a label.
 """
@@ -99,8 +99,8 @@ def _passages(
 ) -> Iterator[PlacedPassage]:
     """Yield the passages with roles of evidence in a row of table ``current``.
 
-    ``reading`` is the text in which the passages were marked. ``paper`` and ``shown`` are the main record of the paper
-    and the text that the pages show.
+    ``entry`` is the record that was coded. ``reading`` is the text in which the passages were marked. ``paper`` is the
+    record that represents the paper. ``shown`` is the text that the pages show for ``paper``.
     """
     numbers = [number for number in json.loads(row.sentences) if number < len(reading.sentences)]
     signs, is_shown = signs_of(row, numbers), reading == shown

@@ -92,8 +92,8 @@ class Corpus:
         Number of the document that each text belongs to, from 0; ``NO_DOCUMENT`` for exemplars.
     taken_from : ndarray, shape (n_texts,)
         Number of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the
-        texts of documents. An exemplar from a document is used only together with this document. A model that scores a
-        document has therefore never been trained on a sentence of this document.
+        texts of documents. If a document is left out of the training, its exemplars are left out, too. Otherwise, a
+        model could be trained on a sentence of the document that it scores out of fold.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
         Codes of the documents as a whole.
     source : ndarray of int, shape (n_documents,)
@@ -137,7 +137,7 @@ class Corpus:
 
     @property
     def first_parts(self) -> Index:
-        """Return the row of the first text of each unit, shape (n_units,).
+        """Return the row of the first text of each unit (title, sentence or exemplar), shape (n_units,).
 
         All texts of a unit have the same document and the same codes, which can therefore be read from this row.
         """
@@ -211,8 +211,9 @@ class Corpus:
         coded for a label, the code of the paper for this label is usually NaN, because fine-tuning uses the codes of
         the sentences instead.
 
-        There is one exception. A sentence is split into parts at semicolons, and it is unknown which part has a label.
-        If a label was found only in sentences with several parts, the code of the paper is used.
+        There is one exception. Some sentences consist of several parts, separated by semicolons. If such a sentence has
+        a label, it is unknown which part has the label. If only such sentences of a paper have the label, the code of
+        the paper is used.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)

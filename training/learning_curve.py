@@ -69,14 +69,15 @@ def learning_curve(
 
 
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
-    """Draw the training papers for each point of the learning curve, stratified by relevance and fold.
+    """Draw the training papers for each point of the learning curve at random.
 
-    At least one paper is drawn from each stratum.
+    Each fold has two strata: its relevant papers, and its irrelevant papers. The papers are drawn separately from each
+    stratum, at least one from each.
 
     Returns
     -------
     dict
-        Masks of the drawn papers, keyed by the proportion of all papers that is drawn. The proportions are `SHARES`.
+        Masks of the drawn papers. Each mask is keyed by the proportion of papers to draw, which is one of `SHARES`.
     """
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]

@@ -60,12 +60,12 @@ class Trained:
     documents : list of Prediction
         Out-of-fold predictions for the coded records.
     sentences : list of Prediction
-        Out-of-fold predictions for the sentences of the coded records. Their record id is ``<record_id>#<sentence
-        number>``, and their probability is ``None``.
+        Out-of-fold predictions for the sentences of the coded records. The record id of such a prediction is
+        ``<record_id>#<sentence number>``, and its probability is ``None``.
     figures
         Out-of-fold metrics for comparing training runs: ROC AUC of relevance, and average precision of sentences.
     tuned
-        Weights of the encoder that fine-tuning changed; empty for the trainer ``frozen``.
+        Encoder weights that fine-tuning changed; empty for the trainer ``frozen``.
     losses
         Mean training loss of each epoch of the fine-tuning run that uses all papers.
     papers
@@ -117,10 +117,10 @@ def train(
 
 
 def define(settings: Settings, codebook: Codebook) -> Trained:
-    """Create a model from the definitions of a codebook only, without annotations.
+    """Create a model from the definitions of a codebook alone, without annotations.
 
-    The model scores texts by their similarity to the definitions and rules of the codebook. Every decision needs
-    review.
+    The model scores texts by their similarity to the definitions and rules of the codebook. Every decision of the model
+    is *needs review*.
 
     Raises
     ------
@@ -220,9 +220,9 @@ def save_model(trained: Trained, folder: str | Path) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise `MechtagError` if a folder contains files that a new model must not replace.
+    """Raise `MechtagError` if ``folder`` is a file, or contains files that a new model must not replace.
 
-    These are all files that are not part of a model, except hidden files.
+    A new model may replace only the files of an earlier model, and hidden files.
     """
     parts = {CONFIG, WEIGHTS, TUNED, PAPERS, EXPORTS, CARD, RUN_FILE}
     others = sorted(path.name for path in folder.glob("*") if path.name not in parts and not path.name.startswith("."))

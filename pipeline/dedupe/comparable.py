@@ -163,7 +163,7 @@ def _family(author: str) -> str:
 
 
 def _volume(value: str) -> str | None:
-    """Return the number of a volume, such as ``"63"`` for ``"63 (Suppl 1)"``; ``None`` if it has none."""
+    """Return the number of a volume, such as ``"63"`` for ``"63 (Suppl 1)"``; ``None`` if there is no number."""
     if not value or (")" in value and "(" not in value):
         return None
     match = _VOLUME.match(value.split("(")[0])

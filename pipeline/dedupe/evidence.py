@@ -1,10 +1,12 @@
 """Weigh the evidence that two records describe one paper: every field that agrees or differs has a weight.
 
-The weights follow Fellegi and Sunter. A weight is approximately the binary logarithm of a ratio. The numerator is how
-often two records of one paper agree (or differ) in a field. The denominator is how often two records of similar, but
-different papers agree (or differ) in the field. `benchmarks.dedupe_weights` measures these logarithms on labelled and
-on generated pairs of records. The weights are fixed and rounded. Therefore, the result for two records does not depend
-on other records, and a sum can be checked by hand.
+The weights follow Fellegi and Sunter. The weight of a field that agrees is approximately the binary logarithm of a
+ratio. The numerator is how often the field agrees in two records of one paper. The denominator is how often it agrees
+in two records of similar, but different papers. The weight of a field that differs is computed in the same way.
+
+`benchmarks.dedupe_weights` measures these logarithms on labelled and on generated pairs of records. The weights are
+fixed, so the result for two records does not depend on other records. They are rounded, so people can check a sum by
+hand.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def _page(left: ComparableFields, right: ComparableFields, found: FieldAgreement
 
 
 def _far(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the first pages of two records are too far apart for a typing error."""
+    """Return whether the first pages of two records differ by more than a typing error can explain."""
     return left.page is not None and right.page is not None and abs(int(left.page) - int(right.page)) > _FAR
 
 

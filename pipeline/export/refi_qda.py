@@ -76,8 +76,8 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     text. The variables of the case describe the record, and contain the answers of all coders.
 
     Each passage becomes a selection with a coding. Positions count code points, and the end is exclusive. A yes without
-    a passage becomes a coding of the whole source. If the text does not contain a quotation, the quotation becomes a
-    note on such a coding.
+    a passage becomes a coding of the whole source. A quotation that is not in the text becomes a note on a coding of
+    the whole source.
 
     A label that needs review has a separate code below the code of the label. A coder can also state in a sign whether
     what the label describes is present, absent or unclear in a passage. Each of these signs has a separate code, too. A
@@ -370,7 +370,7 @@ def _user(code: Code | RolePassage) -> dict[str, str]:
 
 
 def _coding(code: Code | RolePassage, *place: object) -> Any:
-    """Return the REFI-QDA coding of a passage or of a whole source, which ``place`` identifies."""
+    """Return the REFI-QDA coding of a passage or of a whole source; ``place`` identifies the passage or source."""
     if isinstance(code, RolePassage):
         meaning = (code.label, "role", code.role)
         attributes = {"guid": _guid("coding", *place, *meaning, code.coder), **_user(code)}

@@ -44,7 +44,10 @@ def _count(value: object) -> int:
 
 
 def _source(value: object) -> int | tuple[str, ...] | None:
-    """Return a source's count or the names of its exports, as the user entered them; ``None`` for an empty value."""
+    """Validate what the user entered for a source: a count, or one or more names of exports.
+
+    Names are returned as a tuple, even if there is only one. For an empty value, the result is ``None``.
+    """
     if isinstance(value, str):
         return (clean_name(value),)
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -193,7 +196,7 @@ class Elsewhere(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_empty_blocks(cls, data: Any) -> Any:
-        """Remove keys without a value, as in a template that was only partly filled in."""
+        """Remove keys without a value, which a partly completed template contains."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
@@ -234,8 +237,8 @@ def read_elsewhere(path: str | Path) -> Elsewhere:
     Raises
     ------
     MechtagError
-        If the file is missing or is not a YAML mapping. If a key is unknown or repeated, or if a count is negative
-        or not a whole number.
+        If the file is missing or is not a YAML mapping; if a key is unknown or repeated; or if a count is negative or
+        is not a whole number.
     """
     return read_yaml(
         path,

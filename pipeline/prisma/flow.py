@@ -97,7 +97,10 @@ def _identified(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 def _combined(found: Identification | None, elsewhere: Elsewhere) -> Counts:
     """Combine the counts of records from mechtag (``found``) and from the user (``elsewhere``).
 
-    Raises `MechtagError` if the counts contradict each other.
+    Raises
+    ------
+    MechtagError
+        If the counts contradict each other.
     """
     counts = _identified(found, elsewhere)
     known = found is not None and found.identified_by_source is not None
@@ -133,9 +136,10 @@ def _combined(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the counts that the user entered, keyed by path, such as ``reports.assessed``.
+    """Return the counts that the user entered, and the numbers of excluded reports for each reason.
 
-    The second item contains the numbers of excluded reports, keyed by block, such as ``reports``, and then by reason.
+    The counts are keyed by path, such as ``reports.assessed``. The numbers of excluded reports are keyed first by
+    block, such as ``reports``, and then by reason.
     """
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
@@ -157,7 +161,10 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """Return the sums that must hold in a flow diagram, each as the key of the total and the keys of its parts."""
+    """Return the sums that must be correct in a flow diagram.
+
+    Each sum is a tuple of two items: the key of the total, and the keys of the counts that add up to the total.
+    """
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
     searched = parts["databases"] or parts["registers"]
@@ -205,7 +212,15 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
 
 
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
-    """Compute unknown counts from a total and its parts, and return whether any count was computed."""
+    """Compute the unknown counts among a total and its parts, and return whether any count was computed.
+
+    For each computed count, ``derived`` then contains the keys of the counts from which it was computed.
+
+    Raises
+    ------
+    MechtagError
+        If the total and its parts contradict each other.
+    """
     unknown = [part for part in parts if counts[part] is None]
     known = sum(counts[part] or 0 for part in parts)
     whole = counts[total]

@@ -52,8 +52,8 @@ class Papers:
     coded : ndarray of bool, shape (n_papers,)
         Whether each paper is coded.
     order : ndarray of int, shape (n_papers,)
-        Indices of all papers in a random order. `choose` draws the first uncoded paper in this order. If the order is
-        the same in each call, the coded papers at its beginning are a random sample of the search.
+        Indices of all papers in a random order. `choose` draws the first uncoded paper in this order. As long as the
+        order stays the same, the coded papers at the beginning of the order are a random sample of the search.
     """
 
     relevance: Array
@@ -95,16 +95,20 @@ def papers_of(
 def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] = TURNS) -> list[Choice]:
     """Choose up to ``count`` uncoded papers to code next.
 
-    There are two reasons to choose a paper. For the reason ``label``, first the label with the fewest examples is
-    found, and then the paper that most probably has this label. The paper then counts as an example of all its labels,
-    in proportion to their probabilities. For the reason ``random``, the next paper in a fixed random order is chosen.
+    There are two reasons to choose a paper:
+
+    - ``label``: The paper is the one that most probably has the label with the fewest examples.
+    - ``random``: The paper is the next one in a fixed random order.
+
+    After a paper is chosen, the number of examples of each label increases by the probability that the paper has the
+    label.
 
     Parameters
     ----------
     examples : ndarray, shape (n_labels,)
         Number of papers that are coded with each label, in this search or elsewhere.
     turns
-        Reasons in the order in which they are used. After the last reason, the first is used again.
+        Reasons in the order in which they are used. After the last reason, the first reason is used again.
 
     Returns
     -------

@@ -148,7 +148,10 @@ def _fit(view: Any, judged: NDArray[np.bool_], targets: Array, weights: Array) -
 
 
 def _standardised(scores: Array, unread: NDArray[np.bool_]) -> Array:
-    """Scale scores to mean 0 and standard deviation 1 over unread records."""
+    """Shift and scale all scores so that the scores of the unread records have mean 0 and standard deviation 1.
+
+    ``unread`` selects the records without a decision. If there are none, all records are used instead.
+    """
     base = scores[unread] if unread.any() else scores
     scaled: Array = (scores - base.mean()) / max(float(base.std()), 1e-12)
     return scaled
@@ -263,8 +266,8 @@ class Search:
         labels : ndarray, shape (n_records,)
             Decision on each record: 1 for relevant, 0 for irrelevant, NaN if not judged.
         cold
-            Function that returns the scores as long as no record is known to be relevant. By default, the score is then
-            the similarity of a record to the definition of relevance.
+            Function that returns the scores as long as no record is known to be relevant. If ``cold`` is ``None``,
+            these scores are the similarities of the records to the definition of relevance.
 
         Returns
         -------
@@ -314,10 +317,10 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Return a function that scores records with a trained model, by their relevance.
+    """Return a function that returns the relevance score of each record from a trained model.
 
-    The function can be passed to `Search.scores` as ``cold``. When the function is called, it loads the model in
-    ``folder``. It then raises the same errors as `model_folder.load_model`.
+    The function can be passed to `Search.scores` as ``cold``. The function loads the model in ``folder`` only when it
+    is called. If the model cannot be loaded, the function raises the same errors as `model_folder.load_model`.
     """
 
     def scores() -> Array:

@@ -182,7 +182,7 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _precedes_text(match: re.Match[str], label: str) -> bool:
-    """Return whether ordinary text follows words in capitals, which suggests that these words are a heading."""
+    """Return whether ordinary text follows words in capitals; if so, these words are probably a heading."""
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")
@@ -195,7 +195,7 @@ def _precedes_text(match: re.Match[str], label: str) -> bool:
 def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
     """Yield each possible heading that is a question or has no punctuation after it.
 
-    Each item is a tuple of start, end, words and kind, such as ``bare``.
+    Each item is a tuple: start, end and words of the heading, and the kind that `_kind` returns.
     """
     after = 0
     for opening in _OPENING.finditer(text):
@@ -211,7 +211,11 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 
 def _kind(match: re.Match[str]) -> str:
-    """Return ``label`` for a question, ``bare`` for another heading, ``guess`` for a possible heading, or ``""``."""
+    """Return the kind of a possible heading, or ``""`` if the match is not a heading.
+
+    The kind is ``label`` for a question. For words without punctuation after them, it is ``bare`` if they are certainly
+    a heading, and ``guess`` if they may be one.
+    """
     phrase = match["phrase"]
     if match.re is _QUESTION:
         return "label"
@@ -226,7 +230,10 @@ def _kind(match: re.Match[str]) -> str:
 
 
 def _candidates(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """Yield each possible heading in a text as a tuple of start, end, words and kind, such as ``colon`` or ``line``."""
+    """Yield each possible heading in a text.
+
+    Each item is a tuple: start, end and words of the heading, and its kind, such as ``colon`` or ``line``.
+    """
     for match in _LABELLED.finditer(text):
         phrase = match["bracketed"] or match["phrase"]
         if _HEAD.search(phrase):

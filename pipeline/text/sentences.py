@@ -204,8 +204,8 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
     """Yield the sections of an abstract.
 
-    Each item has three parts: the offset where the preceding text ends, the offset where the text of the section
-    starts, and the heading or `Tail` of the section.
+    Each item is a tuple of three values: the offset at which the preceding text ends; the offset at which the text of
+    the section starts; and the heading of the section, or a `Tail` if the section is a keyword list or a notice.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -226,7 +226,8 @@ def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
     """Yield the passages between the headings and line ends of an abstract.
 
-    Each item has three parts: the heading or `Tail` of the section, the offset of the passage, and its text.
+    Each item is a tuple of three values: the heading of the section, or a `Tail` if the section is a keyword list or a
+    notice; the offset of the passage; and the text of the passage.
     """
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
@@ -245,7 +246,7 @@ def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     Usually, this is the heading above the sentence. There are two exceptions.
 
     First, if the whole sentence is a note, such as a statement on funding, its section is the kind of the note; see
-    `sections.note_of`. A note under a heading on ethics keeps this heading.
+    `sections.note_of`. However, if the heading above a note is about ethics, the heading is the section of the note.
 
     Second, a heading that announces a note, such as "Trial registration:", applies only to the first sentence below it.
     Exports may print such notes in the middle of an abstract. Later sentences have no section unless they are notes
@@ -298,9 +299,9 @@ def _spans(passage: str, starts: Iterable[int]) -> list[tuple[int, int]]:
 def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sentence]:
     """Split the abstracts of records into sentences, lazily and in order.
 
-    Headings are not sentences. A heading becomes the ``section`` of the sentences below it; see `section_of`. All other
-    text is in exactly one sentence, except spaces. Keyword lists and notices that cleaning would remove are in the
-    sections ``keywords`` and ``notice``. Offsets refer to the abstract as passed.
+    Headings are not sentences. A heading becomes the ``section`` of the sentences below it; see `section_of`. Every
+    other word is in exactly one sentence. Sentences of keyword lists have the section ``keywords``. Sentences of
+    notices, such as copyright notices, have the section ``notice``. Offsets refer to the abstract as passed.
 
     Parameters
     ----------

@@ -99,7 +99,10 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
 
 
 def _differences(rows: list[Any], exercise: Exercise, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one dict for each record and label on which the coders differ, from most to least evenly divided."""
+    """Return one dict for each record and label for which the coders gave different answers.
+
+    The dicts with the most evenly divided answers come first.
+    """
     name = name_decision if exercise.stage == "screen" else name_answer
     titles = {row.record: row.title for row in rows}
     people = sorted({row.name for row in rows})

@@ -18,8 +18,8 @@ from mechtag.review.store.exercises import hidden_records
 def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
     """Return the progress of each stage (such as ``screen``) by day, in the time zone of this computer.
 
-    Judgements that were undone or sent back do not count, nor do judgements of withdrawn people. Settled records of a
-    running calibration exercise, in which coders judge the same records, do not count either.
+    Judgements that were undone or sent back do not count. Judgements of withdrawn people do not count, either. Settled
+    records do not count while they are in a running calibration exercise, in which all coders judge the same records.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
 def read_finished(connection: Connection, stage: str) -> list[Any]:
     """Return the time at which each person first finished each record at a stage, such as ``screen``.
 
-    Judgements that were undone or sent back are left out, and so are judgements of withdrawn people.
+    Judgements that were undone or sent back are left out. Judgements of withdrawn people are left out, too.
 
     Returns
     -------

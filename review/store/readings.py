@@ -75,8 +75,8 @@ def abstract_of(entry: Entry) -> Reading:
 def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
     """Return the text by which a record is coded at a stage.
 
-    At the stage ``full-text``, this is the full text of the record or of a record joined to it. If there is no full
-    text, the returned text is empty. At all other stages, this is the abstract.
+    At the stage ``full-text``, the result is the full text of the record or of a record joined to it. If there is no
+    full text, the text of the result is empty. At all other stages, the result is the abstract.
     """
     if stage != "full-text":
         return abstract_of(entry)
@@ -111,14 +111,14 @@ def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
 
 
 def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int]]]:
-    """Return the roles of evidence of some sentences from a row of table ``current``.
+    """Return the roles of evidence of the given sentences, as stored in a row of table ``current``.
 
     Returns
     -------
     dict
         One dict per sentence, keyed by the number of the sentence. Sentences without a role are left out. The dict of a
-        sentence is keyed by role. Its values list the numbers of the configurations (groups of linked sentences) in
-        which the sentence has this role.
+        sentence maps each role to a list of numbers. They are the numbers of the configurations (groups of linked
+        sentences) in which the sentence has this role.
     """
     roles = json.loads(row.roles)
     return {number: roles[str(number)] for number in sentences if str(number) in roles}
@@ -136,7 +136,7 @@ def _reading_of(row: Any) -> Reading:
 
 
 def read_lines(sentences: str) -> tuple[Line, ...]:
-    """Convert the column ``sentences`` of table ``full_text``, which is JSON, to positions of sentences."""
+    """Convert the JSON in the column ``sentences`` of table ``full_text`` to positions of sentences."""
     return tuple(Line(*line) for line in json.loads(sentences))
 
 
@@ -180,9 +180,9 @@ def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the full text that people read to code a record at a stage, such as ``full-text``.
+    """Return the SHA-256 of the full text of a record at the stage ``full-text``; otherwise return ``""``.
 
-    The result is ``""`` if people read the abstract at this stage, or if the record has no full text.
+    The result is also ``""`` if the record has no full text. At all other stages, people read the abstract.
     """
     if stage != "full-text":
         return ""

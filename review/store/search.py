@@ -139,9 +139,9 @@ def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
     Parameters
     ----------
     hidden
-        Records whose codes nobody may see yet, because they are in a running calibration exercise, in which several
-        people judge the same records. The dict is keyed by stage (such as ``code``), and its values are the numbers of
-        the records. Final codes of these records are not selected.
+        Numbers of the records in a running calibration exercise, keyed by stage, such as ``code``. In such an exercise,
+        several people judge the same records, and nobody may see the codes yet. Final codes of these records are not
+        selected.
     """
     final, other = schema.final, schema.final.alias()
     by_text = exists().where(

@@ -2,8 +2,8 @@
 
 The loss attracts texts that share a label, and repels texts that share no label, as in SetFit (Tunstall et al. 2022).
 There are four kinds of texts: coded sentences, exemplars, whole papers, and definitions. A whole paper is usually used
-only for labels for which its sentences were not coded. Its vector is the mean vector of its title and of the parts of
-its sentences (pieces between semicolons). For each label, one definition or rule is used.
+only for labels for which its sentences were not coded. The vector of a whole paper is the mean vector of its title and
+of the parts of its sentences (pieces between semicolons). For each label, one definition or rule is used.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ TEMPERATURE = 0.1
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
     """Draw the items of one epoch (see `TuningCorpus`), in random order.
 
-    All items with a label are drawn, and an equal number of items without a label. If there are fewer items without a
-    label, all of them are drawn.
+    All items with at least one label are drawn. The same number of items without a label is drawn at random. If fewer
+    items have no label, all of these are drawn.
     """
     items = data.judged_items
     if not items:
@@ -150,7 +150,7 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
     vectors : Tensor, shape (n_texts_of_batch, size)
         Vectors of the texts of all items in the batch.
     definitions : Tensor, shape (n_labels, size)
-        Vector of one definition or rule of each label.
+        One vector per label: the vector of its definition or of one of its rules.
     """
     means = [part.mean(dim=0) for part in torch.split(vectors, [len(units) for units in batch])]
     texts = torch.cat([normalize(torch.stack(means), dim=1), definitions])
@@ -161,10 +161,10 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
     """Return the contrastive loss of a batch (Khosla et al. 2020, supervised contrastive learning).
 
-    Each pair of texts that share a label is compared with texts that certainly share no label with the first text of
-    the pair. The loss is small if the two texts of the pair are much more similar to each other than the first text is
-    to those texts. If it is unknown whether two texts share a label, the pair is ignored. The loss is averaged over the
-    pairs of each text, and then over the texts.
+    Each text is paired with every other text that shares a label with it. The loss of a pair is small if the first text
+    is much more similar to the second text than to all texts that certainly share no label with the first text. If it
+    is unknown whether two texts share a label, their similarity is ignored. The loss is averaged over the pairs with
+    the same first text, and then over the first texts.
 
     Parameters
     ----------

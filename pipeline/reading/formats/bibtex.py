@@ -154,7 +154,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _report_unread(outside: Outside, pieces: Sequence[tuple[int, str]]) -> None:
-    """Report lines outside of entries as unread, except for comments that programs write."""
+    """Add the lines of ``pieces`` to the unread lines in ``outside``; comments that programs write are left out."""
     for start, text in pieces:
         for number, line in enumerate(text.split("\n"), start=start):
             if not _PREAMBLE.search(line):
@@ -165,9 +165,10 @@ _Pieces = list[tuple[int, str]]
 
 
 def _entries_without_start(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Return the pieces of text after ``entry`` that are outside of entries, and entries that lack ``@type{key,``.
+    """Split the text after ``entry`` into pieces outside of entries, and entries that lack their start.
 
-    Each piece and each entry is a tuple: the number of its first line, and its text.
+    The start of an entry is ``@type{key,``. Two lists are returned: the pieces, and the entries. Each piece and each
+    entry is a tuple of two items: the number of its first line, and its text.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []
@@ -190,7 +191,7 @@ def _entries_without_start(comment: model.ImplicitComment, entry: model.Entry | 
 
 
 def _entry_without_start(number: int, line: int, text: str, strings: Mapping[str, str], outside: Outside) -> Entry:
-    """Return the entry in a text in which the start of the entry (``@type{key,``) is missing."""
+    """Parse the text of a BibTeX entry that lacks its start (``@type{key,``), and return the entry."""
     text = text.lstrip()
     first = _FIELD.search(text)
     before = text[: first.start()] if first else ""
@@ -237,7 +238,7 @@ def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
 
 
 def _joined(value: str, strings: Mapping[str, str]) -> str:
-    """Join the pieces of a BibTeX value that are separated by ``#``, and replace abbreviations by their texts."""
+    """Join the pieces of a BibTeX value that are separated by ``#``, and replace abbreviations with their texts."""
     pieces, depth, quoted, start = [], 0, False, 0
     for index, sign in enumerate(value):
         escaped = index > 0 and value[index - 1] == "\\"

@@ -35,8 +35,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     Raises
     ------
     MechtagError
-        If there is no column of codes. If two columns of codes have the same name. If a cell is empty and the user did
-        not specify what an empty cell means.
+        If there is no column of codes; if two columns of codes have the same name; or if a cell is empty and the user
+        did not specify what an empty cell means.
     """
     ticks, lists = code_columns(content, asked)
     if not ticks and not lists:
@@ -110,12 +110,15 @@ def row_codes(
 ) -> tuple[list[Code], list[str]]:
     """Return the codes in a row, and a message for each faulty cell.
 
-    Raises the same errors as `read`.
-
     Parameters
     ----------
     ticks, lists
         Names of the columns of codes, as returned by `code_columns`.
+
+    Raises
+    ------
+    MechtagError
+        If a cell is empty and the user did not specify what an empty cell means.
     """
     cells = dict(entry.fields)
     codes, faults = [], []
