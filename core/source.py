@@ -289,7 +289,7 @@ class Source:
     def beginning(self, head: str) -> Source:
         """Return a copy of this source whose `head` is the given text.
 
-        The format of the copy is thus recognised from this text only.
+        The format of the copy is recognised from the given text only.
         """
         part = Source(self.path, opener=self.opener)
         part.__dict__.update(start=self.start, head=head)

@@ -86,7 +86,8 @@ class ModelConfig(BaseModel):
     versions
         Versions of the libraries.
     window
-        Number of sentences in a window of a full text; ``None`` if the model cannot tag full texts.
+        Number of sentences in a window, a run of sentences of a full text that is scored like an abstract. ``None`` if
+        the model cannot tag full texts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -122,7 +123,7 @@ class Model:
     choice
         The runtime of the tagger's encoder, and the reason for choosing it.
     reference
-        Function that returns the tagger's encoder in torch; the first call loads the encoder.
+        Function that returns the tagger's encoder in the runtime ``torch``. The encoder is loaded at the first call.
     """
 
     tagger: Tagger
@@ -392,7 +393,7 @@ def read_config(folder: str | Path) -> ModelConfig:
 def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
     """Return the name of the encoder that the model in a folder was trained with.
 
-    The name may be a relative path. It is then relative to the project that contains the model folder. If no project
+    The name may be a relative path. If so, it is relative to the project that contains the model folder. If no project
     contains the model folder, the path is relative to the project that contains the working directory.
     """
     return ProjectPath(config.encoder.name, find_project(folder) or find_project() or Path())
@@ -409,7 +410,7 @@ def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder
     trained
         Encoder of the model.
     folder
-        Folder of the model, which the clause mentions.
+        Folder of the model; the clause mentions this folder.
 
     Returns
     -------

@@ -22,7 +22,7 @@ FINAL = "final"
 def coders_codings(
     connection: Connection, *, first: bool = False, coder: int | None = None, viewer: int | None = None
 ) -> list[Coding]:
-    """Return the codes of each coder in the records that this coder has finished.
+    """Return the codes of each coder for the records that this coder has finished.
 
     The codes are in the order of records, stages (such as ``screen``), coders and labels. Codes of withdrawn people are
     always left out.
@@ -192,11 +192,12 @@ def unassisted(codings: list[Coding]) -> Iterator[Coding]:
 
 
 def independent_codings(connection: Connection) -> list[Coding]:
-    """Return the final codes with which a model can be compared, because no suggestion can have influenced them.
+    """Return the final codes that no suggestion of the model can have influenced.
 
-    If a coder changed a code after seeing a suggestion, the first code of this coder is used. If the first codes of
-    several coders differ, none of these codes is used. Codes of a running calibration exercise, in which several people
-    judge the same records, are left out.
+    A model can be compared with these codes. A code is left out if a coder may have seen a suggestion before the first
+    answer. If a coder may have seen a suggestion before changing an answer, the coders' first answers replace the final
+    code. If these first answers differ, the code is left out. Codes of a running calibration exercise, in which several
+    people judge the same records, are left out, too.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(
@@ -229,7 +230,7 @@ def independent_codings(connection: Connection) -> list[Coding]:
 
 
 def _by_place(connection: Connection, votes: Iterable[Any]) -> dict[tuple[int, str, str], list[Any]]:
-    """Group codes by record, stage and label.
+    """Group codes by record, stage (such as ``screen``) and label.
 
     Codes of a duplicate are listed under the record to which the duplicate was joined.
     """

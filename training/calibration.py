@@ -28,25 +28,29 @@ def fit_calibration(
 ) -> Calibration:
     """Fit probability curves, thresholds and decision bounds to out-of-fold scores and human codes.
 
-    Relevance has its own probability curve, and so has each label with enough positives and negatives. All other labels
-    share one curve, which is fitted on all labels together. If no label was judged, the labels use the curve of
-    `definitions_calibration`.
+    Hard records are irrelevant records that are easily mistaken for relevant ones.
 
-    The threshold for relevance is reached by at least the proportion ``settings.relevance_recall`` of the relevant
-    records. If all records are relevant, all of them reach it. The threshold for a label is the one with the highest F1
-    over all judged records, where irrelevant records count as negative. Labels with too few positives or negatives
+    *Curves.* Relevance has its own probability curve. Each label with enough positives and negatives also has its own.
+    All other labels share one curve, which is fitted on all labels together. If no label was judged, the labels use the
+    curve of `definitions_calibration`.
+
+    *Thresholds.* At least the proportion ``settings.relevance_recall`` of the relevant records reach the threshold for
+    relevance. If all records are relevant, all of them reach it. The threshold for a label is the one with the highest
+    F1 over all judged records, where irrelevant records count as negative. Labels with too few positives or negatives
     share one threshold, which is fitted on all labels together.
 
-    Records with a probability between two bounds need review. `refer_band` sets these bounds.
+    *Bounds.* A decision needs review if its probability is between two bounds, which `refer_band` sets. If the
+    threshold would not lie between the bounds, one bound is moved to the threshold.
 
-    For relevance, "yes" and "no" must reach the precision ``settings.relevance_precision`` in each set with enough hard
-    records. This precision is measured on the relevant and the hard records of the set. If no set has enough hard
+    For relevance, "yes" and "no" must reach the precision ``settings.relevance_precision``. In each set with enough
+    hard records, this precision is measured on the relevant and the hard records of the set. If no set has enough hard
     records, it is measured on all records. In addition, "no" may lose at most the proportion
     ``settings.relevance_loss`` of the relevant records; see `safe_no`.
 
-    All labels share one pair of bounds. Decisions on labels must reach the precision ``settings.decided_precision``.
-    The precision of "yes" is measured on the same records as for relevance, but on all sets together. The precision of
-    "no" is measured on relevant records only, because "no" is almost always right for irrelevant records.
+    All labels have the same two bounds, unless one is moved to a threshold. "Yes" and "no" for labels must reach the
+    precision ``settings.decided_precision``. The precision of "yes" is measured on the same records as for relevance,
+    but on the records of all sets together. The precision of "no" is measured on relevant records only, because "no" is
+    almost always right for irrelevant records.
 
     Parameters
     ----------
@@ -55,8 +59,7 @@ def fit_calibration(
     targets : ndarray, shape (n_documents, 1 + n_labels)
         Human codes: 1, 0, or NaN for not judged. The first column is relevance.
     hard : ndarray of bool, shape (n_documents,), optional
-        Whether each record is hard: irrelevant, but easily mistaken for a relevant record. By default, no record is
-        hard.
+        Whether each record is hard. By default, no record is hard.
     source : ndarray of int, shape (n_documents,), optional
         Number of the set that each record belongs to. By default, all records belong to the same set.
     """
@@ -139,17 +142,17 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
     """Return the two probabilities between which decisions need review.
 
-    The bounds are chosen so that all other decisions reach the given precision. A bound is accepted if the lower
-    confidence limit of the precision of the decisions beyond the bound reaches ``precision``. The limit is one-sided,
-    with confidence ``CERTAINTY`` (Clopper and Pearson 1934).
+    The bounds are chosen so that the decisions outside them reach the given precision. A bound is accepted if the
+    decisions beyond it reach ``precision`` even at the lower confidence limit of their precision. This limit is
+    one-sided, with confidence ``CERTAINTY`` (Clopper and Pearson 1934). Among the accepted bounds, those with the
+    fewest records to review are returned.
 
     Returns
     -------
     low, high : float
-        The decision is "no" for probabilities below ``low``, and "yes" for probabilities of at least ``high``. Of the
-        accepted bounds, those with which the fewest records need review are returned. If no lower bound is accepted,
-        ``low`` is 0, and no decision is "no". If no upper bound is accepted, ``high`` is infinity, and no decision is
-        "yes".
+        The decision is "no" for probabilities below ``low``, and "yes" for probabilities of at least ``high``. If no
+        lower bound is accepted, ``low`` is 0, and no decision is "no". If no upper bound is accepted, ``high`` is
+        infinity, and no decision is "yes".
     """
     # The observed precision would be too optimistic, because the bound is selected on the same data.
     order = np.argsort(chances, kind="stable")
@@ -165,10 +168,10 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 
 
 def safe_no(chances: Array, share: float) -> float:
-    """Return the highest bound for "no" at which at most the proportion ``share`` of the positives is lost.
+    """Return the highest bound for "no" that does not lose too many positives.
 
-    A positive is lost if its probability is below this lower bound, because the decision is then "no". The proportion
-    of all positives that is lost does not exceed ``share`` with confidence ``CERTAINTY``, by the method of Clopper and
+    The decision is "no" for probabilities below the bound, so positives with such a probability are lost. With
+    confidence ``CERTAINTY``, at most the proportion ``share`` of all positives is lost, by the method of Clopper and
     Pearson (see `refer_band`). If ``share`` is 5%, for example, the bound may lose 1 of 100 observed positives, or 6 of
     220. If there are too few positives for this confidence, none of the observed positives is lost.
 

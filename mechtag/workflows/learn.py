@@ -30,7 +30,7 @@ LEAST_PAPERS = 30
 
 @dataclass(frozen=True)
 class Compared:
-    """Records for which the suggestions of two models are compared: the model in use, and the new model.
+    """Records on which the suggestions of the model in use are compared with those of the new model.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     Raises
     ------
     MechtagError
-        If the setting ``train.records`` does not name a table. If the table was not written by this function, or was
+        If the setting ``train.records`` does not name a table, or if the table was not written by this function or was
         changed after the last call.
     """
     from mechtag.core.tables import is_table
@@ -236,7 +236,7 @@ def learn(
 
 
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
-    """Return the coded records, with the codes in ``codings`` instead of their own codes.
+    """Return the coded records with the codes in ``codings`` in place of their own codes.
 
     A record is left out if ``codings`` contains no code for its relevance. A label without a code in ``codings`` counts
     as not judged. The codes of sentences are not changed.
@@ -301,7 +301,10 @@ def _find_changes(
 
 
 def _fair_predictions(project: Project, old: Model, judged: Sequence[CodedRecord]) -> list[Prediction]:
-    """Return the old model's predictions for its training papers (out of fold) and the other papers in ``judged``."""
+    """Return the old model's predictions for its training papers and for the papers in ``judged``.
+
+    The predictions for the training papers are out of fold.
+    """
     from mechtag.core.parquet import read_predictions
     from mechtag.pipeline.tagging.predict import predict
     from mechtag.training.retraining.challenger import DOCUMENTS

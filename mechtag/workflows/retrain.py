@@ -103,10 +103,11 @@ class Retraining:
             Records to tag with the old and the new model, so that changed tags can be listed; by default, the sources
             in the settings.
         leave_out_leaks
-            Whether to set aside records that may be papers used to measure accuracy. By default, an error is raised.
+            Whether to leave out records that may be papers used to measure accuracy. By default, such records cause an
+            error.
         onto
-            Version of the annotations to which the codings are added; by default, the version of the last retraining or
-            rollback. If ``none``, all codings added earlier are left out.
+            Name of the version of the annotations to which the codings are added; by default, the version of the last
+            retraining or rollback. With ``"none"``, all codings added earlier are left out.
 
         Returns
         -------
@@ -116,8 +117,8 @@ class Retraining:
         Raises
         ------
         MechtagError
-            If no record has been coded yet. If codings are invalid, or are about papers used to measure accuracy. If
-            there is no model in use. If a different retraining is running.
+            If no record has been coded yet; if codings are invalid, or are about papers used to measure accuracy; if
+            there is no model in use; or if a different retraining is running.
         """
         with self._alone():
             if not has_codes(self._project):

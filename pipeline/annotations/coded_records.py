@@ -56,8 +56,8 @@ def files_of(path: StrPath, what: str) -> list[Path]:
     Raises
     ------
     MechtagError
-        If the folder contains no ``*.jsonl`` file. If the folder contains a table (CSV, XLSX), because the table would
-        be ignored. If the folder contains ``added.jsonl``, because this name is reserved.
+        If the folder contains no ``*.jsonl`` file; if it contains a table (CSV, XLSX), which would be ignored; or if it
+        contains ``added.jsonl``, a reserved name.
     """
     path = Path(path)
     if not path.is_dir():
@@ -88,8 +88,8 @@ def read_about(path: StrPath, what: str) -> dict[str, tuple[str, Texts]]:
     Raises
     ------
     MechtagError
-        For the same reasons as in `files_of`. If ``about.yaml`` is invalid. If ``about.yaml`` describes a file that is
-        not in the folder.
+        For the same reasons as in `files_of`; if ``about.yaml`` is invalid; or if it describes a file that is not in
+        the folder.
     """
     path = Path(path)
     files = files_of(path, what)
@@ -441,9 +441,9 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     Raises
     ------
     MechtagError
-        For the same reasons as in `files_of`. If a file is missing or empty. If a line is not JSON, lacks a field, or
-        has an unknown field or label. If a paper occurs more than once. If an irrelevant record has a label. If a
-        sentence has a label that its record lacks. If only some of the sentences of a record are coded.
+        For the same reasons as in `files_of`; if a file is missing or empty; if a line is not JSON, lacks a field, or
+        has an unknown field or label; if a paper occurs more than once; if an irrelevant record has a label; if a
+        sentence has a label that its record lacks; or if only some of the sentences of a record are coded.
     """
     what = "coded records, one JSON object per line"
     coded, seen_papers = [], dict[str, tuple[Path, int]]()

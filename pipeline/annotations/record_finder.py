@@ -81,7 +81,7 @@ def describing(names: Sequence[str]) -> set[str]:
 class Finder:
     """Finds the record of a paper.
 
-    A record can be found by record id, DOI, PubMed id, key or title, or by the text that was shown to coders.
+    A record can be found by record id, DOI, PubMed id, citation key or title, or by the text that was shown to coders.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Finder:
     def find(self, paper: CitedPaper) -> Found:
         """Find the record of a paper by its identifiers.
 
-        A record that contradicts the paper's other details is ignored.
+        A record is ignored if other details of the paper contradict it.
         """
         if paper not in self._cache:
             self._cache[paper] = self._find(paper)
@@ -169,7 +169,7 @@ class Finder:
         return Found(None, "", tuple(tried) or ("the entry does not identify a paper",), self._candidates(titled))
 
     def _ways(self, paper: CitedPaper, titled: ComparableFields) -> Iterator[tuple[str, str | None, Sequence[Record]]]:
-        """Yield each identifier of a paper, the most reliable first: its kind, its value and its records."""
+        """Try each identifier of a paper, the most reliable first; yield its kind, its value and the records found."""
         for name in paper.names:
             yield "record id", name, self._ids.get(name, ())
         for doi in filter(None, (paper.doi, *map(normalise_doi, paper.names))):
@@ -282,8 +282,8 @@ def _texts(record: Record) -> set[str]:
 def shows_part(text: str, record: Record) -> bool | None:
     """Return whether a text that was shown to a coder is only a part of a record's title and abstract.
 
-    If the result is ``True``, the record may have a label although the coder denied the label for this text. If the
-    title and abstract do not contain the text, the result is ``None``.
+    ``True`` means that a label denied for this text may still apply to the record. ``None`` means that the text does
+    not occur in the title and abstract.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

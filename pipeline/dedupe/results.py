@@ -111,8 +111,7 @@ class Deduped:
     uncertain
         Pairs of records that a person should check, the most likely duplicates first.
     read
-        Number of input records. Papers of the earlier run are added to this number if their records were not read
-        again.
+        Number of input records, plus the number of papers of the earlier run that are not among the input records.
     ignored
         File and row of each decision about a record that is not in the input.
     """

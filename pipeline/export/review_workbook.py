@@ -132,7 +132,7 @@ def write(
     by_basis
         Whether the rows contain the basis of the decisions and the pages of the evidence.
     tables
-        Further sheets. They are iterated after ``rows``.
+        Further sheets. They are read after ``rows``.
     """
     with _workbook(path, "Papers to review") as (book, folder):
         left = _review(_sheet(book, _REVIEW, folder), header(labels, by_basis), rows)
@@ -206,7 +206,7 @@ def _table(sheet: Any, table: TableSheet) -> None:
 
 
 def _fill(sheet: Any, place: str) -> None:
-    """Add a rule to a sheet that colours the decisions in a range of cells, such as ``A2:F9``."""
+    """Colour the decisions in a range of cells of a sheet, such as ``A2:F9``, by conditional formatting."""
     from openpyxl.formatting.rule import Rule
     from openpyxl.styles import Font, PatternFill
     from openpyxl.styles.differential import DifferentialStyle
@@ -495,5 +495,5 @@ def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, 
 
 
 def _bound(value: float) -> float | str:
-    """Return a bound for the sheet: a number, or ``never`` if its decision (yes or no) is impossible."""
+    """Return the cell value of a bound: the bound itself, or ``never`` if no probability can lead to its decision."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

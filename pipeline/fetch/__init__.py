@@ -1,4 +1,4 @@
-"""Ask web services for missing abstracts and identifiers, free full texts, and citations of known papers.
+"""Ask web services for missing abstracts, missing identifiers, free full texts, and citations of known papers.
 
 Requests are sent only if the user passed an e-mail address, at which the services can reach the user.
 """

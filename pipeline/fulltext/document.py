@@ -152,9 +152,9 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
 
 
 def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
-    """Return the pieces of a block's text, cut at the page breaks and cleaned.
+    """Return the pieces of a block's text, cut at the page breaks and cleaned, and the start of each page.
 
-    The second list contains, for each page, the offset at which the page begins in the joined pieces, and its number.
+    The start is given as two numbers: the offset in the joined pieces, and the page number.
     """
     if block.page is None:
         return [clean(block.text)], []

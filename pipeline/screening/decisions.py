@@ -63,8 +63,8 @@ class Judgements(Row):
         Raises
         ------
         MechtagError
-            If none of the decisions is about any of the records, or if an identifier belongs to several records. Also
-            if decisions under two identifiers of one record contradict each other.
+            If none of the decisions is about any of the records; if an identifier belongs to several records; or if
+            decisions under two identifiers of one record contradict each other.
         """
         found = np.full(len(records), np.nan)
         for row, value in self._placed(records):
@@ -152,8 +152,8 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     Raises
     ------
     MechtagError
-        If the file is missing, empty or in a different format, or if a column is missing. If a decision has an
-        unknown value, if two decisions on a record contradict each other, or if no row is about relevance.
+        If the file is missing, empty or in a different format; if a column is missing; if a decision has an unknown
+        value; if two decisions on a record contradict each other; or if no row is about relevance.
     """
     path = Path(path)
     values: dict[str, Value] = {}

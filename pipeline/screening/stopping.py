@@ -1,4 +1,6 @@
-"""Decide with stated confidence whether enough of the relevant records have been found to stop reading.
+"""Decide whether enough relevant records have been found to stop reading.
+
+The user sets a target for recall and a confidence.
 
 People first read records by rank until relevant records become rare (`sample_due`). They then read a random sample of
 the unread records, in an order that is drawn once. The sample yields an upper bound on the number of relevant records
@@ -31,10 +33,11 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of read records after which reading changes from the ranking to a random sample.
+    """Return the number of read records after which people stop reading by rank and begin a random sample.
 
-    The change is due when relevant records have become rare. This is the case after a run of irrelevant records that
-    comprises at least 100 records and at least 5% of all records. If it is not due yet, the result is ``None``.
+    The sample begins as soon as people have read a long enough run of irrelevant records without interruption. The run
+    must comprise at least 100 records, and at least 5% of all records. If there is no such run yet, the result is
+    ``None``.
 
     Parameters
     ----------
@@ -67,8 +70,8 @@ class Sample:
     population
         Number of unread records when the sample was drawn.
     drawn
-        Number of records of the sample that were read. The sample is read in the order in which it was drawn, and only
-        the records before the first unread record count.
+        Number of records of the sample that were read. The sample has a random order. Only the records before the first
+        unread record count as read.
     found
         Number of relevant records among the ``drawn`` records.
     """
@@ -207,16 +210,17 @@ def judge_ranked(
     confidence is not guaranteed. Repeated tests make errors more likely, but a ranking better than chance makes errors
     less likely. `docs/ranking.md` reports the measured error rate.
 
+    If records were added to the review later, pass only the records read since then in ``labels``. The records
+    read before are not a sample of the records that are unread now.
+
     Parameters
     ----------
     labels
         Label of each record read, in reading order: ``1`` (relevant) or ``0`` (irrelevant).
     total
-        Number of records of the review.
+        Number of records of the review, without those read before new records were added.
     found_before
-        If new records were added to the review, number of relevant records found before that. The records read before
-        that must not be included in ``labels`` and ``total``, because they are not a sample of the records that are
-        unread now.
+        Number of relevant records found before new records were added; 0 if none were added.
 
     Raises
     ------

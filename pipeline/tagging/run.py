@@ -34,9 +34,13 @@ class ScoredChunk(NamedTuple):
 
     Attributes
     ----------
+    sentences
+        For each record, the sentences of the abstract.
+    abstracts
+        For each record, the scores of the title and abstract.
     full_texts
-        One tuple for each record with a full text, keyed by record id. Its first item contains the predictions based on
-        the full text. Its second item describes how the full text was tagged. ``None`` if only abstracts are tagged.
+        For each record with a full text: the predictions based on the full text, and a description of how the full text
+        was tagged. The key is the record id. ``None`` if only abstracts are tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]
@@ -57,7 +61,7 @@ class ChunkScorer:
         self._job, self._model, self._settings, self._full_texts = job, model, settings, full_texts
 
     def score(self, given: ChunkInput) -> ScoredChunk:
-        """Score the records in a chunk of records, and their full texts, and return the result for `write`."""
+        """Score the abstracts and full texts of a chunk of records; `write` writes the result."""
         pairs, tagger = documents_of(given.records, given.sentences), self._model.tagger
         sentences = [own for _, own in pairs]
         scored = tagger.tag([document for document, _ in pairs])
@@ -111,8 +115,8 @@ def run_local(
     on_progress
         Called with the number of records processed since the last call.
     run
-        Function that runs the iterator that reads chunks and splits their records into sentences. By default, the
-        iterator runs in the current process.
+        Function that runs `read_chunks`, the iterator that reads chunks and splits their records into sentences. By
+        default, the iterator runs in the current process.
     """
 
     def note(writing: Future[Chunk] | None) -> None:
@@ -149,12 +153,12 @@ def finish(
     Parameters
     ----------
     calibration
-        Calibration of the model. The workbook explains the bounds between which its decisions need review.
+        Calibration of the model. The workbook states the bounds of each label.
     on_progress
         Called with the number of records written since the last call.
     read_signs
-        Function that returns the sign of each sentence of evidence, for the tables: whether the sentence says that what
-        the label describes is ``present`` or ``absent``.
+        Function that returns the sign of each sentence of evidence, ``present`` or ``absent``. The tables contain the
+        signs.
     """
     chunks = [job.finished[number] for number in range(job.manifest.chunks)]
     unlike = sum(chunk.unlike for chunk in chunks)

@@ -1,14 +1,14 @@
-"""Distinguish evidence that something is present from evidence that it is lacking, weak, denied or failing.
+"""Distinguish sentences that say that something is present from sentences that say that it is absent.
 
-*The partners had no shared budget* supports the same label as *the partners shared a budget*, with the opposite sign.
-By default, the sign is decided by words alone (`by_words`). First, expressions such as *not only* or *without blame*
-are set aside. If a word that expresses lack remains, the sentence is about absence. In a sentence with *but* or
-*although*, the main statement decides.
+Something also counts as absent if it is weak, denied or failing. *The partners had no shared budget* supports the same
+label as *the partners shared a budget*, with the opposite sign. By default, the sign is decided by words alone
+(`by_words`). First, expressions such as *not only* or *without blame* are set aside. If a word that expresses lack
+remains, the sentence is about absence. In a sentence with *but* or *although*, the main statement decides.
 
 The words were chosen on the coded records. ``python -m benchmarks.sign`` measures how well they work on other
-sentences. On these, only a half to three quarters of the sentences classified as absence are classified correctly.
-Absence that is expressed without such words (*each agency kept its own records*) is not found. `sign_by_vectors` also
-finds absence of this kind, but needs the encoder ``accurate``.
+sentences: of the other sentences classified as absence, only a half to three quarters are classified correctly. Absence
+that is expressed without such words (*each agency kept its own records*) is not found. `sign_by_vectors` also finds
+absence of this kind, but needs the encoder named ``accurate``.
 """
 
 from __future__ import annotations
@@ -89,10 +89,11 @@ _STATEMENT = 4
 
 
 def sign_of(sentence: str) -> Sign:
-    """Return the sign of an English sentence that is evidence for a label, as decided by the words of the sentence.
+    """Return the sign of an English sentence, ``present`` or ``absent``, based on the words of the sentence.
 
-    The sign is ``absent`` if the sentence says that what the label describes was lacking, weak, refused or
-    insufficient. Otherwise, the sign is ``present``. A recommendation counts as ``present``.
+    The sentence must be evidence for a label. The sign is ``absent`` if the sentence reports lack, weakness, refusal or
+    insufficiency of what the label describes. Otherwise, the sign is ``present``. A recommendation counts as
+    ``present``.
     """
     if not _says_lack(sentence):
         return "present"
@@ -102,14 +103,14 @@ def sign_of(sentence: str) -> Sign:
 
 
 def by_words(sentences: Sequence[str]) -> list[Sign]:
-    """Return for each sentence whether something is ``present`` or ``absent`` according to its words; see `sign_of`."""
+    """Return the sign of each sentence, ``present`` or ``absent``, as `sign_of` decides it."""
     return list(map(sign_of, sentences))
 
 
 def word_features(sentence: str) -> tuple[float, ...]:
     """Return numbers that describe the words of a sentence.
 
-    A classifier learns from these numbers to recognise sentences that state that something is absent.
+    From these numbers, a classifier learns to recognise sentences about the absence of something.
     """
     rest = _HARMLESS.sub(" ", sentence)
     return (
@@ -123,7 +124,7 @@ def word_features(sentence: str) -> tuple[float, ...]:
 
 
 def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
-    """Summarise the signs of several sentences: whether each says that something is ``present`` or ``absent``.
+    """Summarise the signs of several sentences.
 
     The result is ``absent`` if all signs are ``absent``. It is ``partly absent`` if some signs are ``absent``, but not
     all. It is ``""`` if no sign is ``absent``. Even then, something may be absent, because mechtag does not recognise

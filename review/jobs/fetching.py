@@ -108,7 +108,7 @@ def fetch(
 
 
 def _group_of(job: int) -> str:
-    """Return the group name in the events with which a job adds abstracts, such as ``abstracts-12``."""
+    """Return the name of the group of events that a job logs for its abstracts, such as ``abstracts-12``."""
     return f"abstracts-{job}"
 
 

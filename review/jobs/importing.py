@@ -255,7 +255,7 @@ def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
 
 
 def _copy_id(record: Record) -> str:
-    """Return the record id that a duplicate gets when somebody separates it from its group, such as ``x1#0f3a9c21``."""
+    """Return the id for a duplicate that becomes a separate record again, such as ``x1#0f3a9c21``."""
     digest = hashlib.sha256(f"{record.source_file}\0{record.source_index}".encode()).hexdigest()[:8]
     return f"{record.record_id}#{digest}"
 
@@ -267,9 +267,18 @@ def _copy_row(
     numbers: Mapping[str, int],
     wave: int,
 ) -> dict[str, Any]:
-    """Return the row of table ``copy`` that describes a duplicate.
+    """Return the row of the database table ``copy`` that describes a duplicate.
 
-    ``copy`` is the same record as ``member``, but has the record id of `_copy_id`.
+    Parameters
+    ----------
+    member
+        The duplicate as it was read.
+    copy
+        The duplicate with the record id that `_copy_id` returned.
+    numbers
+        Number of each record in the database, keyed by record id.
+    wave
+        Number of the import.
     """
     row = record_row(copy, (), wave)
     gave = {filled.field: row.get(filled.field, getattr(copy, filled.field)) for filled in _given(group, member)}

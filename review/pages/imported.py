@@ -30,7 +30,7 @@ class Kinds(NamedTuple):
 
 
 def list_imports(connection: Connection, kinds: Kinds) -> list[dict[str, Any]]:
-    """Return all imports, the latest first; see `find_import`."""
+    """Return the values of each import, as in `find_import`; the latest import comes first."""
     job = schema.job
     rows = connection.execute(select(job).where(job.c.kind == kinds.read).order_by(job.c.id.desc())).all()
     return [_import(connection, row, kinds) for row in rows]
@@ -89,9 +89,9 @@ def choices(connection: Connection) -> list[tuple[str, str]]:
 def chosen_people(
     visit: Visit, connection: Connection, fields: Mapping[str, str], *, missing: str, twice: str
 ) -> dict[str, int | None]:
-    """Return the account number that was chosen for each person named in the imported files.
+    """Return the account number that was chosen for each person in the imported files, keyed by the person's name.
 
-    The value is ``None`` for a person who is not a member of the review.
+    If the person is not a member of the review, the account number is ``None``.
 
     Parameters
     ----------

@@ -169,7 +169,10 @@ def use_invitation(connection: Connection, token: str, name: str, password: str)
 
 
 def open_invitations(connection: Connection) -> list[Any]:
-    """Return the rows of table ``invitation`` that can still be used, including password resets."""
+    """Return the rows of table ``invitation`` for links that have neither been used nor expired.
+
+    The rows contain invitations and password resets.
+    """
     table = schema.invitation
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return list(connection.execute(select(table).where(table.c.used_by.is_(None), table.c.until > now)).all())
@@ -178,7 +181,7 @@ def open_invitations(connection: Connection) -> list[Any]:
 def revoke_invitation(connection: Connection, token_sha256: str) -> None:
     """Delete an invitation or a password reset that nobody has used.
 
-    ``token_sha256`` is the hash of the token in its link.
+    ``token_sha256`` is the hash of the token in the link of the invitation or password reset.
     """
     table = schema.invitation
     connection.execute(delete(table).where(table.c.token_sha256 == token_sha256, table.c.used_by.is_(None)))

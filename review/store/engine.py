@@ -85,7 +85,10 @@ class Store:
             yield connection
 
     def catch_up(self) -> None:
-        """Update the derived tables for all records whose update was postponed; each transaction is short."""
+        """Update the tables computed from the log of events, for all records whose update was postponed.
+
+        Each transaction is short.
+        """
         more = True
         while more:
             with self.write() as connection:
@@ -93,7 +96,7 @@ class Store:
             time.sleep(_PAUSE if more else 0)
 
     def rebuild(self) -> list[str]:
-        """Compute all derived tables again from the log, and return the names of the tables that were wrong."""
+        """Recompute all tables that are computed from the log of events; return the names of those that were wrong."""
         wrong = []
         with self.write() as connection:
             for table in (*schema.DERIVED, schema.tally):

@@ -30,10 +30,11 @@ def has_full_texts(connection: Connection) -> bool:
 
 
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
-    """Return the number of records in each state at a stage (such as ``screen``), as the pages show these numbers.
+    """Return the number of records in each state at a stage (such as ``screen``), as shown on the pages.
 
     Unlike `count_states`, the result does not reveal the codes of a running calibration exercise, in which several
-    coders judge the same records. Judged records of the exercise count as ``waiting``, even if the coders disagree.
+    coders judge the same records. Judged records of the exercise count as ``waiting``, even if the coders disagree. At
+    later stages, records of a running screening exercise are not counted as ``open``.
     """
     found = count_states(connection, stage)
     table, hidden = schema.need, hidden_records(connection, stage)
@@ -51,7 +52,7 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return the number of records at a stage that must wait for a calibration exercise at the stage ``screen``."""
+    """Return the number of records at a stage that must wait until a calibration exercise of screening ends."""
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:
         return 0

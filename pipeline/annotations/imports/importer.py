@@ -69,15 +69,15 @@ class Imported:
     coder_notes
         Notes that coders took on papers.
     never_no
-        Labels that have at least one yes but no "no". A model cannot learn when to answer no for these labels.
+        Labels with at least one "yes" but no "no". A model cannot learn when to answer "no" for these labels.
     entries
         Number of entries for each outcome. ``read`` is the sum of ``matched``, ``without codes``, ``unmatched`` and
         ``rejected``.
     codes
         Number of codes for each outcome. The sum of ``read`` and ``unticked`` equals the sum of ``written``,
-        ``doubled``, ``contradicting``, ``unmatched`` and ``passed over``. ``unticked`` counts unticked labels that
-        count as no. ``doubled`` counts codes that repeat another code. ``passed over`` counts codes whose label name is
-        unknown or ignored.
+        ``doubled``, ``contradicting``, ``unmatched`` and ``passed over``. ``unticked`` is the number of labels that a
+        coder did not tick and that were counted as "no". ``doubled`` is the number of codes that repeat another code.
+        ``passed over`` is the number of codes whose label name is unknown or ignored.
     found_by
         Number of matched entries, keyed by the kind of identifier.
     files
@@ -146,8 +146,8 @@ def read_codings_from(
     Raises
     ------
     MechtagError
-        If a file cannot be read or has an unknown format. If a name is not a label of the codebook. If neither the file
-        nor the user states the coder or the basis.
+        If a file cannot be read or has an unknown format; if a name is not a label of the codebook; or if neither the
+        file nor the user states the coder or the basis.
     """
     mapped = mapped or MapFile()
     asked = Asked(LabelMap(codebook, mapped.labels), coder, basis, unticked)
@@ -165,7 +165,7 @@ def read_codings_from(
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
     """Yield the name and content of each file in ``path``, which is a file, a folder or an archive.
 
-    A note is added to ``notes`` for each subfolder, because subfolders are not read.
+    Subfolders are not read; a note in ``notes`` reports each of them.
     """
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder; check the path")
@@ -199,10 +199,13 @@ class _Run:
     moved: Counter[str] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
-        """Read the codings in a file; ``spare`` means that the file may lack codings.
+        """Read the codings in a file.
 
-        A file in a folder or an archive may lack codings, and a note is then added. A single file without codings is an
-        error.
+        Parameters
+        ----------
+        spare
+            Whether a file without codings is allowed, as for a file in a folder or an archive. If so, a note is added.
+            Otherwise, an error is raised.
         """
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
@@ -214,7 +217,7 @@ class _Run:
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
         """Return each table or sheet of a file that contains codings, paired with its format.
 
-        If there is none, an error is raised; if ``spare`` is true, the file may lack codings.
+        If there is none, an error is raised, unless ``spare`` is true.
         """
         found, faults = [], []
         try:
@@ -380,7 +383,7 @@ class _Run:
                 self.notes.append(f"map file: found no codes by coder {name!r}; check how the files spell this name")
 
     def _note_coders(self) -> None:
-        """Add a note if the specified coder had no effect, or was recorded for the codes of several files."""
+        """Add a note if the coder that the user specified was not needed, or was used for several files."""
         if not self.asked.coder:
             return
         if len(self.nobody) > 1:

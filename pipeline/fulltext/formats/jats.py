@@ -38,7 +38,7 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the file is not well-formed XML, or is not a JATS article. If it contains only the front matter (title,
+        If the file is not well-formed XML; if it is not a JATS article; or if it contains only the front matter (title,
         authors and abstract), as some downloads do.
     """
     root = parse(data, name)

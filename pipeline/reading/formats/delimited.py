@@ -49,7 +49,7 @@ def header(source: Source) -> Header:
 def has_titles(source: Source) -> bool:
     """Return whether a table has a column of titles.
 
-    If the table has several columns, the name of at least one other column must also be known.
+    If the table has several columns, at least one of the others must also have a known name.
     """
     names = header(source).names
     known = attributes(names)

@@ -60,7 +60,8 @@ _CONFERENCES = ("CONF", "CPAPER")
 def recognise(source: Source) -> bool:
     """Return whether a file contains RIS records.
 
-    A file without a line that starts a record is also recognised if it begins with other lines of a record.
+    A RIS file usually contains a TY line, which begins a record. A file without a TY line is also recognised if it
+    begins with another tag and contains an ER line, which ends a record.
     """
     head = source.head
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
@@ -81,7 +82,7 @@ def _drafts(source: Source) -> Iterator[Draft]:
 
 
 def _parts(source: Source) -> Iterator[Draft]:
-    """Split a RIS file before each line TY and after each line ER, and yield the parts."""
+    """Split a RIS file before each TY line and after each ER line, and yield the parts."""
     head = source.head
     match = (_TAG if _START.search(head) or not _NARROW_START.search(head) else _NARROW_TAG).match
     known: dict[str, str] = {}
@@ -194,7 +195,7 @@ def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
 
 
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
-    """Return the authors in the tags AU and A1, or in only one of these tags if this tag contains all authors."""
+    """Return the authors in tags AU and A1; if one tag contains all authors, only the authors in this tag."""
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):
         return authors
