@@ -44,7 +44,7 @@ Runtime = Annotated[
     RuntimeChoice | None,
     typer.Option(
         "--runtime",
-        help="Runtime of the encoder, instead of tag.runtime in params.yaml; 'auto' is the fastest on this machine.",
+        help="Runtime of the encoder; overrides tag.runtime in params.yaml. 'auto' is the fastest on this machine.",
     ),
 ]
 Threads = Annotated[

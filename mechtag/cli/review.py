@@ -28,7 +28,8 @@ def review(
         typer.Option(
             "--serve",
             metavar="ADDRESS",
-            help="Serve the page to a team, at this address of the computer (0.0.0.0: all networks). Requires HTTPS.",
+            help="Address of this computer at which to serve the page to a team (0.0.0.0: all networks). Requires "
+            "HTTPS.",
             show_default=False,
         ),
     ] = None,

@@ -19,7 +19,7 @@ class Engine(StrEnum):
 
 
 class Basis(StrEnum):
-    """Values of ``--basis``: whether a model or a coder reads abstracts or full texts."""
+    """Values of ``--basis``: the abstract or the full text."""
 
     abstract = "abstract"
     full_text = "full-text"
@@ -50,7 +50,7 @@ def tag(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts written by 'attach'. Full texts are tagged in addition to the abstracts.",
+            help="Table of full texts that 'mechtag attach' wrote. Full texts are tagged in addition to the abstracts.",
         ),
     ] = None,
     basis: Annotated[
@@ -182,7 +182,8 @@ def export(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="IN", help="Folder or predictions.parquet written by 'tag', or a table of codings (CSV or XLSX)."
+            metavar="IN",
+            help="Folder that 'mechtag tag' wrote, its file predictions.parquet, or a table of codings (CSV or XLSX).",
         ),
     ],
     to: Annotated[ExportFormat, typer.Option("--to", help="Output format.")],
@@ -205,7 +206,7 @@ def export(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts written by 'attach', for formats that contain the texts.",
+            help="Table of full texts that 'mechtag attach' wrote, for formats that contain the texts.",
             show_default=False,
         ),
     ] = None,
@@ -244,8 +245,8 @@ def export(
         Path | None,
         typer.Option(
             "--without-fetched",
-            help="Table fetched.csv written by 'fetch'. Fetched texts without an open licence, and quotations from "
-            "them, are left out.",
+            help="Table fetched.csv that 'mechtag fetch' wrote. Fetched texts without an open licence, and quotations "
+            "from them, are left out.",
             show_default=False,
         ),
     ] = None,

@@ -43,7 +43,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     with workspace.store.read() as connection:
         if read_fact(connection, FACT) is None:
             raise MechtagError(
-                "the model has not been trained on the codes of this review yet; train it on the page Learn first"
+                "the model has not been trained on the codes of this review yet; train it on the Learn page first"
             )
         independent = independent_codings(connection)
     progress.start(len(SHARES), "Training on subsets of the codes")

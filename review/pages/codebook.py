@@ -21,7 +21,7 @@ _AT_ONCE = 50
 
 
 def codebook(visit: Visit) -> Response:
-    """Show the codebook in use, with the examples of each label that the person may see.
+    """Show the codebook in use. For each label, also show those examples that the person may see.
 
     Owners also see the codes that were given before the meaning of their label changed.
     """
@@ -93,7 +93,7 @@ def _form(visit: Visit, entries: list[dict[str, Any]]) -> Response:
 
 
 def _typed_entries(visit: Visit) -> list[dict[str, Any]]:
-    """Return the entries of the codebook form, except labels to retire: relevance first, then the labels."""
+    """Return the entries of the codebook form, relevance first; labels that the person wants to retire are left out."""
     found = []
     for place in range(200):
         if f"key-{place}" not in visit.form:
@@ -119,7 +119,7 @@ def _lines(text: str) -> tuple[str, ...]:
 
 def _content(entries: list[dict[str, Any]]) -> dict[str, Any]:
     if not entries:
-        raise Refused("the form contains no entries, so nothing was saved; load the page again")
+        raise Refused("the form contains no entries, so nothing was saved; reload the page")
     return {"relevance": entries[0], "labels": entries[1:]}
 
 
@@ -139,7 +139,7 @@ def look_again(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         rows = [row for row in find_stale(connection, book) if row.label == label and row.coder == coder]
     if not rows:
-        raise Refused("this person gave no code for this label before its meaning changed; load the page again", 404)
+        raise Refused("this person gave no code for this label before its meaning changed; reload the page", 404)
     stamp = visit.stamp()
     message = f"The meaning of {book.names[label]} has changed since you coded this record. Look at it again."
     for row in rows[:_AT_ONCE]:

@@ -1,4 +1,4 @@
-"""Settle several records at once with the codes of one person.
+"""Make the codes of one person the final codes of several records at once.
 
 Before these codes become final, a preview shows the codes of all coders.
 """
@@ -25,7 +25,7 @@ from mechtag.review.visit import Visit, route
 
 @dataclass(frozen=True)
 class Row:
-    """A record on the page that previews which codes become final, with the codes that people gave for one label.
+    """A record in the preview of the codes that become final, with the codes that people gave for one label.
 
     Attributes
     ----------
@@ -46,8 +46,8 @@ class Row:
 def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
     """Convert the code of one person to a final code of a record.
 
-    ``reasons`` are the reasons for exclusion in the current plan. If the reason of the code is not one of them, the
-    final code has no reason. If the answer is no, the final code has no marked sentences.
+    The final code keeps the person's reason for exclusion only if it is in ``reasons``, the reasons that the review now
+    allows. If the answer is no, the final code has no marked sentences.
     """
     return Settlement(
         record,
@@ -71,7 +71,7 @@ def preview(visit: Visit) -> Response:
             note_adjudicator(connection, row.entry, visit.person.id, stage, at=utc_now(), votes_shown=True)
         names = names_of(connection)
         if chosen.coder not in names:
-            raise Refused("this person does not exist in this review; load the page again", 404)
+            raise Refused("this person does not exist in this review; reload the page", 404)
         number = count_selected(connection, chosen)
     if not rows:
         raise Refused("none of the chosen records still needs a decision on this label; choose other records", 422)
@@ -90,7 +90,7 @@ def preview(visit: Visit) -> Response:
 
 
 def take(visit: Visit) -> Response:
-    """Settle the ticked records of the preview with the codes of one person."""
+    """Make the codes of one person the final codes of the records that are ticked in the preview."""
     chosen, records = _chosen(visit)
     stage, _ = LISTS[chosen.name]
     workspace = visit.workspace
@@ -114,7 +114,7 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
     """Return the list, coder and label that the form contains, and the numbers of the records that are ticked in it."""
     name = str(visit.path["list"])
     if name not in LISTS:
-        raise Refused("this list does not exist; choose one of the lists on the page Reconcile", 404)
+        raise Refused("this list does not exist; choose one of the lists on the Reconcile page", 404)
     coder = visit.number("coder")
     if coder is None:
         raise Refused("choose the person whose codes become the final codes")
@@ -122,7 +122,7 @@ def _chosen(visit: Visit) -> tuple[Selection, list[int]]:
     if LISTS[name][0] == "screen":
         label = None
     elif label not in visit.workspace.codebook.keys:
-        raise Refused("choose the label to settle")
+        raise Refused("choose the label whose codes are to become final")
     return Selection(name, label, coder), list(visit.numbers("record"))[:PAGE]
 
 
@@ -144,7 +144,13 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the number of the last row of table ``sight`` which states that a person saw others' codes of a record."""
+    """Return the number of the last row of table ``sight`` for other people's codes that a person saw of a record.
+
+    Raises
+    ------
+    Refused
+        If the person has not seen other people's codes of the record.
+    """
     table = schema.sight
     found = connection.execute(
         select(table.c.id)
@@ -154,8 +160,7 @@ def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
     ).scalar()
     if found is None:
         raise Refused(
-            "you have not seen the codes of the coders for this record; look at these codes before you settle the "
-            "record",
+            "you have not seen the coders' codes for this record; look at them before you settle the record",
             409,
         )
     return int(found)

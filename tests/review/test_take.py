@@ -48,7 +48,7 @@ def test_all_conflicts_of_a_label_are_settled_with_one_reason(review: Workspace)
     assert "Settle several records" in owner.get(LIST)
     fields = {"coder": 2, "label": "apple"}
     early = owner.post(f"{LIST}/take", record=["1"], why="Ann wrote the protocol.", **fields)
-    assert (early.status_code, "look at these codes before you settle" in early.text.casefold()) == (409, True)
+    assert (early.status_code, "look at them before you settle" in early.text.casefold()) == (409, True)
     page = owner.post(f"{LIST}/preview", all=1, **fields).text
     assert "Ann: yes; Bob: no" in texts(page)
     assert re.findall(r'name="record" value="(\d)" checked', page) == ["1", "2"]
