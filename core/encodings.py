@@ -1,4 +1,4 @@
-"""Detect the encoding of a file, or of each part of a file that was joined from several files, and decode the text."""
+"""Detect the encoding of a file, and decode the file; the parts of a file may have different encodings."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def _plausible(sample: bytes, name: str) -> int:
 def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
     """Find the first byte that is not valid UTF-8; return ``None`` if all bytes are valid.
 
-    Otherwise, return the number of its line, the bytes around it, and the number of UTF-8 continuation bytes in the
-    chunks before it.
+    Otherwise, return three values: the number of the line with the invalid byte, the bytes around the invalid byte, and
+    the number of UTF-8 continuation bytes before the chunk with the invalid byte.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, multibyte = 1, 0
@@ -283,7 +283,10 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 
 
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
-    """Return the start of a line of UTF-16 text whose first Latin letters are at the position ``start``."""
+    """Return the start of the line of UTF-16 text that contains the position ``start``.
+
+    ``start`` is the position of the first Latin letters of the line. Letters of a different script may precede them.
+    """
     # Letters of a different script may precede the Latin letters on the same line.
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")

@@ -1,4 +1,4 @@
-"""Arrange predictions and codes in arrays of the same shape."""
+"""Arrange the predictions of a system in arrays of the same shape as the human codes."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _relevance(coded: CodedSet, relevance_key: str, draws: Draws, least: int) ->
 
 
 def _few(rows: Mask, what: str, least: int) -> str | None:
-    """Return the reason for omitting a metric, or ``None`` if at least ``least`` records are selected."""
+    """Return why a metric is omitted; ``None`` if ``rows`` selects at least ``least`` records."""
     count = int(rows.sum())
     return f"too few: {count} {what}; the metric needs {least}" if count < least else None
 
@@ -224,7 +224,10 @@ def _second_coder(
 
 
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """Convert estimates to the format of the metrics file, with a reason for each metric without a value."""
+    """Convert estimates to the format of the metrics file.
+
+    Each metric without a value gets a reason. ``reasons`` contains the reason for each metric that must be left out.
+    """
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {
         name: reasons.get(name) or UNDEFINED.get(name, "there is nothing to count")

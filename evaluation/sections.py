@@ -126,7 +126,10 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of an F1 score by a Wilson interval."""
+    """Return the estimate of an F1 score with a Wilson interval instead of its own interval.
+
+    ``papers`` is the number of true positives, false positives and false negatives together.
+    """
     if found.value is None:
         return found
     # F1 is an increasing function of tp / (tp + fp + fn), a proportion of papers, which has a Wilson interval.

@@ -213,7 +213,7 @@ def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array,
 
     Relevance and each label have their own logistic curves (Platt 1999). The curves of the labels were fitted on
     relevant records, because only relevant records are coded. Therefore, these curves yield probabilities conditional
-    on relevance. Multiplied by the probability of relevance, these probabilities become unconditional.
+    on relevance. To make them unconditional, they are multiplied by the probability of relevance.
 
     Parameters
     ----------

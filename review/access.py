@@ -200,7 +200,7 @@ def check_key(given: str, expected: str | None) -> None:
     """
     if expected is None or not same(given, expected):
         raise Refused(
-            "the key in this address is not valid, or no longer valid; open the address that mechtag printed in the "
+            "the key in this address is wrong or no longer valid; open the address that mechtag printed in the "
             "terminal",
             403,
         )
@@ -310,6 +310,6 @@ def check_form(person: Person, form: Mapping[str, Any], headers: Mapping[str, st
     given = str(form.get("csrf") or headers.get("x-csrf", ""))
     if not same(given, person.csrf):
         raise Refused(
-            "this form belongs to an earlier session, so it was not saved; load the page again and repeat what you did",
+            "this form belongs to an earlier session, so it was not saved; reload the page and repeat what you did",
             403,
         )

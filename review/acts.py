@@ -124,8 +124,8 @@ class Stamp:
     seconds
         Time that the person spent on the record.
     based_on
-        The state of the person's codes that the page showed, as the number of the latest event about these codes.
-        ``None`` if the form did not contain this number.
+        Number of the latest event about the person's codes when the page was loaded. It shows whether the codes have
+        changed since. ``None`` if the form did not contain this number.
     """
 
     coder: int
@@ -173,8 +173,8 @@ def _once(
 class Acts:
     """The actions of a review.
 
-    Most methods write events to the log, and return the number of the first event. Callers of these methods pass a
-    `Stamp` first, because ``connection`` is filled in automatically.
+    Most methods write events to the log, and return the number of the first event. Callers of these methods do not pass
+    ``connection``, which is filled in automatically; their first argument is a `Stamp`.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ class Acts:
         *,
         stage: str = "code",
     ) -> list[Draft]:
-        """Record whether a sentence says that the thing described by a label is present or absent.
+        """Record the sign of a sentence, which states what the sentence says about a label.
 
         If the sentence is not marked for the label, it is also marked; see `mark`.
 
@@ -364,7 +364,8 @@ class Acts:
         sentence
             Number of the sentence, counted from 0.
         sign
-            ``present``, ``absent`` or ``unclear``; ``None`` removes an earlier sign.
+            ``present`` if the sentence states the presence of what the label describes, ``absent`` if it states the
+            absence, ``unclear`` if it states both or neither. ``None`` removes an earlier sign.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -439,9 +440,9 @@ class Acts:
         marked = () if row is None else sentences_in(row, text.sha256)
         known = {} if row is None else roles_of(row, marked).get(sentence, {})
         if on and role not in self.codebook.role_names:
-            raise Refused(f"the codebook has no role '{role}'; load the page again")
+            raise Refused(f"the codebook has no role '{role}'; reload the page")
         if not on and role not in known:
-            raise Refused("the sentence does not have this role; load the page again")
+            raise Refused("the sentence does not have this role; reload the page")
         given = {"sentence": sentence, "role": role, "on": on, **_named(text)}
         drafts = [Draft("role", record, stage, label, given)]
         if sentence not in marked:
@@ -502,11 +503,9 @@ class Acts:
             )
         used = {number for own in roles.values() for numbers in own.values() for number in numbers}
         if not 1 <= configuration <= max(used, default=0) + 1:
-            raise Refused(f"label '{label}' has no configuration {configuration} in this record; load the page again")
+            raise Refused(f"label '{label}' has no configuration {configuration} in this record; reload the page")
         if not on and configuration not in roles[sentence][role]:
-            raise Refused(
-                f"the sentence is not in configuration {configuration} of label '{label}'; load the page again"
-            )
+            raise Refused(f"the sentence is not in configuration {configuration} of label '{label}'; reload the page")
         given = {"sentence": sentence, "role": role, "configuration": configuration, "on": on, **_named(text)}
         return [Draft("link", record, stage, label, given)]
 
@@ -516,7 +515,7 @@ class Acts:
     ) -> list[Draft]:
         """Answer no for each of the given labels that has no answer yet.
 
-        This also records that the person has read all sentences for these labels.
+        The action also records that the person has read all sentences for these labels.
 
         Parameters
         ----------
@@ -590,7 +589,7 @@ class Acts:
         seen = self._sight(connection, stamp, record, stage)
         shown = {} if seen is None or seen.suggested is None else json.loads(seen.suggested)
         if label not in shown:
-            raise Refused("this page showed no suggestion for this label; load the page again", 409)
+            raise Refused("this page showed no suggestion for this label; reload the page", 409)
         decision, probability, _ = shown[label]
         if decision == "refer" and answer != "refer":
             raise Refused("mechtag suggests neither yes nor no for this label; answer yes or no yourself")
@@ -626,8 +625,8 @@ class Acts:
             Whether labels may be left without an answer. Labels without an answer count as not judged.
         all_sentences
             Whether the person has read all sentences. If ``True``, unmarked sentences count as not supporting the
-            labels. If the person finished the record before labels were added to the codebook, this applies only to
-            the new labels.
+            labels. If labels were added to the codebook after the person had finished the record, ``all_sentences``
+            applies only to these new labels.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -725,7 +724,7 @@ class Acts:
         Raises
         ------
         Refused
-            If the random sample is being screened. It would no longer be random if people left out records.
+            If the random sample is being screened. If people left out records, the sample would no longer be random.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
@@ -805,7 +804,8 @@ class Acts:
     def _write_together(self, stamp: Stamp, make: Callable[[Connection], Iterable[tuple[Draft, int | None]]]) -> int:
         """Write several actions in one transaction, and return the number of the first action.
 
-        For each action, ``make`` yields its event and the number of its row in table ``sight`` (what the person saw).
+        For each action, ``make`` yields a tuple of its event and the number of a row of table ``sight``. This row
+        describes what the person saw; the number is ``None`` if there is no such row.
         """
         with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
@@ -886,7 +886,7 @@ class Acts:
 
     @_once
     def unblind(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:
-        """Show everyone's codes of a settled record to everyone. This cannot be undone.
+        """Show everyone's codes of a settled record to everyone. This action cannot be undone.
 
         Raises
         ------
@@ -907,7 +907,7 @@ class Acts:
                 "this record is not settled yet; its codes can be shown to everyone once every label is settled", 409
             )
         if read_plan(connection).unblinded or is_unblinded(connection, head, stage):
-            raise Refused("everyone already sees the codes of this record; load the page again", 409)
+            raise Refused("everyone already sees the codes of this record; reload the page", 409)
         return [Draft("unblind", member, stage) for member in members]
 
     @_once
@@ -943,7 +943,7 @@ class Acts:
             select(table.c.record).where(table.c.seq == mention, table.c.kind.in_(("comment", "note")))
         ).scalar()
         if record is None:
-            raise Refused("this comment or note does not exist; load the page again", 404)
+            raise Refused("this comment or note does not exist; reload the page", 404)
         return [Draft(MENTION_READ, record, value={"mention": mention})]
 
     # Around a record -------------------------------------------------------------------------------------------------
@@ -962,7 +962,7 @@ class Acts:
             Who can read the note: ``me`` (only the person), ``team`` or ``adjudicator``.
         """
         if audience not in ("me", "team", "adjudicator"):
-            raise Refused(f"'{audience}' is not an audience that a note can have; use 'me', 'team' or 'adjudicator'")
+            raise Refused(f"a note cannot be written for '{audience}'; use 'me', 'team' or 'adjudicator'")
         self._require_record(connection, record)
         return [Draft("note", record, value={"text": text, "for": audience})]
 
@@ -1026,10 +1026,10 @@ class Acts:
         ------
         Refused
             If ``name`` has any other value; or if the abstract is to be changed, but somebody has marked sentences of
-            it. After the change, the numbers of these sentences could belong to other sentences.
+            the abstract. Marks are stored as sentence numbers, which could be wrong after the change.
         """
         if name not in ("title", "abstract"):
-            raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can")
+            raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can be corrected")
         entry = self._require_record(connection, record)
         table = schema.current
         marked = connection.execute(
@@ -1091,7 +1091,7 @@ class Acts:
         sha256 = connection.execute(select(table.c.sha256).where(table.c.record == record)).scalar()
         if sha256 is None:
             raise Refused(
-                "no full text is attached to this record, so there is nothing to detach; load the page again", 409
+                "no full text is attached to this record, so there is nothing to detach; reload the page", 409
             )
         self._refuse_if_coded_by_full_text(connection, record)
         return [Draft("detach", record, value={"sha256": sha256})]
@@ -1108,7 +1108,7 @@ class Acts:
         table, attachment = schema.full_text, schema.attachment
         row = connection.execute(select(table).where(table.c.id == file)).one_or_none()
         if row is None:
-            raise Refused("this file does not exist; it may have been deleted. Load the page Full texts again", 404)
+            raise Refused("this file does not exist; it may have been deleted. Reload the Full texts page", 404)
         if connection.execute(select(attachment.c.record).where(attachment.c.sha256 == row.sha256)).first() is not None:
             raise Refused("this file is attached to a record; detach it from that record first", 409)
         connection.execute(delete(table).where(table.c.id == file))
@@ -1133,7 +1133,7 @@ class Acts:
     def join(self, connection: Connection, stamp: Stamp, record: int, into: int) -> list[Draft]:
         """Join a record to another record as its duplicate.
 
-        From then on, decisions on either record count for both.
+        Afterwards, a decision about one of the two records counts for both.
 
         Raises
         ------
@@ -1145,11 +1145,11 @@ class Acts:
         self._require_record(connection, into)
         head, other = family_of(connection, into)[0], family_of(connection, record)[0]
         if head == other:
-            raise Refused("these records are already joined; load the page again", 409)
+            raise Refused("these records are already joined; reload the page", 409)
         if any_apart(connection, head, other):
             raise Refused(
-                "somebody has marked these records as different papers; the page Activity shows who did. Ask this "
-                "person to undo this action, then join the records",
+                "somebody has marked these records as different papers; the Activity page shows who did. Ask that "
+                "person to undo the action, then join the records",
                 409,
             )
         return [Draft("join", other, value={"into": head})]
@@ -1182,7 +1182,7 @@ class Acts:
         """
         record = record_of_copy(connection, copy)
         if record is None:
-            raise Refused("this duplicate does not exist in this review; load the page again", 404)
+            raise Refused("this duplicate does not exist in this review; reload the page", 404)
         return self._split(connection, record)
 
     @staticmethod
@@ -1190,7 +1190,7 @@ class Acts:
         head, _ = family_of(connection, record)
         if head == record:
             raise Refused(
-                "this record is not joined to another record, so it cannot be separated; load the page again", 409
+                "this record is not joined to another record, so it cannot be separated; reload the page", 409
             )
         return [Draft("split", record), Draft("differ", record, value={"other": head})]
 
@@ -1223,7 +1223,7 @@ class Acts:
         """
         before = read_plan(connection).model_dump(mode="json")
         if key not in before:
-            raise Refused(f"the plan has no setting '{key}'; load the page again")
+            raise Refused(f"the plan has no setting '{key}'; reload the page")
         try:
             after = Plan.model_validate({**before, key: value}).model_dump(mode="json")
         except ValueError:
@@ -1271,7 +1271,7 @@ class Acts:
             raise Refused(f"'{state}' is not a possible state of a person; use 'active', 'left' or 'withdrawn'")
         table = schema.account
         if connection.execute(select(table.c.id).where(table.c.id == account)).first() is None:
-            raise Refused(f"there is no person with the number {account} in this review; load the page again", 404)
+            raise Refused(f"there is no person with the number {account} in this review; reload the page", 404)
         owners = connection.execute(
             select(table.c.id).where(table.c.role == "owner", table.c.state == "active")
         ).scalars()
@@ -1341,8 +1341,8 @@ class Acts:
         Parameters
         ----------
         keep
-            Whether the codes of the exercise count like all other codes. If ``False``, the codes become drafts of their
-            coders, and the records are judged again.
+            Whether the codes of the exercise count like all other codes. If ``False``, the codes become drafts, and the
+            coders judge the records again.
 
         Raises
         ------
@@ -1351,7 +1351,7 @@ class Acts:
         """
         exercise = running_exercise(connection)
         if exercise is None:
-            raise Refused("no calibration exercise is running, so there is nothing to end; load the page again", 409)
+            raise Refused("no calibration exercise is running, so there is nothing to end; reload the page", 409)
         drafts = [Draft(EXERCISE_END, value={"exercise": exercise.id, "kept": keep})]
         if not keep:
             table = schema.current
@@ -1386,7 +1386,7 @@ class Acts:
             If screening has already been stopped.
         """
         if is_stopped(connection):
-            raise Refused("screening has already been stopped; load the page again", 409)
+            raise Refused("screening has already been stopped; reload the page", 409)
         return [Draft("stop", value={"verdict": verdict, "why": why})]
 
     @_once
@@ -1399,7 +1399,7 @@ class Acts:
             If screening has not been stopped.
         """
         if not is_stopped(connection):
-            raise Refused("screening has not been stopped, so it cannot be resumed; load the page again", 409)
+            raise Refused("screening has not been stopped, so it cannot be resumed; reload the page", 409)
         return [Draft("resume")]
 
     @_once
@@ -1428,8 +1428,8 @@ class Acts:
         Raises
         ------
         Refused
-            If an adjudicator has settled the record. If the person has already judged one of the labels. If a code has
-            the stage ``full-text``, but the record has no full text.
+            If an adjudicator has settled the record; if the person has already judged one of the labels; or if a code
+            has the stage ``full-text``, but the record has no full text.
         """
         self._require_record(connection, record)
         drafts = list[Draft]()
@@ -1671,7 +1671,7 @@ class Acts:
         if row is None:
             return None
         if row.coder != stamp.coder:
-            raise Refused("a different person has already sent this form; load the page again", 409)
+            raise Refused("a different person has already sent this form; reload the page", 409)
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
@@ -1685,7 +1685,7 @@ class Acts:
             return None
         row = connection.execute(select(table.c.undoes, table.c.record).where(table.c.seq == sent)).one()
         if row.undoes is None:
-            raise Refused("this form has already been sent for a different action; load the page again", 409)
+            raise Refused("this form has already been sent for a different action; reload the page", 409)
         return int(row.undoes), row.record
 
     @staticmethod
@@ -1711,7 +1711,7 @@ class Acts:
     def _require_record(self, connection: Connection, record: int) -> Entry:
         entry = read_entry(connection, record)
         if entry is None:
-            raise Refused(f"there is no record {record} in this review; load the page again", 404)
+            raise Refused(f"there is no record {record} in this review; reload the page", 404)
         return entry
 
     def _require_text(self, connection: Connection, record: int, stage: str) -> Reading:
@@ -1720,12 +1720,12 @@ class Acts:
             raise Refused(f"records are not coded at the stage '{stage}'; use one of the stages {', '.join(BASES)}")
         text = read_reading(connection, self._require_record(connection, record), stage)
         if stage == "full-text" and not text.sha256:
-            raise Refused("no full text is attached to this record; attach its file on the page Full texts", 409)
+            raise Refused("no full text is attached to this record; attach its file on the Full texts page", 409)
         return text
 
     def _require_label(self, label: str) -> None:
         if label not in self.codebook.keys:
-            raise Refused(f"the codebook has no label '{label}'; load the page again")
+            raise Refused(f"the codebook has no label '{label}'; reload the page")
 
     @staticmethod
     def _check_answer(value: int | None, refer: bool, judged: bool = True) -> None:
@@ -1743,7 +1743,7 @@ class Acts:
         if numbers and not 0 <= numbers[0] <= numbers[-1] < len(text.sentences):
             what = "full text" if text.sha256 else "abstract"
             raise Refused(
-                f"the {what} has only {len(text.sentences)} sentences; load the page again and choose one of these "
+                f"the {what} has only {len(text.sentences)} sentences; reload the page and choose one of these "
                 "sentences"
             )
         return numbers
@@ -1780,7 +1780,7 @@ class Acts:
     ) -> None:
         """Raise `Refused` if a person may not code a record now, or `Outdated` if the person's page is out of date."""
         if stamp.sight is not None and self._sight(connection, stamp, record, stage) is None:
-            raise Refused("this form belongs to a different record or person; load the page again", 409)
+            raise Refused("this form belongs to a different record or person; reload the page", 409)
         head, _ = family_of(connection, record)
         table = schema.final
         settled = connection.execute(

@@ -59,8 +59,8 @@ def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> l
     viewer
         Account number of the person.
     blinded
-        Whether the person is neither owner nor adjudicator. Until blinding ends, such a person sees other people's
-        examples only in records whose codes are shown to everyone.
+        ``False`` for owners and adjudicators, ``True`` for everybody else. Until blinding ends, everybody else sees
+        other people's examples only in records whose codes are shown to everyone.
     """
     kept = _kept(connection)
     if not kept:
@@ -74,10 +74,10 @@ def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> l
 
 
 def teaching_examples(connection: Connection, codings: Iterable[Coding], codebook: Codebook) -> list[Exemplar]:
-    """Return the examples whose label has the final code yes, so that a model can learn from these examples.
+    """Return the examples from which a model can learn: those whose label has the final code yes.
 
-    Each example has the record id of its paper. Therefore, no model is evaluated on a paper from which it has learned
-    an example.
+    Each returned example contains the record id of its paper. When a model is evaluated on this paper, training leaves
+    the example out.
 
     Parameters
     ----------

@@ -61,10 +61,10 @@ def folder_of(workspace: Workspace, file: int) -> Path:
 
 
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[str]:
-    """Save uploaded files, and add a job with which the worker process reads the files.
+    """Save uploaded files, and add a job in which the worker process reads the files.
 
-    If a file was uploaded before, the file is read again, because the records or the formats that mechtag can read may
-    have changed. A file that is attached to a record, or is being read, is not read again.
+    A file that was uploaded before is read again, because there may be new records, and mechtag may now be able to read
+    more formats. However, a file that is attached to a record, or is being read, is not read again.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def find_file(connection: Connection, number: int) -> Attached:
     for file in list_files(connection):
         if file.id == number:
             return file
-    raise Refused("this file does not exist; it may have been deleted. Load the page Full texts again", 404)
+    raise Refused("this file does not exist; it may have been deleted. Reload the Full texts page", 404)
 
 
 def delete_file(workspace: Workspace, stamp: Stamp, number: int) -> None:
@@ -200,7 +200,8 @@ def log_of_file(workspace: Workspace, number: int) -> Path:
 def list_files(connection: Connection) -> list[Attached]:
     """Return all uploaded files.
 
-    Files that are not attached to a record come first. Within both groups, the latest files come first.
+    Files that are not attached to a record come first, followed by attached files. Both groups are sorted by time of
+    upload, the latest first.
     """
     table, attachment, record = schema.full_text, schema.attachment, schema.record
     belongs = func.coalesce(attachment.c.record, table.c.record)

@@ -282,7 +282,7 @@ def lacks_events(database: Path, folder: Path) -> bool:
 def back_up(workspace: Workspace, *, keep: int = 7) -> Path:
     """Copy the database to ``data/review/backups``, and return the path of the copy.
 
-    If there is already a copy of today, the database is not copied again. Only the latest ``keep`` copies are kept.
+    If the database has already been copied today, it is not copied again. Only the latest ``keep`` copies are kept.
     """
     folder = workspace.folder / "backups"
     folder.mkdir(exist_ok=True)

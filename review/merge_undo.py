@@ -88,7 +88,7 @@ def _last_reversal(connection: Connection, job: int) -> Any:
 
 
 def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list[Draft]:
-    """Return the undo and redo events that restore the state before an import."""
+    """Return the undo and redo events that bring the review back to its state before an import."""
     event = schema.event
     own = {row.seq for row in imported}
     done = select(event.c.seq).where(_is_of(job), event.c.part == 0, event.c.kind.not_in(_REVERSING))

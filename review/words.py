@@ -72,9 +72,10 @@ class Words:
 
 @lru_cache(maxsize=64)
 def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return a pattern with one group for each word to highlight, and the kind of each word, such as ``against``.
+    """Return a pattern for the words to highlight, and the kind of each word: ``for``, ``against`` or ``own``.
 
-    ``lists`` are the words for inclusion, the words against inclusion, and the person's own words.
+    The pattern has one group per word, in the order of the kinds. ``lists`` are three lists of words: for inclusion,
+    against inclusion, and the person's own words.
     """
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))
@@ -107,7 +108,9 @@ def switch_words(connection: Connection, account: int, *, on: bool) -> None:
 
 
 def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -> None:
-    """Store a person's own words to highlight, which nobody else sees, and switch highlighting on for the person.
+    """Store a person's own list of words to highlight, and switch highlighting on for the person.
+
+    Nobody else sees the list.
 
     Raises
     ------
@@ -140,7 +143,7 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
 
 
 def is_own(key: str) -> bool:
-    """Return whether the value under a key of table ``fact`` is a person's own list of words to highlight."""
+    """Return whether a key of table ``fact`` belongs to a person's own list of words to highlight."""
     return key.startswith(_OWN)
 
 

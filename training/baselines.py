@@ -1,7 +1,7 @@
-"""Predict the codes of the gold papers with naive baselines, and with models trained on all papers but one.
+"""Predict the codes of the gold papers with simple baselines, and with the leave-one-paper-out protocol.
 
-The package `evaluation` compares these predictions with the predictions of the tagger. It scores all predictions with
-the same code.
+The package `evaluation` compares these predictions with the predictions of the tagger, and evaluates all predictions
+with the same code.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 
 
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
-    """Return predictions for each gold paper from a model trained on the coded records and all other gold papers.
+    """Predict each gold paper with a model that was trained on the coded records and on all other gold papers.
 
     Probability curves and thresholds are fitted on the coded records only, so no gold paper influences them.
     """
@@ -173,26 +173,26 @@ def prevalence(bench: Bench) -> list[Prediction]:
 
 
 def text_length(bench: Bench) -> list[Prediction]:
-    """Return predictions in which the score of a gold paper, for every label, is its number of words."""
+    """Return predictions that score every label of a gold paper by the number of words in the paper."""
     words = [sum(len(unit.split()) for unit in coded.document.units) for coded in bench.documents]
     return _calibrated(bench, np.tile(np.array(words, dtype=float)[:, None], len(bench.codebook.keys)), "text_length")
 
 
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
-    """Return predictions in which the score of a gold paper is its mean cosine similarity to a query.
+    """Return predictions that score every label of a gold paper by the similarity of the paper to a query.
 
-    The mean is taken over the title and all parts of the sentences (pieces between semicolons). All labels have the
-    same score.
+    The score is a mean cosine similarity, taken over the title and all parts of the sentences (pieces between
+    semicolons).
     """
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
 
 
 def definition_cosine(bench: Bench) -> list[Prediction]:
-    """Return predictions in which the score of a gold paper for a label is its similarity to the label's definition.
+    """Return predictions that score a label of a gold paper by the similarity of the paper to the label's definition.
 
-    The similarity is the mean of the cosines between the definition and the parts of the paper. The title is one part.
-    Sentences are split into parts at semicolons.
+    The score is a mean cosine similarity, taken over the title and all parts of the sentences (pieces between
+    semicolons).
     """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)
@@ -280,7 +280,7 @@ def _vectorizer() -> TfidfVectorizer:
 
 
 def _means(bench: Bench, unit_scores: Array) -> Array:
-    """Return, for each document, the mean score of its title and its parts (sentences split at semicolons)."""
+    """Return, for each document, the mean score of its title and its parts (pieces of sentences between semicolons)."""
     return mean(unit_scores[bench.corpus.document != NO_DOCUMENT], bench.corpus.lengths)
 
 
@@ -330,14 +330,14 @@ def _rows(bench: Bench, scores: Array, chances: Array, thresholds: Array, name: 
 
 
 def run_all(bench: Bench, on_progress: Progress = lambda _: None) -> dict[str, list[Prediction]]:
-    """Return the predictions of all baselines, and the predictions of `leave_one_out`.
+    """Return the predictions of all baselines and of `leave_one_out`.
 
     Returns
     -------
     dict
-        Predictions, keyed by the name that the baseline has in the metrics file. If the settings contain no query, the
-        baseline that compares papers with a query is omitted. If all coded records are relevant, the SVM for relevance
-        is omitted.
+        Lists of predictions, keyed by ``leave_one_out`` and by the names of the baselines in the metrics file. The
+        baseline that compares papers with a query is omitted if the settings contain no query. The SVM for relevance is
+        omitted if all coded records are relevant.
     """
     query = bench.settings.evaluate.baseline_query
     made = {

@@ -133,7 +133,7 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Yield the id in each row (``None`` if there is no id) and a record, whose own id is the number of the row.
+    """Yield, for each row, the id in the row (``None`` if there is none) and a record with the row number as its id.
 
     Raises `MechtagError` if a row has no title or a value is not text.
     """

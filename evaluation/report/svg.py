@@ -49,8 +49,8 @@ class ChartLine:
     Attributes
     ----------
     bars
-        Interval of each point, as a tuple of lower and upper end. It is drawn as a vertical bar. Empty if there are no
-        intervals.
+        Interval of each point, as a tuple of lower and upper end. Each interval is drawn as a vertical bar. The list is
+        empty if there are no intervals.
     markers
         Whether each point is marked. Curves of many points have no markers.
     reference

@@ -10,11 +10,12 @@ from mechtag.workflows.status import has_codes
 
 
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
-    """Return the folder of the model for tagging; if there is none, create a model from the codebook's definitions.
+    """Return the folder of the model for tagging, and create the model if the project has no coded records.
 
-    If records have been coded, no model is created, because the user must train one. The folder is then empty or
-    missing, and `load_model` raises an error that says so. An existing model from definitions is
-    created again if the codebook or the encoder has changed, or if the model cannot tag full texts.
+    A project without coded records gets a model from the definitions in its codebook. This model is created again if
+    the codebook or the encoder has changed, or if the model cannot tag full texts. If records have been coded but no
+    model exists, no model is created, because the user must train one. The returned folder is then empty or missing,
+    and `load_model` raises an error that says so.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 

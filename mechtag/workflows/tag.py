@@ -78,8 +78,8 @@ def tag(
         Table of full texts that `attach` writes. If a record has a full text, it is tagged from its abstract, and again
         from its full text.
     first
-        Table in reading order, such as the one that `rank` writes, and the number of records to tag from its top.
-        Records judged relevant come first. Records judged irrelevant are left out.
+        Table of records in reading order, such as the one that `rank` writes, and number of records to tag from the top
+        of this table. Records judged relevant come first. Records judged irrelevant are left out.
     runtime, threads, score_all
         Values that override the settings of the project; see `TagSettings`.
     resume
@@ -92,8 +92,8 @@ def tag(
     Raises
     ------
     MechtagError
-        If no record could be read. If the model was trained with a different codebook. If the output folder contains a
-        different run. If the table in reading order contains no record to tag.
+        If no record could be read; if the model was trained with a different codebook; if the output folder contains a
+        different run; or if the table in reading order contains no record to tag.
     """
     codebook = project.codebook
     model = model or project.model
@@ -193,8 +193,8 @@ def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, c
     rows = read_judgements(ranking, project.codebook.relevance.key).reading_order(records)[:count]
     if not rows:
         raise MechtagError(
-            f"{ranking}: every record in this table is judged irrelevant, so there is nothing to tag; use a table with "
-            "unread records"
+            f"{ranking}: every record in this table has been judged irrelevant, so there is nothing to tag; use a "
+            "table with unread records"
         )
     table = Path(output) / "selected.parquet"
     write_records(table, [records[row] for row in rows])

@@ -14,8 +14,9 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels. It also receives a warning if training did not demonstrably improve the
-    ranking of records by a label.
+    The reporter receives a table of the labels, and a warning about each label for which the model does not rank
+    records demonstrably better than chance, or than similarity to the definition alone. If the ranking by a label could
+    not be measured, there is a warning as well.
 
     Parameters
     ----------
@@ -111,7 +112,7 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag the coded records, and rewritten versions of their texts, with models not trained on these records.
+    """Tag the coded records, and rewritten versions of their texts, with models that were not trained on them.
 
     For each kind of rewriting, a table of predictions is written to the folder ``output``.
 

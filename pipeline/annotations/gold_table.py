@@ -1,4 +1,4 @@
-"""Read a gold standard: a coding matrix as printed in a review, with optional notes.
+"""Read a gold standard: the coding matrix that a review printed, and an optional file with notes on the matrix.
 
 The labels are passed to each function in codebook order; they are never taken from the data.
 """
@@ -93,11 +93,11 @@ class GoldNotes(Row):
         Number of papers with each label, as stated in the publication; empty if the publication does not state these
         numbers.
     expected_empty
-        Columns in which, according to the publication, no paper has a yes. The keys are the names of the columns. The
-        values say where the publication states this.
+        Columns without a single yes. Each key is the name of a column. Its value says where the publication confirms
+        that no paper has this label.
     not_in_training
-        Papers that resemble a training paper, but that people found to be different papers. The keys are keys of
-        papers, and the values are explanations. 'mechtag evaluate' does not refuse these papers.
+        Papers that resemble a paper in the training data, although people found that the two papers differ. Each key is
+        the key of a paper in the table, and its value is an explanation. 'mechtag evaluate' accepts these papers.
     notes
         Further information that readers need to interpret the metrics. Each item is one sentence.
     """
@@ -118,8 +118,8 @@ def load_matrix(path: StrPath) -> Matrix:
     Raises
     ------
     MechtagError
-        If the table cannot be read (see `tables.read_table`) or is empty. If no column identifies the papers. If a row
-        has no identifier, or two rows have the same identifier. If a column of codes has no name.
+        If the table cannot be read (see `tables.read_table`) or is empty; if no column identifies the papers; if a row
+        has no identifier; if two rows have the same identifier; or if a column has no name.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if not (identifiers := identifying(table.names)):

@@ -97,7 +97,7 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
         - ``near``: the titles are similar, but words differ;
         - ``cut``: one title is cut off within a word;
         - ``shorter``: one title lacks the subtitle;
-        - ``led``: one title has an addition at its start: a running title, or the number of an abstract;
+        - ``led``: one title begins with an addition, such as a running title or the number of an abstract;
         - ``""``: the titles do not agree.
     """
     if left.compact == right.compact:
@@ -121,7 +121,7 @@ def compare_titles(left: ComparableFields, right: ComparableFields, similarity: 
 
 
 def _slip(one: str, other: str) -> bool:
-    """Return whether two words probably differ by a typing error: one missing letter, or two swapped letters."""
+    """Return whether two words probably differ only by a typing error: a missing letter, or two swapped letters."""
     # A different first letter often changes the meaning, as in 'typical' and 'atypical'.
     if min(len(one), len(other)) < 5 or one[0] != other[0]:
         return False
@@ -228,8 +228,8 @@ def _pages(left: ComparableFields, right: ComparableFields) -> bool | None:
 def same_pages(left: ComparableFields, right: ComparableFields) -> bool:
     """Return whether two records have the same page range.
 
-    A range of only one page does not count, nor does a range that starts on page 1: different papers can share them by
-    chance.
+    The result is ``False`` for single pages and for ranges that start on page 1, because different papers can share
+    these by chance.
     """
     pages = left.page, left.last_page
     return None not in pages and pages == (right.page, right.last_page) and left.page not in ("1", left.last_page)
@@ -241,7 +241,7 @@ _folded = lru_cache(maxsize=1024)(normalise_title)
 def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
     """Return whether two abstracts begin similarly.
 
-    Short abstracts do not count, because they may be stock phrases.
+    For short abstracts, which may be stock phrases, the result is ``False``.
     """
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
@@ -249,9 +249,9 @@ def same_abstract(left: ComparableFields, right: ComparableFields) -> bool:
 
 
 def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
-    """Return whether the beginnings of two abstracts differ so much that they belong to different papers.
+    """Return whether two abstracts begin so differently that they must belong to different papers.
 
-    Short abstracts do not count, because they may be stock phrases.
+    For short abstracts, which may be stock phrases, the result is ``False``.
     """
     if min(len(left.abstract), len(right.abstract)) < SHORT_ABSTRACT:
         return False
@@ -262,7 +262,7 @@ def other_abstract(left: ComparableFields, right: ComparableFields) -> bool:
 def continues_abstract(left: ComparableFields, right: ComparableFields) -> bool:
     """Return whether the longer of two abstracts begins with the whole shorter abstract.
 
-    Short abstracts do not count, because they may be stock phrases.
+    If the shorter abstract has few characters, it may be a stock phrase, and the result is ``False``.
     """
     short, long = sorted((_folded(left.abstract), _folded(right.abstract)), key=len)
     return len(short) >= SHORT_ABSTRACT and long.startswith(short)

@@ -102,7 +102,7 @@ def _other_version(left: ComparableFields, right: ComparableFields, found: Field
 def compare_records(left: ComparableFields, right: ComparableFields, settings: DedupeSettings) -> Comparison:
     """Decide whether two records describe the same paper.
 
-    Doubtful pairs are not merged. A wrong merge loses a paper, but checking a missed duplicate takes only a minute.
+    Doubtful pairs are not merged, because a wrong merge loses a paper. Checking a missed duplicate takes only a minute.
     """
     identifiers = agree(left.doi, right.doi), agree(left.pmid, right.pmid)
     identified = True in identifiers
@@ -166,10 +166,11 @@ def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
 def comparable_pairs(
     left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
 ) -> Pairs:
-    """Return whether `compare_records` must compare two records, for each pair of records from the two sides.
+    """Find the pairs of a record on the left and a record on the right that `compare_records` must compare.
 
-    The result is a Boolean array with one row per record on the left and one column per record on the right. If an
-    entry is ``False``, `compare_records` would find that the papers differ, and that nobody needs to check the pair.
+    The result is a Boolean array with one row per record on the left and one column per record on the right. An entry
+    is ``False`` if the comparison is unnecessary: the two records describe different papers, and nobody needs to check
+    the pair.
     """
     titles = [item.compact for item in right]
     scores = process.cdist(
@@ -202,7 +203,7 @@ def _weighed(left: ComparableFields, right: ComparableFields, found: FieldAgreem
 
 
 def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> str:
-    """Return why two records may describe two similar works; ``""`` if nothing suggests this."""
+    """Return why two records may describe different works that are similar; ``""`` if nothing suggests this."""
     if other_works(left, right) and not found.page:
         return "one may be a preprint, thesis or data set"
     if left.supplement != right.supplement and not (found.volume or found.page):
@@ -227,7 +228,7 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 
 
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether the numbers in two similar titles show different works, such as 'Part 1' and 'Part 2'."""
+    """Return whether numbers in two similar titles, such as 'Part 1' and 'Part 2', show that the works differ."""
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False
     short, long = sorted((left.compact, right.compact), key=len)

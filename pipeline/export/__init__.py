@@ -47,12 +47,11 @@ def writing(
         Definition of each label, and the bounds between which its decisions need review, keyed by label. The workbook
         explains them to reviewers.
     by_basis
-        Whether the tables have columns for the basis of the decisions and the pages of the evidence.
+        Whether the tables have two kinds of additional columns: the basis of decisions, and the pages of evidence.
     tables
         Further sheets of the XLSX workbook. They are iterated after all records were added.
     read_signs
-        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
-        describes is present or absent.
+        Function that returns the sign of each sentence of evidence: ``present``, ``absent`` or ``unclear``.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -85,18 +84,18 @@ def export(
     read_signs: ReadSigns = by_words,
     on_record: Callable[[Record, Sequence[Prediction]], None] | None = None,
 ) -> int:
-    """Write tagged records to a file, whole or not at all, and return the number of records.
+    """Write tagged records to a file, and return the number of records. If an error occurs, no file is written.
 
     Parameters
     ----------
     to
         Name of the format, a key of `NAMES`.
     records
-        Records without duplicates. They are iterated twice, so an iterator is not possible; see `parquet.Rows`.
+        Records without duplicates. They are iterated twice, so they cannot be an iterator; see `parquet.Rows`.
     predictions
         At most one prediction per record, label and basis. Predictions based on the full text take precedence. If a
-        record has no prediction for a label, the cells for this label are empty. The predictions are iterated twice,
-        too.
+        record has no prediction for a label, the cells for this label are empty. The predictions, too, are iterated
+        twice.
     labels
         Key and name of every label in codebook order, relevance first.
     guide
@@ -105,16 +104,15 @@ def export(
     tables
         Further sheets of the XLSX workbook. They are iterated after all records were written.
     read_signs
-        Function that returns the sign of each sentence of evidence: whether the sentence says that what the label
-        describes is present or absent.
+        Function that returns the sign of each sentence of evidence: ``present``, ``absent`` or ``unclear``.
     on_record
         Function that is called with each record and all its predictions, before ``tables`` are iterated.
 
     Raises
     ------
     MechtagError
-        If the format is unknown. If a record or a prediction is repeated. If a prediction refers to an unknown record
-        or label.
+        If the format is unknown; if a record or a prediction is repeated; or if a prediction refers to an unknown
+        record or label.
     """
     if to not in NAMES:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(NAMES)}")

@@ -101,7 +101,7 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
     Raises
     ------
     MechtagError
-        If all papers are left out. If the cells should show probabilities, but only people coded the papers.
+        If all papers are left out; or if the cells are to show probabilities, but only people coded the papers.
     """
     arrangement = Arrangement(coded.codebook, cells)
     for paper in coded.papers:
@@ -128,7 +128,7 @@ class Arrangement:
         self._origin = _Origin()
 
     def add(self, paper: CodedPaper) -> None:
-        """Add a paper; if it is not relevant, or has no code for any label, the matrix leaves it out."""
+        """Add a paper; papers that are not relevant, or have no code for any label, are counted but get no row."""
         self._papers += 1
         relevance = self._book.relevance.key
         for code in paper.codes:
@@ -162,7 +162,7 @@ class Arrangement:
         Raises
         ------
         MechtagError
-            If all papers were left out. If the cells should show probabilities, but only people coded the papers.
+            If all papers were left out; or if the cells are to show probabilities, but only people coded the papers.
         """
         if self._cells == "probability" and not self._origin.probabilities:
             raise MechtagError(
@@ -301,7 +301,7 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return the mark to print after a tick: `ABSENT`, `PARTLY_ABSENT` or ``""``."""
+    """Return the mark after a tick that shows absence, `ABSENT` or `PARTLY_ABSENT`; ``""`` if there is no mark."""
     if cells != "tick" or answer != "yes":
         return ""
     given = [(quote.sign, code.model_id) for code in codes for quote in code.quotes]
@@ -352,7 +352,7 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield the phrases of the footnote that states from whom the signs in a matrix come."""
+    """Yield the phrases of a footnote that names the sources of the signs in a matrix: people, mechtag, or both."""
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:
@@ -370,7 +370,7 @@ def write(path: Path, matrix: LabelMatrix) -> None:
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise MechtagError(
-            f"{path}: a matrix cannot be written in a file with this extension; use one of: {', '.join(_WRITERS)}"
+            f"{path}: a matrix cannot be written to a file with this extension; use one of: {', '.join(_WRITERS)}"
         )
     writer(path, matrix)
 

@@ -116,7 +116,7 @@ class Assigned(NamedTuple):
     Attributes
     ----------
     duplicate
-        Id of the duplicate that the person named, if this duplicate was merged into the record; otherwise ``""``.
+        If the person named a duplicate that was merged into the record, the id of this duplicate; otherwise ``""``.
     """
 
     record: Record
@@ -143,8 +143,9 @@ def read_map(
     Raises
     ------
     MechtagError
-        If the column ``file`` or ``record_id`` is missing. If a row names an unknown record, an identifier of several
-        records, or a name of several files. If two rows assign different records to the same file.
+        If the column ``file`` or ``record_id`` is missing; if a row names an unknown record; if the identifier in a row
+        belongs to several records; if the file name in a row belongs to several files; or if two rows assign different
+        records to the same file.
     """
     table = read_table(path, f"a table with the columns {_FILE} and {_RECORD}", needed=())
     if missing := [name for name in (_FILE, _RECORD) if name not in table.names]:
@@ -215,7 +216,7 @@ class Row(NamedTuple):
     begins
         First words of the file.
     used
-        Name of a different file that was attached to the record instead; ``""`` if there is none.
+        Name of the file that was attached to the record instead of this file; ``""`` if there is none.
     """
 
     file: str
@@ -301,8 +302,9 @@ class Matcher:
     def find(self, file: FileFound, read: ReadFile) -> Match:
         """Find the record to which a file belongs.
 
-        First, the record that a person assigned to the file is used. If there is none, a record that contains the path
-        of the file is used. If there is none either, the content of the file is searched for identifiers and titles.
+        If a person assigned a record to the file, this record is used. Otherwise, a record that contains the path of
+        the file is used. If no record contains the path, the content of the file is searched for identifiers and
+        titles.
 
         Parameters
         ----------

@@ -42,7 +42,7 @@ class LlmRun(Strict):
     parameters
         Sampling parameters, and the maximum number of tokens in the first answer.
     mode
-        Way in which answers in JSON were demanded from the endpoint.
+        How mechtag asked the endpoint for answers in JSON.
     papers
         Number of papers that were to be coded.
     asked
@@ -61,7 +61,7 @@ class LlmRun(Strict):
     quotes
         Number of all quotes.
     moved
-        Number of quotes that are in a different sentence than the language model stated.
+        Number of quotes that are in a sentence other than the one that the language model stated.
     invented
         Number of quotes that are in no sentence, or are too short to be verified.
     calls
@@ -163,8 +163,8 @@ class LlmRuns(Strict):
     Attributes
     ----------
     vote
-        Name of the coder if ``NAME.csv`` contains the majority vote of ``runs``. Empty if it contains the codings of
-        each run.
+        If ``NAME.csv`` contains the majority vote of ``runs``, the name of the coder that stands for this vote. Empty
+        if ``NAME.csv`` contains the codings of each run.
     runs
         One description per language model.
     """

@@ -26,9 +26,10 @@ class Entry(NamedTuple):
     Attributes
     ----------
     number, line
-        Number of the record in the file, and number of its first line. Both start at 1.
+        Position of the record in the file, and number of the line on which the record starts. Both are counted from 1.
     fields
-        Pairs of field name and value in file order. A repeated field is a repeated pair. A value can be any JSON value.
+        Pairs of field name and value, in file order. A field that occurs twice has two pairs. Values can have any JSON
+        type.
     fault
         Reason why the entry cannot be read, or ``""`` if it can be read.
     notes
@@ -52,13 +53,13 @@ _ROUTINE = re.compile(
 
 
 class Outside:
-    """Collects the lines of a file that are outside of all records, and reports unexpected lines."""
+    """Counts the unexpected lines outside of all records of a file, and describes the first of these lines."""
 
     def __init__(self) -> None:
         self._count, self._first = 0, ""
 
     def add(self, number: int, line: str) -> None:
-        """Report a line that is outside all records, unless databases routinely write such lines.
+        """Count a line that is outside all records, unless databases routinely write such lines.
 
         ``number`` is the number of the line in the file.
         """
@@ -67,7 +68,7 @@ class Outside:
             self._first = self._first or f"line {number}: {line.strip()[:_SHOWN_OUTSIDE]!r}"
 
     def notes(self) -> list[str]:
-        """Return a note on the unexpected lines outside of records, as a list; the list is empty if there are none."""
+        """Return a list with one note about the unexpected lines, or an empty list if there are no such lines."""
         if not self._count:
             return []
         lines = f"{counted(self._count, 'line')} outside of records {'was' if self._count == 1 else 'were'}"
@@ -166,10 +167,10 @@ class Draft:
         return self._fields
 
     def entries(self, titles: Collection[str]) -> Iterator[Entry]:
-        """Yield the finished record, or several records if lines that start a record seem to be missing.
+        """Yield the finished record, or several records if the first lines of some records seem to be missing.
 
-        A tag in ``titles`` may recur with a different value after an empty line. If so, the record is split at the
-        empty line. Values keep their line ends.
+        If a tag in ``titles`` occurs before and after an empty line with different values, the fields are split into
+        two records at this line. Values keep their line ends.
         """
         fields = self._finished()
         if self._length > LONGEST_ENTRY:

@@ -60,7 +60,7 @@ class MechtagComponent:
     A document is an abstract. Its title is ``doc._.title``, or ``title`` in the context passed to ``nlp.pipe(...,
     as_tuples=True)``. The component uses the sentences that the pipeline found. If the pipeline found no sentences, the
     component splits the text as 'mechtag tag' does. The text is not cleaned, because offsets refer to it. Keywords and
-    notices at the ends of the text, which 'mechtag tag' removes, are not scored.
+    notices (such as copyright lines) at the beginning and end of the text are not scored.
 
     The component sets:
 

@@ -1,4 +1,4 @@
-"""Estimate how seeing the suggestions of the model changes the codes of this review."""
+"""Estimate how people's codes in this review change when they see the suggestions of the model."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return codes of finished records that were given from the abstract, without seeing the codes of others."""
+    """Return the codes that people gave from abstracts, before they saw the codes of others.
+
+    Only records that the coder has finished are included.
+    """
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(
         select(current, record.c.record_id)
@@ -122,10 +125,11 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return the original codes that were given with a visible suggestion, and the original codes in the audit sample.
+    """Return the first codes that people gave with a visible suggestion, and the first codes in the audit sample.
 
-    The audit sample is always shown without suggestions. ``suggested`` contains the decisions of the model, keyed by
-    record id and label.
+    A first code is a person's code at the time when the person first finished the record. The records of the audit
+    sample are shown without suggestions. ``suggested`` contains the decisions of the model, keyed by record id and
+    label.
     """
     plan = read_plan(connection)
     found = []
@@ -139,9 +143,9 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 
 
 def _after(connection: Connection) -> list[_Code]:
-    """Return the codes that people gave before they saw the suggestion for the label.
+    """Return the codes of labels for which people saw the suggestion only after coding.
 
-    There are two entries for each: the code as it was given, and the code now, after the suggestion was shown.
+    Each code has two entries in the list: the code before the suggestion was shown, and the current code.
     """
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""Show the page *Activity*, which describes the events of the log in words."""
+"""Show the *Activity* page, which describes the events of the log in words."""
 
 from __future__ import annotations
 

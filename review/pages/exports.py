@@ -1,4 +1,4 @@
-"""Show the page *Export*, on which people create files with codes, decisions or references and download them."""
+"""Show the *Export* page, on which people create files with codes, decisions or references and download them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def exports(visit: Visit) -> Response:
 
 
 def _may_download(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to: bool) -> bool:
-    """Return whether a person may download the file that a job created."""
+    """Return whether a person may download the file that a job created.
+
+    ``open_to`` states whether the person may see the decisions of others.
+    """
     # A file with the codes of one person is only for this person. All other files are only for people who may see the
     # decisions of others (``open_to``). A file that shows codes by name is only for the person who requested it.
     if arguments["coder"] is not None or not open_to:
@@ -46,7 +49,10 @@ def _may_download(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to:
 
 
 def _hides_something(visit: Visit, connection: Connection) -> bool:
-    """Return whether an export by an owner or adjudicator must leave out codes of others."""
+    """Return whether some codes by other people are still hidden from this owner or adjudicator.
+
+    For people with other roles, the result is ``False``.
+    """
     if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
         return False
     current = schema.current
@@ -59,14 +65,14 @@ def make(visit: Visit) -> Response:
     """Add a job that creates the export file that a person requested, and record the request in the log."""
     export = BY_NAME.get(visit.text("name"))
     if export is None:
-        raise Refused("there is no export with this name; choose one of the exports on the page Export", 404)
+        raise Refused("there is no export with this name; choose one of the exports on the Export page", 404)
     given = {"format": visit.text("format")} if export.formats else {}
     with visit.workspace.store.write() as connection:
         open_to = sees_results(visit, connection)
         if not open_to and not export.open_to_blinded:
             raise Refused("this file shows how others decided, so you can create it only after blinding has ended", 403)
         if given and given["format"] not in {one.name for one in export.formats}:
-            raise Refused("this export has no such format; choose one of the formats on the page Export", 404)
+            raise Refused("this export has no such format; choose one of the formats on the Export page", 404)
         coder = None if open_to else visit.person.id
         hidden = open_to and export.names_people and _hides_something(visit, connection)
         everything = hidden and visit.text("everything") == "1"
@@ -89,17 +95,17 @@ def download(visit: Visit) -> Response:
         row = connection.execute(select(schema.job).where(schema.job.c.id == int(visit.path["job"]))).one_or_none()
         open_to = sees_results(visit, connection)
     if row is None or row.kind != KIND or row.state != "done":
-        raise Refused("this file does not exist; create it on the page Export", 404)
+        raise Refused("this file does not exist; create it on the Export page", 404)
     arguments = json.loads(row.arguments)
     if not _may_download(visit, row, arguments, open_to):
         raise Refused(
             "you may not download this file, because it shows what others decided; create a file for yourself on the "
-            "page Export",
+            "Export page",
             403,
         )
     path = folder_of(visit.workspace) / json.loads(row.result)["path"]
     if not path.is_file():
-        raise Refused("this file was deleted when a newer file was created; create it again on the page Export", 404)
+        raise Refused("this file was deleted when a newer file was created; create it again on the Export page", 404)
     return FileResponse(path, filename=BY_NAME[arguments["name"]].file_in(arguments.get("format")))
 
 

@@ -1,4 +1,4 @@
-"""Show the page *Import*, on which people upload search exports and add their records to the review."""
+"""Show the *Import* page, on which people upload search exports and add their records to the review."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import: how far it has got, how many records were read, or how many records were added."""
+    """Show one import: its progress or, once the files have been read or the records added, the number of records."""
     number = int(visit.path["batch"])
     with visit.workspace.store.read() as connection:
         batch = imports.read_batch(connection, number)
@@ -57,7 +57,7 @@ def one(visit: Visit) -> Response:
         batches = imports.read_batches(connection)
     if batch is None or batch.state == "discarded":
         raise Refused(
-            "this import does not exist, or its files were discarded; choose one of the imports on the page Import", 404
+            "this import does not exist, or its files were discarded; choose one of the imports on the Import page", 404
         )
     return visit.page(
         "import_one.html",
@@ -70,18 +70,16 @@ def one(visit: Visit) -> Response:
 
 
 def act(visit: Visit) -> Response:
-    """Handle the buttons of an import, which add its records, undo the import, repeat a step, or discard the files.
+    """Handle the buttons of an import: read the files again, add the records, undo the import, or discard the files.
 
-    If the files are discarded, no job is necessary. All other buttons add a job.
+    Files are discarded immediately. Each of the other buttons adds a job for the worker process.
     """
     number, wanted = int(visit.path["batch"]), visit.text("act")
     if wanted == "discard":
         imports.discard(visit.workspace, number)
         return visit.go("/import")
     if wanted not in _ACTS:
-        raise Refused(
-            "the form does not say what to do with the import; load the page again, and press one of the buttons"
-        )
+        raise Refused("the form does not say what to do with the import; reload the page, and press one of the buttons")
     imports.ask(visit.workspace, visit.person.id, number, _ACTS[wanted])
     return visit.go(f"/import/{number}")
 

@@ -1,4 +1,4 @@
-"""Show the page *Learn*, on which people start training on the codes of the review and see the results."""
+"""Show the *Learn* page, on which people start training on the codes of the review and see the results."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def changes(visit: Visit) -> Response:
     with visit.workspace.store.read() as connection:
         last = last_job(connection, KIND, done=True)
         if last is None:
-            raise Refused("no model has been trained on the codes of this review yet; train one on the page Learn", 404)
+            raise Refused("no model has been trained on the codes of this review yet; train one on the Learn page", 404)
         counts = count_changes(connection, last.id)
         rows = read_changes(connection, last.id, after=-1 if after is None else after)
     return visit.page(

@@ -25,9 +25,9 @@ from mechtag.review.workspace import Workspace
 async def enter(request: Request) -> Response:
     """Sign in a person who opened the start address, and start a session.
 
-    The start address must contain the right key. If the review has no owner yet, the person is asked for a name and
-    becomes the owner. If several people work on this computer, the person chooses an account and enters the PIN of this
-    account.
+    The start address must contain the key that mechtag created when it was started. If the review has no owner yet, the
+    person is asked for a name and becomes the owner. If several people work on this computer, the person chooses an
+    account and enters the PIN of this account.
     """
     form = await request.form() if request.method == "POST" else {}
     key = str(form.get("key") or request.query_params.get("key", ""))

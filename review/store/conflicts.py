@@ -1,4 +1,4 @@
-"""Find the records in the lists of the page *Reconcile*, such as conflicts and settled records."""
+"""Find the records in the lists of the *Reconcile* page, such as conflicts and settled records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.queue import count_shown
 from mechtag.review.workspace import read_fact
 
-#: Lists of the page *Reconcile* with records to settle: stage, and state of the records, by name of the list.
+#: Lists of the *Reconcile* page with records to settle: stage, and state of the records, by name of the list.
 LISTS: Mapping[str, tuple[str, str]] = {
     "screening": ("screen", "conflict"),
     "coding": ("code", "conflict"),
@@ -37,7 +37,7 @@ PAGE = 50
 
 
 def count_lists(connection: Connection) -> dict[str, int]:
-    """Return the number of records in each list of the page *Reconcile*, keyed by the name of the list."""
+    """Return the number of records in each list of the *Reconcile* page, keyed by the name of the list."""
     states = {stage: count_shown(connection, stage) for stage in STAGES}
     found = {name: states[stage][state] for name, (stage, state) in LISTS.items()}
     return found | {name: count_selected(connection, Selection(name)) for name in (*DIFFERING, DOUBTED, "settled")}
@@ -45,7 +45,7 @@ def count_lists(connection: Connection) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Selection:
-    """The choice of a list on the page *Reconcile*, and of filters for this list.
+    """A list that a person chose on the *Reconcile* page, and the filters that the person set for this list.
 
     Attributes
     ----------
@@ -65,14 +65,14 @@ class Selection:
 
 
 def count_selected(connection: Connection, chosen: Selection) -> int:
-    """Return the number of records in the list ``chosen``, after its filters were applied."""
+    """Return how many records of the list ``chosen`` pass its filters."""
     return connection.execute(select(func.count()).select_from(_rows(connection, chosen))).scalar_one()
 
 
 def select_page(
     connection: Connection, chosen: Selection, *, start: int = 0, limit: int = PAGE
 ) -> list[tuple[int, str]]:
-    """Return some consecutive records of a list on the page *Reconcile*, each as a tuple of record number and stage.
+    """Return some consecutive records of a list on the *Reconcile* page, each as a tuple of record number and stage.
 
     A stage is ``screen``, ``code`` or ``full-text``. In most lists, the records that have waited longest come first. In
     the list ``settled``, the records that were settled most recently come first. In the list `DOUBTED`, the records
@@ -93,7 +93,7 @@ def select_page(
 
 
 def those_selected(connection: Connection, chosen: Selection, records: Sequence[int]) -> set[int]:
-    """Return the given records that a list of the page *Reconcile* contains after its filters are applied."""
+    """Return those of the given records that are in the list ``chosen`` and pass its filters."""
     rows = _rows(connection, chosen)
     return set(connection.execute(select(rows.c.record).where(rows.c.record.in_(records))).scalars())
 
@@ -103,10 +103,10 @@ Place = tuple[int, str]
 
 
 def neighbours(connection: Connection, chosen: Selection, record: int, stage: str) -> tuple[Place | None, Place | None]:
-    """Return the previous and the next record in a list of the page *Reconcile*.
+    """Return the previous and the next record in a list of the *Reconcile* page.
 
     Each of the two is a tuple of record number and stage (such as ``screen``), or ``None`` if there is no such record.
-    If the list does not contain ``record``, or is the list ``settled``, both are ``None``.
+    Both are ``None`` if the list does not contain ``record``, and always in the list ``settled``.
     """
     if chosen.name == "settled":
         return None, None
@@ -127,7 +127,7 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
 
 
 def _rows(connection: Connection, chosen: Selection) -> Subquery:
-    """Return a query for the records in a list of the page *Reconcile*.
+    """Return a query for the records in a list of the *Reconcile* page.
 
     The columns of the query are ``record``, ``stage`` (such as ``screen``) and ``place`` (for sorting).
     """
@@ -193,7 +193,7 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 
 
 def _differing(stage: str) -> Select[Any]:
-    """Return a query for final codes on which people agree, but for different reasons or with no sentence in common."""
+    """Return a query for final codes whose coders agree, but gave different reasons or marked no common sentence."""
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
         final.c.stage == stage, final.c.how == "agreed", final.c.value == int(stage in BASES)
@@ -217,11 +217,11 @@ def _differing(stage: str) -> Select[Any]:
 
 
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
-    """Return the labels that the page *Reconcile* offers for settling when it shows a record.
+    """Return the labels of a record that an adjudicator can settle on the *Reconcile* page.
 
-    These are the labels that an adjudicator still has to settle (see `open_labels`). A list of settled records
-    (`DIFFERING` or `DOUBTED`) contains a record because of certain labels. If ``chosen`` is one of these lists, these
-    labels are added.
+    These are the labels that still have to be settled (see `open_labels`). The lists `DIFFERING` and `DOUBTED` contain
+    settled records in which some labels are in question. If ``chosen`` is one of these lists, the labels in question
+    are added.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:

@@ -175,7 +175,7 @@ def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
     assert call("tag", records, "--top", 1, "-o", review / "two")[0] == 2
     (review / "no.csv").write_text("record_id,decision\n" + "".join(f"{row['record_id']},no\n" for row in rows))
     status, _, message = call(*words[:-1], review / "no.csv", "--top", 1, "-o", review / "two")
-    assert (status, "every record in this table is judged irrelevant" in message) == (1, True)
+    assert (status, "every record in this table has been judged irrelevant" in message) == (1, True)
 
 
 def test_a_clone_that_has_not_trained_the_shipped_model_starts_from_the_definitions(

@@ -91,7 +91,7 @@ def show(acts: Acts, coder: int, record: int, stage: str = "code", **values: Any
         (lambda acts: acts.settle(stamp(CAT), 1, "code", APPLE, 1, sentences=[3]), "has only 3 sentences", 422),
         (lambda acts: acts.settle(stamp(CAT), 1, "screen", EDIBLE, 0, reason="x"), "'x' is not in the list", 422),
         (lambda acts: acts.reopen(stamp(CAT), 1, "screen", ANN), "has not judged the record", 409),
-        (lambda acts: acts.note(stamp(ANN), 1, "text", "world"), "'world' is not an audience", 422),
+        (lambda acts: acts.note(stamp(ANN), 1, "text", "world"), "a note cannot be written for 'world'", 422),
         (lambda acts: acts.tag(stamp(ANN), 1, "  "), "the tag is empty", 422),
         (lambda acts: acts.edit_record(stamp(ANN), 1, "year", "2"), "'year' cannot be corrected", 422),
         (lambda acts: acts.join(stamp(ANN), 1, 1), "already joined", 409),

@@ -35,10 +35,10 @@ class QdaCoding(NamedTuple):
     path
         Names of the codes from the root of the tree to the code.
     sets
-        Names of the sets of codes to which the code belongs.
+        Names of the sets to which the code belongs; users group codes in sets.
     quote
-        Text of the passage. If the whole source was coded, the text of a note on the coding, or ``""`` if there is no
-        note.
+        Text of the passage. If the whole source was coded, ``quote`` is the text of the user's note on the coding, or
+        ``""`` if there is no note.
     """
 
     path: tuple[str, ...]
