@@ -26,8 +26,8 @@ class System:
     Raises
     ------
     MechtagError
-        If there are two predictions for a record and label; if a score is missing or not finite; or if a decision needs
-        review, but has no probability or threshold.
+        If there are two predictions for a record and label; if a score is missing or not finite; or if a decision is
+        *needs review*, but its probability or threshold is missing.
     """
 
     def __init__(self, name: str, predictions: Iterable[Prediction]) -> None:
@@ -90,8 +90,8 @@ class System:
 def decided(row: Prediction) -> bool:
     """Return whether a label counts as predicted.
 
-    This is true if the decision is yes. It is also true if the decision needs review and the probability is at least
-    ``row.threshold``.
+    A label counts as predicted if its decision is yes, or if its decision is *needs review* and its probability is at
+    least ``row.threshold``.
     """
     if row.decision == "refer" and row.probability is not None and row.threshold is not None:
         return row.probability >= row.threshold

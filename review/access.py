@@ -251,7 +251,7 @@ def person_of(store: Store, token: str | None) -> Person | None:
 
 
 def end_session(store: Store, token: str) -> None:
-    """End the session with a token."""
+    """End the session to which a token belongs."""
     with store.write() as connection:
         connection.execute(delete(schema.session).where(schema.session.c.token_sha256 == hashed(token)))
 

@@ -105,7 +105,10 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 
 
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
-    """Raise `Refused` if work that people did on imported records after event ``after`` relies on the import."""
+    """Raise `Refused` if people's later work relies on the import.
+
+    Later work consists of the events on imported records that follow event number ``after``.
+    """
     event, joined, record = schema.event, schema.joined, schema.record
     heads = {row.record: row.into for row in connection.execute(select(joined.c.record, joined.c.into))}
     target = schema.event.alias()

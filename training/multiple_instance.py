@@ -26,9 +26,10 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Bags:
-    """Papers that were coded as a whole, each as the features of its units (title, and pieces of sentences).
+    """Papers that were coded as a whole; each paper is stored as the features of its units.
 
-    In multiple-instance learning, a bag is a group of units with one code. Here, a bag is a paper.
+    In multiple-instance learning, a bag is a group of units with one code. Here, a bag is a paper. Its units are the
+    title and the pieces of the sentences.
 
     Attributes
     ----------

@@ -38,7 +38,7 @@ def attach(
     Parameters
     ----------
     sources
-        Files of full texts, and folders of such files.
+        Full-text files, and folders that contain full-text files.
     source
         Records without duplicates, as a parquet table or a search export.
     output

@@ -134,9 +134,9 @@ def _spelling(one: str, other: str) -> bool:
 
 
 def spelt_alike(left: str, right: str) -> bool:
-    """Return whether two titles have the same words, except for differences in spelling ('labour', 'labor').
+    """Return whether two titles consist of the same words, possibly in different spellings ('labour', 'labor').
 
-    Titles in which a word is different ('men', 'women') are not spelt alike.
+    The result is ``False`` if the titles contain different words ('men', 'women').
     """
     words, others = ([word for word in title.split() if word not in _SMALL_WORDS] for title in (left, right))
     return len(words) == len(others) and all(

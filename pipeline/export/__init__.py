@@ -47,7 +47,8 @@ def writing(
         Definition of each label, and the bounds between which its decisions need review, keyed by label. The workbook
         explains them to reviewers.
     by_basis
-        Whether the tables have two kinds of additional columns: the basis of decisions, and the pages of evidence.
+        Whether the tables have a column for the basis of the decisions and, for each label, a column for the pages of
+        the evidence.
     tables
         Further sheets of the XLSX workbook. They are iterated after all records were added.
     read_signs

@@ -188,9 +188,9 @@ def writing(
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Yield a function that adds a tagged record to a RIS file (UTF-8).
 
-    If a record was read from a RIS file, it keeps the fields of this file. If these fields contain no DOI or no
-    abstract, but the record has one, for example from a duplicate, the DOI or abstract is added. If a record was read
-    from a file in another format, its fields are made from the attributes of `Record`.
+    A record that was read from a RIS file keeps the fields of this file. If the DOI or the abstract is missing from
+    these fields, it is added if the record contains it, for example from a duplicate. The fields of other records are
+    made from the attributes of `Record`.
 
     For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added. For each label decided ``refer``, a field
     ``KW  - mechtag:KEY?`` is added. The evidence is added in fields ``N1``. Fields that an earlier run of mechtag added

@@ -129,16 +129,16 @@ class LlmRun(Strict):
 
     @property
     def place(self) -> str:
-        """Return a phrase for reports that states where the language model ran."""
+        """Return a phrase that states where the language model ran, for use in reports."""
         return "on the reviewers' machine" if self.endpoint == "local" else f"at {self.host}"
 
     @property
     def price(self) -> str:
-        """Return a phrase for reports that states the cost."""
+        """Return a phrase that states the cost, for use in reports."""
         return "unknown" if self.cost_usd is None else f"{self.cost_usd:.4f} USD"
 
     def describe(self) -> str:
-        """Return sentences for reports that state model, place, prompt, quotes, unclear answers, tokens and cost."""
+        """Return sentences for a report: on the model, the prompt, the answers, the quotes, the tokens and the cost."""
         invented, unclear = (
             "" if share is None else f" ({share:.0%})" for share in (self.invented_share, self.unclear_share)
         )
@@ -173,7 +173,7 @@ class LlmRuns(Strict):
     runs: tuple[LlmRun, ...]
 
     def describe(self) -> list[str]:
-        """Return a description of each language model; if they voted, a sentence on the vote comes first."""
+        """Return a description of each language model; if the models voted, a sentence about the vote comes first."""
         found = [run.describe() for run in self.runs]
         if self.vote:
             voters = ", ".join(run.coder for run in self.runs) or "language models"
