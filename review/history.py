@@ -1,4 +1,4 @@
-"""Describe the events of the log in words, for the history of a record and for the page *Activity*."""
+"""Describe the events of the log in words, for the history of a record and for the *Activity* page."""
 
 from __future__ import annotations
 

@@ -12,14 +12,16 @@ from mechtag.cli.options import Model, ProjectFolder, Terminal, open_project, sa
 Metrics = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[METRICS]", help="Metrics written by 'evaluate'. Default: reports/metrics.json.", show_default=False
+        metavar="[METRICS]",
+        help="Metrics written by 'mechtag evaluate'. Default: reports/metrics.json.",
+        show_default=False,
     ),
 ]
 
 
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="Predictions for the gold papers, written by 'tag'.")
+        Path, typer.Argument(metavar="PREDICTIONS", help="Predictions for the gold papers, written by 'mechtag tag'.")
     ],
     gold: Annotated[
         Path,
@@ -188,7 +190,7 @@ def report(
         Path | None,
         typer.Option(
             "--summary",
-            help="summary.json written by 'tag', used for the PRISMA counts. Default: the project's "
+            help="summary.json written by 'mechtag tag', used for the PRISMA counts. Default: the project's "
             "data/work/update/tagged/summary.json.",
             show_default=False,
         ),
@@ -237,7 +239,7 @@ def methods(
         Path | None,
         typer.Option(
             "--tagged",
-            help="summary.json written by 'tag'; without it, the text does not describe the search.",
+            help="summary.json written by 'mechtag tag'; without it, the text does not describe the search.",
             show_default=False,
         ),
     ] = None,
@@ -271,7 +273,7 @@ def track(
         Path | None,
         typer.Argument(
             metavar="[REPORTS]",
-            help="Folder with the metrics.json written by 'evaluate'. Default: the folder 'reports' of the project.",
+            help="Folder with the metrics.json written by 'mechtag evaluate'. Default: the project's folder 'reports'.",
             show_default=False,
         ),
     ] = None,

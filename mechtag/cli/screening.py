@@ -35,8 +35,8 @@ def rank(
         Path | None,
         typer.Option(
             "--labels",
-            help="CSV, XLSX or JSON lines file with your decisions so far, such as the table that 'rank' wrote, "
-            "after you have filled it in.",
+            help="CSV, XLSX or JSON lines file with your decisions so far, such as the table that 'mechtag rank' "
+            "wrote, after you have filled it in.",
         ),
     ] = None,
     model: Annotated[

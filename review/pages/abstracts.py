@@ -1,4 +1,4 @@
-"""Show the page *Missing abstracts*, on which people can have missing abstracts fetched from web services."""
+"""Show the *Missing abstracts* page, on which people can have missing abstracts fetched from web services."""
 
 from __future__ import annotations
 

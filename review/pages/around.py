@@ -1,4 +1,4 @@
-"""Handle requests that many pages share (notes, undo and redo), and show the page *My decisions*."""
+"""Handle requests that many pages share (notes, undo and redo), and show the *My decisions* page."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def note(visit: Visit) -> Response:
 
 
 def decisions(visit: Visit) -> Response:
-    """Show the page *My decisions*: the person's latest screening decisions, and the records that the person coded."""
+    """Show the *My decisions* page: the person's latest screening decisions, and the records that the person coded."""
     current, record = schema.current, schema.record
     with visit.workspace.store.read() as connection:
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Show the page *Codebook*: the codebook, the form for changing it, and the codes to check after a change."""
+"""Show the *Codebook* page: the codebook, the form for changing it, and the codes to check after a change."""
 
 from __future__ import annotations
 

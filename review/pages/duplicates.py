@@ -1,4 +1,4 @@
-"""Show the page *Duplicates*: pairs of records that may be the same paper, and groups of records that were joined."""
+"""Show the *Duplicates* page: pairs of records that may be the same paper, and groups of records that were joined."""
 
 from __future__ import annotations
 

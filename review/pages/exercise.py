@@ -1,4 +1,4 @@
-"""Show the page *Calibration exercise*, on which people start and end an exercise, and see its progress and results.
+"""Show the *Calibration exercise* page, on which people start and end an exercise, and see its progress and results.
 
 In a calibration exercise, several people judge the same records before the real work.
 """

@@ -1,4 +1,4 @@
-"""Show the page *Flow*: the PRISMA 2020 flow diagram of the review."""
+"""Show the *Flow* page: the PRISMA 2020 flow diagram of the review."""
 
 from __future__ import annotations
 

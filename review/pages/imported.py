@@ -1,4 +1,4 @@
-"""Provide what the pages *Import codes* and *Import a project* have in common.
+"""Provide what the *Import codes* and *Import a project* pages have in common.
 
 Both pages first read the uploaded files. Then somebody assigns each person in the files to a person of the review.
 After that, the content of the files is added to the review.

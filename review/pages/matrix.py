@@ -1,4 +1,4 @@
-"""Show the page *Papers by labels*, a matrix of final codes with one row per coded paper and one column per label."""
+"""Show the *Papers by labels* page, a matrix of final codes with one row per coded paper and one column per label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the page *Import a project*, on which owners import the work that people did in a copy of the review."""
+"""Show the *Import a project* page, on which owners import the work that people did in a copy of the review."""
 
 from __future__ import annotations
 

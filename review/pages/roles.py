@@ -1,4 +1,4 @@
-"""Show the page *Configurations*: a table of the sentences to which people gave roles of evidence.
+"""Show the *Configurations* page: a table of the sentences to which people gave roles of evidence.
 
 A configuration consists of sentences that together explain a label.
 """

@@ -1,4 +1,4 @@
-"""Show the page *Screen*, on which people include or exclude records one by one."""
+"""Show the *Screen* page, on which people include or exclude records one by one."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _mine(connection: Connection, record: int, coder: int) -> Any:
 
 
 def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, Any]:
-    """Return the values for the template of the page *Screen*, and store in table ``sight`` what the page shows."""
+    """Return the values for the template of the *Screen* page, and store in table ``sight`` what the page shows."""
     workspace, coder = visit.workspace, visit.person.id
     plan = read_plan(connection)
     if number is None:

@@ -121,7 +121,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "roles",
                 "Code roles of evidence",
-                "On the page Code, coders can then give each marked sentence a role, such as context or outcome, and "
+                "On the Code page, coders can then give each marked sentence a role, such as context or outcome, and "
                 "link sentences to configurations. The codebook defines the roles.",
                 _YES_NO,
             ),
@@ -133,7 +133,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
             Setting(
                 "reasons",
                 "Reasons for exclusion",
-                "Whether coders choose a reason when they exclude a record. Reasons are counted on the page Flow.",
+                "Whether coders choose a reason when they exclude a record. Reasons are counted on the Flow page.",
                 (("none", "not asked"), ("optional", "optional"), ("required", "required")),
             ),
             Setting("exclusion_reasons", "List of reasons", "Enter one reason per line."),

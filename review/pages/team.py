@@ -1,4 +1,4 @@
-"""Show the page *Team*: the people of the review, their roles, and invitations."""
+"""Show the *Team* page: the people of the review, their roles, and invitations."""
 
 from __future__ import annotations
 

@@ -165,7 +165,8 @@ def read_codings_from(
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
     """Yield the name and content of each file in ``path``, which is a file, a folder or an archive.
 
-    Subfolders are not read; a note in ``notes`` reports each of them.
+    In a folder, hidden files are skipped. A message about every subfolder is added to ``notes``, and nothing in it is
+    read.
     """
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder; check the path")

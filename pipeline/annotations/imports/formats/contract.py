@@ -47,7 +47,7 @@ def _item(entry: Entry) -> Item:
         # The person saw the answer of the model before.
         coder, cells[CONFIRMED], cells["assisted"] = person, None, True
     if basis and basis not in get_args(Basis):
-        fault = f"the basis is {basis[:100]!r}; allowed are {' and '.join(get_args(Basis))}"
+        fault = f"the basis is {basis[:100]!r}; use {' or '.join(get_args(Basis))}"
     details, wrong = _details(cells, value)
     fault = fault or wrong
     code = Code(

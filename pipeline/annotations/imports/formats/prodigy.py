@@ -47,7 +47,7 @@ def _item(entry: Entry, asked: Asked) -> Item:
     paper = paper_of(fields, text=text)
     answer = task.get("answer", "accept")
     if answer not in _ANSWERS:
-        fault = f"the answer is {str(answer)[:50]!r}; allowed are {', '.join(_ANSWERS)}"
+        fault = f"the answer is {str(answer)[:50]!r}; use one of: {', '.join(_ANSWERS)}"
         return Item(entry.number, entry.line, paper, fault=fault)
     coder = text_of(task.get("_annotator_id") or task.get("_session_id"))
     codes = tuple(code._replace(coder=coder, date=_date(task)) for code in _codes(task, answer, asked))
