@@ -156,7 +156,7 @@ class Project:
         if self.is_shipped:
             raise MechtagError(
                 "no project found: neither this folder nor any folder above it has a params.yaml that names "
-                "a codebook; create a project with 'mechtag init FOLDER', or name one with --project"
+                "a codebook; create a project with 'mechtag init FOLDER', or change to the folder of your project"
             )
 
 

@@ -67,7 +67,7 @@ def test_settings_of_other_programs_are_not_a_project(tmp_path: Path, monkeypatc
     project = open_project()
     assert project.is_shipped
     assert project.codebook.sha256 == open_project(ROOT).codebook.sha256
-    with pytest.raises(MechtagError, match=r"no project found: .* 'mechtag init FOLDER'"):
+    with pytest.raises(MechtagError, match=r"no project found: .* 'mechtag init FOLDER', or change to the folder"):
         project.require_own()
     with pytest.raises(MechtagError, match=r"nowhere is not a project, because it has no params\.yaml"):
         open_project(tmp_path / "nowhere")
