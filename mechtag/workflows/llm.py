@@ -242,9 +242,9 @@ def code_with_llm(
 def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bool) -> None:
     if wanted.full_texts and not endpoint.is_local and not access.is_licensed:
         raise MechtagError(
-            f"the full texts would be sent to {endpoint.host}; publishers' licences often forbid this. Confirm that "
-            "your licences allow it, or use a model on this machine",
-            options="--licence-ok",
+            f"the full texts would be sent to {endpoint.host}; publishers' licences often forbid this. If your "
+            "licences permit it, confirm this; otherwise, use a model on this machine",
+            options="to confirm, add --licence-ok",
         )
     if not access.model.strip() or not access.model.isprintable():
         raise MechtagError("the name of the model must be a single line of text that is not empty", options="--model")
@@ -392,12 +392,11 @@ def _describe(
     if left := sum(each.not_asked for each in found):
         if budget.exhausted:
             why = f"the next request could have exceeded the cost limit ({budget.spent:.4f} USD spent)"
+            how = "To continue, set a higher limit with 'mechtag llm ... --max-cost USD'"
         else:
             why = next((pause.reason for pause in transport.paused.values()), "the endpoint did not answer any more")
-        yield (
-            f"{counted(left, 'question')} not asked: {why}. Run the same command again to continue; what was answered "
-            "is not asked again"
-        )
+            how = "To continue, run the same command again"
+        yield f"{counted(left, 'question')} not asked: {why}. {how}; what was answered is not asked again"
 
 
 def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder: str = VOTE) -> Iterator[str]:

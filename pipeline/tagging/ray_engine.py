@@ -78,9 +78,9 @@ class Worker:
             start, stop = job.manifest.bounds(number)
             raise MechtagError(
                 f"chunk {number} (records {start + 1} to {stop} of {job.records}): {_TRIES} workers died while they "
-                "processed this chunk, possibly because memory ran out. Use fewer workers or a smaller "
-                "tag.chunk_records, and continue the run",
-                options="--workers, --resume",
+                "processed this chunk, possibly because memory ran out. Continue the run with fewer workers; "
+                "or set a smaller tag.chunk_records in params.yaml, and tag the records again into a new folder",
+                options="to continue, add --resume and lower --workers",
             )
         (given,) = read_chunks(job.records, job.manifest, [number], self._settings.sentences)
         return self._scorer.write(given, self._scorer.score(given))

@@ -411,6 +411,7 @@ def test_the_cost_stays_below_the_limit(project: Project, access: LlmAccess, mod
     assert own.cost_usd is not None
     assert own.cost_usd <= 0.005
     assert "could have exceeded the cost limit" in said[-1]
+    assert "To continue, set a higher limit with 'mechtag llm ... --max-cost USD'" in said[-1]
     sent = len(model.asked)
     run(project, access, max_cost=0.005)
     assert len(model.asked) == sent, "what earlier runs cost counts"
