@@ -40,8 +40,7 @@ class System:
             if row.score is None:
                 raise MechtagError(
                     f"{place}: the label was not scored, because the record is clearly irrelevant; tag the "
-                    "records again, and score all labels of every record",
-                    options="mechtag tag --score-all",
+                    "records again with 'mechtag tag --score-all'"
                 )
             if not math.isfinite(row.score):
                 raise MechtagError(f"{place}: the score {row.score} is not a finite number; run 'mechtag tag' again")

@@ -101,7 +101,7 @@ def _describe(
         said.append(
             f"{unmatched}: {counted(len(result.unmatched), 'file')} unmatched{uncertain}; enter the record_id of each "
             "file that belongs to a record, save the table as map.csv, and attach the files again with 'mechtag attach "
-            "--map map.csv'"
+            "... --map map.csv'"
         )
     if result.rejected:
         said += [f"rejected: {one.reason}" for one in result.rejected[:_SHOWN]]

@@ -232,7 +232,7 @@ def _find(request: Request) -> _Found:
         raise MechtagError(
             f"{source} is a table of codings and contains no decisions; name the folder that 'mechtag tag' wrote as "
             "the source, and this table as the table of codings",
-            options="--codings",
+            options=f"--codings {source}",
         )
     records = request.records or (predictions.with_name("records.parquet") if predictions else None)
     if records is None:

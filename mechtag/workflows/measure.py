@@ -136,7 +136,7 @@ def _training_check(project: Project, table: Path, model: Path, allow: bool, rep
                 "Remove these papers from the table, or train without them. If someone compared a paper with "
                 "the training paper that it resembles and found that they are different papers, record this under "
                 f"'not_in_training' in {table.with_suffix('.yaml').name}. You can also measure accuracy anyway; every "
-                "output then says that it was measured on training papers",
+                "output then says that accuracy was measured on training papers",
                 options="--allow-training-papers",
             )
         return checked

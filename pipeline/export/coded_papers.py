@@ -259,7 +259,7 @@ def no_decisions(basis: Basis | None) -> MechtagError:
 def _none_based_on(what: str, basis: Basis) -> MechtagError:
     read = basis.replace("-", " ")
     message = f"no {what} are based on the {read}; export those based on the other text, or on both texts"
-    return MechtagError(message, options="--basis")
+    return MechtagError(message, options="change or omit --basis")
 
 
 def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns) -> Code:

@@ -137,7 +137,7 @@ def check_email(email: str) -> None:
             options="--email YOU@EXAMPLE.ORG; --dry-run shows the requests and needs no address",
         )
     if not _EMAIL.fullmatch(email):
-        raise MechtagError("this is not an e-mail address; write it like name@example.org", options="--email")
+        raise MechtagError("the e-mail address is not valid; write it like name@example.org", options="--email")
 
 
 class Transport:

@@ -58,7 +58,7 @@ def check_address(url: str, *, may_send: bool) -> str:
         raise MechtagError(
             f"{url}: your files would be sent to {host}, which is not this machine. If the licences of the files "
             "permit this, allow sending them; otherwise, run GROBID on this machine",
-            options="--send-files-to-grobid",
+            options="to allow sending, add --send-files-to-grobid",
         )
     return url.rstrip("/")
 

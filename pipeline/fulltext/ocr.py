@@ -69,7 +69,7 @@ def find_program(name: str) -> str:
         return path
     raise MechtagError(
         "tesseract is not installed, or its folder is not on PATH; install it (Debian and Ubuntu: apt install "
-        "tesseract-ocr; macOS: brew install tesseract), or read the files without recognising text in pictures",
+        "tesseract-ocr; macOS: brew install tesseract), or read the files without text recognition",
         options="omit --ocr",
     )
 

@@ -105,18 +105,18 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
     if endpoint.is_local:
         return endpoint
     if send_text_to.lower() != host:
-        allowed = f"; you allowed sending them to {send_text_to}" if send_text_to else ""
+        allowed = f"; you allowed sending them only to {send_text_to}" if send_text_to else ""
         raise MechtagError(
             f"{url}: the texts of your records would be sent to {host}, which is not this machine{allowed}. If "
             f"licences and your agreements permit this, allow sending texts to {host}; otherwise, use a model on this "
             "machine",
-            options=f"--send-text-to {host}",
+            options=f"to allow sending, add --send-text-to {host}",
         )
     if parts.scheme != "https":
         raise MechtagError(
             f"{url}: texts and your API key would be sent to {host} without encryption; use an address that begins "
             f"with https, or reach {host} through an encrypted tunnel, for example with ssh -L",
-            options="--endpoint",
+            options="change --endpoint",
         )
     return endpoint
 
@@ -432,8 +432,9 @@ def find_mode(
                 note(
                     f"note: the answer of {asking.model} to a short test request was cut off after {asking.max_tokens} "
                     "tokens, while the model was still thinking. The endpoint works, but it is not "
-                    "known whether its answers follow the schema. If many answers are cut off, allow more tokens per "
-                    "answer, or switch off thinking in the settings of the endpoint"
+                    "known whether its answers follow the schema. If many answers are cut off, allow longer "
+                    "answers with 'mechtag llm ... --max-tokens NUMBER', or switch off thinking in the settings of the "
+                    "endpoint"
                 )
             return mode
     endpoint = asking.endpoint
@@ -444,7 +445,7 @@ def find_mode(
         f"{endpoint.url}: the endpoint did not answer a short test request correctly: {why}. Check that the server is "
         f"running, that it has the model {asking.model}, that it supports response_format, and, if it needs a key, "
         f"that {KEY_VARIABLE} is set",
-        options="--endpoint, --model",
+        options="check --endpoint and --model",
     )
 
 

@@ -557,7 +557,7 @@ REMOTE = "https://api.example.org/v1"
     ("options", "message"),
     [
         (("--endpoint", REMOTE), "api.example.org, which is not this machine. .*--send-text-to api.example.org"),
-        (("--endpoint", REMOTE, "--send-text-to", "example.org"), "you allowed sending them to example.org"),
+        (("--endpoint", REMOTE, "--send-text-to", "example.org"), "you allowed sending them only to example.org"),
         (("--endpoint", REMOTE, "--send-text-to", "api.example.org"), "nothing was sent to api.example.org"),
         (("--endpoint", "http://192.0.2.1/v1", "--send-text-to", "192.0.2.1", "--yes"), "without encryption"),
         (("--endpoint", "http://localhost.example.org/v1"), "localhost.example.org, which is not this machine"),

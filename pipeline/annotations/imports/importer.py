@@ -527,7 +527,7 @@ def describe_import(imported: Imported) -> Iterator[str]:
         yield (
             f"Labels coded yes, but never no: {', '.join(imported.never_no)}. 'mechtag train' may refuse these "
             "labels, because a model needs both yes and no codes to learn a label. If the coders went through "
-            "all labels, import the codes again with 'mechtag codings --unticked no'"
+            "all labels, import the codes again with 'mechtag codings ... --unticked no'"
         )
     if imported.disagreements:
         cases = counted(len(imported.disagreements), "case")

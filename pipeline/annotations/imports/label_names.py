@@ -229,5 +229,5 @@ class LabelMap:
             "Map each name to a label in a map file, for example\n"
             f"  labels:\n    {next(iter(sorted(unknown)))[:100]!r}: {self.codebook.keys[0]}\n"
             "To ignore a name, map it to null; if it is the name of a column, the whole column is ignored",
-            options="--map FILE",
+            options="pass the map file with --map FILE",
         )

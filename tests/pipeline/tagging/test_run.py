@@ -549,7 +549,8 @@ def test_what_was_not_scored_is_not_evaluated(table: tuple[Path, Path], tmp_path
     first = next(row for row in some if row.score is None)
     place = f"predictions of toy: record {first.record_id}, label '{first.label}': the label was not scored"
     with pytest.raises(
-        MechtagError, match=f"^{place}, because .* clearly irrelevant; tag the records again, and score all labels"
+        MechtagError,
+        match=f"^{place}, because .* clearly irrelevant; tag the records again with 'mechtag tag --score-all",
     ):
         System("toy", some)
     ids, labels = list(dict.fromkeys(row.record_id for row in every)), ["apple", "pear"]

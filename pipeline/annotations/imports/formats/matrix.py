@@ -42,8 +42,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     if not ticks and not lists:
         raise MechtagError(
             f"{content.path}: no column is named after a label of the codebook, and no column contains names of "
-            f"labels. Rename the columns of codes to the names of labels, or map the columns to labels. Columns "
-            f"found: {', '.join(content.names)[:500]}",
+            f"labels. Columns found: {', '.join(content.names)[:500]}. Rename the columns of codes to the names of "
+            "labels, or map the columns to labels",
             options="--map FILE",
         )
     named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS, TOTAL))
