@@ -206,8 +206,8 @@ class TrainSettings(Strict):
     examples
         Path of the sentences that coders chose on the review page as examples of a label. The file need not exist.
     texts
-        Path of the Parquet table that contains the coded records. It is needed only if ``records`` is a table of
-        codings; otherwise, it is empty.
+        Path of the Parquet table of records that contains the titles and abstracts of the coded papers. It is needed
+        only if ``records`` is a table of codings, which has no texts; otherwise, it is empty.
     added
         Folder to which 'mechtag retrain' adds annotations. It need not exist yet.
     trainer

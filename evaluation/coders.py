@@ -193,8 +193,8 @@ def confident_errors(code: Array, probability: Array) -> Array:
     The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125). The model doubts a
     code ``0`` if the item's probability of yes is at least the mean of this probability over the items coded ``1``. It
     doubts a code ``1`` if the item's probability of no is at least the mean of this probability over the items coded
-    ``0``. Both means are computed from the same model's probabilities. Therefore, a model does not doubt more codes
-    merely because its probabilities are generally too high or too low.
+    ``0``. Both means are computed from the probabilities of the same model, so a model does not doubt many
+    codes just because all its probabilities are too high or too low.
 
     Parameters
     ----------

@@ -80,7 +80,7 @@ def cached_folder(name: str, revision: str) -> Path:
     if not _ID.fullmatch(name):
         raise MechtagError(
             f"encoder {name}: this is neither a folder on this machine nor a valid model id of the Hugging Face hub; "
-            "correct the name in params.yaml, or use a different model"
+            "correct the name in params.yaml, or use a trained model that has a different encoder"
         )
     # Not downloaded here, because the name may come from a model folder that somebody else made.
     command = shlex.join(["mechtag", "encoder", "get", name, *(["--revision", revision] if revision != "main" else [])])

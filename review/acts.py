@@ -1630,8 +1630,8 @@ class Acts:
         ).scalar()
         if later is not None:
             raise Refused(
-                f"{later} has since worked on this record, and that work depends on your action; ask {later} to "
-                "undo it first",
+                f"you cannot undo this yet, because {later} has since worked on this record, and that work depends on "
+                f"your action; ask {later} to undo that work first",
                 409,
             )
 

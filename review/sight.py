@@ -252,9 +252,15 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     """Return the places where the codes of others are still hidden from an owner or adjudicator.
 
-    A place is a pair of record number and stage, such as ``screen``. The codes of a record are hidden while this person
-    can still judge the record, and while the record is in a running calibration exercise, in which several people judge
-    it. If the codes of a record are hidden, the result also contains the records that were joined to it.
+    A place is a pair of record number and stage, such as ``screen``. There are two cases in which the codes of others
+    are hidden: ``coder`` can still judge the record at this stage, or the record is in a running calibration exercise,
+    in which several people judge it. The result also contains the places of duplicates that were joined to such a
+    record.
+
+    Parameters
+    ----------
+    coder
+        Account number of the owner or adjudicator.
     """
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))

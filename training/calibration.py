@@ -127,10 +127,9 @@ def definitions_calibration(n_labels: int) -> Calibration:
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
     """Return masks that select the records on which the precision of decisions on relevance is measured.
 
-    For each set with enough hard records, one mask selects the relevant and the hard records of the set. If there is no
-    such set, one mask selects all records.
+    A hard record is irrelevant, but easily mistaken for a relevant record. For each set with enough hard records, one
+    mask selects the relevant and the hard records of the set. If there is no such set, one mask selects all records.
     """
-    # Hard records are irrelevant, but easily mistaken for relevant records.
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
         return [everything]

@@ -145,7 +145,7 @@ class Corpus:
         return first
 
     def rows_by_document(self) -> list[Index]:
-        """Return, for each document, an array of the rows of its texts."""
+        """Return, for each document, the numbers of its texts (title and sentences) among all texts of the corpus."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 

@@ -110,12 +110,12 @@ class KnownPapers:
 
 
 def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Settings) -> KnownPapers:
-    """Return records with the data by which the leakage check compares them.
+    """Compute the data by which the leakage check compares papers, in the order of ``records``.
 
     Parameters
     ----------
     records
-        Records, of which several may have the same id.
+        One record per paper. Several records may have the same id.
     """
     units: list[str] = []
     lengths = []

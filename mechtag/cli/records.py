@@ -144,7 +144,12 @@ def attach(
         Path, typer.Option("--records", help="Records without duplicates, as a parquet table or a search export.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder to write to, or parquet file to write the full texts to.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for the full texts and the lists of files, or parquet file for the full texts.",
+        ),
     ],
     map_file: Annotated[
         Path | None,

@@ -71,7 +71,9 @@ def table(
     records: Annotated[
         Path | None,
         typer.Option(
-            "--records", help="Records of the papers, from which the table takes the citations.", show_default=False
+            "--records",
+            help="Records of the papers, with the authors and years for the citations in the table.",
+            show_default=False,
         ),
     ] = None,
     note: Annotated[str, typer.Option("--note", help="Sentence to add below the table.")] = "",

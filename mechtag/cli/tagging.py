@@ -64,7 +64,7 @@ def tag(
     ranking: Annotated[
         Path | None,
         typer.Option(
-            "--ranking", help="Table in reading order (ranking.csv, tagged.csv or review.xlsx) that --top refers to."
+            "--ranking", help="Table in reading order (ranking.csv, tagged.csv or review.xlsx), for the option --top."
         ),
     ] = None,
     top: Annotated[

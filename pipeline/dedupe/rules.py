@@ -228,7 +228,7 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 
 
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether numbers in two similar titles, such as 'Part 1' and 'Part 2', show that the works differ."""
+    """Return whether two similar titles contain different numbers, as in 'Part 1' and 'Part 2' of a paper."""
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False
     short, long = sorted((left.compact, right.compact), key=len)

@@ -215,7 +215,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
-    """Return which full texts of merged duplicates are used for kept records; ``None`` if only abstracts are tagged."""
+    """Find kept records that are tagged from full texts of their duplicates; ``None`` if no full text is read."""
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 
     if job.full_texts is None:

@@ -224,7 +224,7 @@ def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Yield the passages between the headings and line ends of an abstract.
+    """Split an abstract at its headings and line ends, and yield the passages.
 
     Each item is a tuple of three values: the heading of the section, or a `Tail` if the section is a keyword list or a
     notice; the offset of the passage; and the text of the passage.
