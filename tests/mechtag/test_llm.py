@@ -615,7 +615,7 @@ def test_sending_texts_to_another_machine_must_be_confirmed(
     run(project, named)  # Everything is answered, so nobody is asked.
     assert len(asked) == 2
     assert described(project).endpoint == "remote"
-    with pytest.raises(MechtagError, match="Confirm that your licences allow it"):
+    with pytest.raises(MechtagError, match="If your licences permit it, confirm this"):
         run(project, named, full_texts=project.root / "fulltexts.parquet")
 
 
