@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 
 _SPECIAL = {
-    **{char: f"\\{char}" for char in "#$%&_{}"},
+    **{char: f"\\{char}" for char in "#$%&_"},
+    # BibTeX counts all braces, even those after a backslash.
+    **{"{": r"\textbraceleft{}", "}": r"\textbraceright{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
 }
 
