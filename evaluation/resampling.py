@@ -46,12 +46,13 @@ class Draws:
     ----------
     weights
         Number of times that each paper was drawn, shape (resamples, papers). Each row sums to the number of papers.
+        For metrics of sentences, there is one column per sentence instead, which counts how often the paper that
+        contains the sentence was drawn.
     orders
         Permutations of the papers, shape (permutations, papers). In each row, the number in column ``i`` is the index
         of the paper whose codes are assigned to paper ``i``.
     papers
-        Number of papers in the sample. If the columns of ``weights`` are sentences, there are fewer papers than
-        columns.
+        Number of papers in the sample.
     """
 
     weights: Array
@@ -92,11 +93,12 @@ class Estimate:
 
 
 def tail(papers: int) -> float:
-    """Return the proportion of resamples to cut off at each end of a 95% interval. This proportion is below 2.5%.
+    """Return the proportion of resamples to cut off at each end of a 95% interval; it is below 2.5%.
 
-    With 2.5%, percentile intervals of n papers would be too short for two reasons. One is the factor sqrt((n - 1) / n).
-    The other is the ratio of normal quantiles to Student's t quantiles. Hesterberg (2015,
-    doi:10.1080/00031305.2015.1089789, section 5.3.1) corrects for both by using more extreme percentiles.
+    If 2.5% were cut off, the interval would be too short for two reasons. First, the standard deviation of resamples of
+    n papers is too small by the factor sqrt((n - 1) / n). Second, normal quantiles are smaller than Student's t
+    quantiles. Cutting off less corrects for both; see Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section
+    5.3.1).
     """
     if papers < 2:
         return 0.0
@@ -105,10 +107,11 @@ def tail(papers: int) -> float:
 
 
 def interval(resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
-    """Return the expanded percentile interval of a metric, and the number of resamples where the metric is undefined.
+    """Return a 95% percentile interval of a metric, and the number of resamples where the metric is undefined.
 
-    Resamples where the metric is undefined do not count for the interval. If they are more than half of all resamples,
-    both ends of the interval are ``None``. `tail` explains how the interval is expanded.
+    The interval is wider than the interval from the 2.5th to the 97.5th percentile; `tail` explains why. Resamples
+    where the metric is undefined do not count for the interval. If they are more than half of all resamples, both ends
+    of the interval are ``None``.
 
     Parameters
     ----------
@@ -190,8 +193,8 @@ def of_papers(found: Estimate, papers: float) -> Estimate:
 def permutation_p(value: float | None, null: Array) -> float | None:
     """Return the one-sided p-value of a metric for which higher values are better.
 
-    The p-value is (1 + b) / (1 + n), if the value is reached in b of n permutations; see Phipson and Smyth (2010),
-    doi:10.2202/1544-6115.1585.
+    The p-value is (1 + b) / (1 + n). Here, n is the number of permutations where the metric is defined, and b is the
+    number of these in which the metric is at least ``value``; see Phipson and Smyth (2010), doi:10.2202/1544-6115.1585.
 
     Parameters
     ----------
@@ -211,7 +214,8 @@ def exchange_p(statistic: Statistic, first: Judged, second: Judged, exchanged: A
 
     The method is approximate randomisation (Noreen 1989, "Computer-intensive methods for testing hypotheses"). It swaps
     the two systems' judgements of randomly chosen papers, and computes the metrics again. This is repeated many times.
-    The p-value is the proportion of repetitions in which the difference is at least as large as without swapping.
+    The p-value is the proportion of repetitions in which the difference is at least as large as without swapping;
+    `permutation_p` gives the exact formula.
 
     Scores are replaced by their ranks within each system and label, because the scales of the scores may differ.
 

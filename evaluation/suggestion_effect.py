@@ -50,9 +50,9 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
     Parameters
     ----------
     labels
-        Keys of the labels, to which ``codes.label`` refers.
+        Keys of the labels, in the order of the indices in ``codes.label``.
     draws
-        Resamples of the records, to which ``codes.record`` refers.
+        Resamples of the records, in the order of the indices in ``codes.record``.
     least
         Minimum number of codes with a suggestion, and minimum number of codes without a suggestion. If a label has
         fewer codes of either kind, it gets a note instead of metrics.
@@ -61,11 +61,12 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
     -------
     dict
         ``all`` contains the metrics over all labels, and ``labels`` contains the metrics of each label, keyed by label.
-        The names of metrics end in ``_with`` for codes with a suggestion, and in ``_without`` for codes without a
-        suggestion. ``n_with`` and ``n_without`` are the numbers of codes. ``agreement_with`` and ``agreement_without``
-        are the proportions of codes that agree with the model. ``yes_with`` and ``yes_without`` are the proportions of
-        codes that are yes. ``agreement_change`` and ``yes_change`` are the proportions with a suggestion minus the
-        proportions without a suggestion.
+        The metrics are listed below. ``_with`` stands for codes with a suggestion, ``_without`` for codes without one.
+
+        - ``n_with``, ``n_without``: number of codes
+        - ``agreement_with``, ``agreement_without``: proportion of codes that agree with the model
+        - ``yes_with``, ``yes_without``: proportion of codes that are yes
+        - ``agreement_change``, ``yes_change``: proportion with a suggestion minus proportion without a suggestion
     """
     shape = (draws.weights.shape[1], len(labels), len(GROUPS))
     cell = np.ravel_multi_index((codes.record, codes.label, codes.seen.astype(np.int64)), shape)

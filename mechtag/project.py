@@ -240,7 +240,8 @@ def _create(root: Path, files: Mapping[str, Path]) -> Project:
         if (root / name).exists() and not (root / name).samefile(source):
             remedy = ", or pass it as the codebook" if name == "codebook.yaml" else ""
             raise MechtagError(
-                f"{root / name} already exists, and the new project would replace it; move that file elsewhere{remedy}"
+                f"{root / name} already exists, and the new project would replace it; move the existing file "
+                f"elsewhere{remedy}"
             )
     for name in ("data/raw", "data/annotated", "models", "reports"):
         (root / name).mkdir(parents=True, exist_ok=True)

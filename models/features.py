@@ -89,12 +89,12 @@ class Definitions:
         Common component of the labels. Each label has a mean vector: the mean over its definition and its ``include``
         rules. The centre is the sum of these mean vectors, divided by the number of labels plus one.
     labels : ndarray, shape (n_labels, size)
-        One vector per label: the mean over the vectors of its definition and its ``include`` rules, after ``centre``
-        was subtracted from each vector and the result was scaled to length 1.
+        One vector per label. First, ``centre`` is subtracted from the vectors of the label's definition and ``include``
+        rules, and each difference is scaled to length 1. The vector of the label is the mean of these differences.
     relevance : ndarray, shape (size,)
-        Sum of two mean vectors: the mean over the texts of the relevance rule, and the mean over the texts of all
-        labels. The texts are the definitions and ``include`` rules. The sum is scaled so that the mean of its scalar
-        products with the vectors of all these texts is 1.
+        Scaled sum of two mean vectors: the mean over the texts of the relevance rule, and the mean over the texts of
+        all labels. The texts are the definitions and ``include`` rules. After scaling, the scalar products of the sum
+        with the vectors of all these texts have the mean 1.
     """
 
     centre: Array

@@ -96,10 +96,14 @@ class PartRoles:
 
 
 def read_roles(texts: Sequence[str]) -> PartRoles:
-    """Return the roles (such as methods or results) of sentence parts; see `PartRoles`.
+    """Return the roles (such as methods or results) of parts of sentences, which are the pieces between semicolons.
 
-    Sentences are split into parts at semicolons. The roles do not depend on the headings in an abstract, because only
-    some journals print headings.
+    The roles do not depend on the headings in an abstract, because only some journals print headings.
+
+    Parameters
+    ----------
+    texts
+        Texts of the parts.
     """
     # Using headings did not improve accuracy on the coded records.
     odds = role_model().log_odds(texts)

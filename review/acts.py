@@ -84,7 +84,7 @@ _JUDGING = ("code", "evidence", "sign", "role", "link", "commit", "reopen", "set
 
 
 def _named(text: Reading) -> dict[str, str]:
-    """Return an event field with the SHA-256 of a full text, or an empty dict for an abstract."""
+    """Return the field ``{"text": SHA-256}`` of events about a full text, and ``{}`` for an abstract."""
     return {"text": text.sha256} if text.sha256 else {}
 
 
@@ -173,8 +173,8 @@ def _once(
 class Acts:
     """The actions of a review.
 
-    Most methods write events to the log, and return the number of the first event. Callers of these methods do not pass
-    ``connection``, which is filled in automatically; their first argument is a `Stamp`.
+    Most methods write events to the log, and return the number of the first event. Call these methods without the
+    argument ``connection``, which is filled in automatically. The first argument to pass is a `Stamp`.
 
     Parameters
     ----------
@@ -474,7 +474,7 @@ class Acts:
         sentence
             Number of the sentence, counted from 0.
         role
-            Role of the sentence in the configuration; the sentence must have this role.
+            Role that the sentence has in the configuration. The sentence must already have this role for the label.
         configuration
             Number of one of the person's configurations for this label and record, counted from 1. The next unused
             number creates a configuration.
@@ -542,8 +542,8 @@ class Acts:
             drafts.append(Draft("evidence", record, stage, label, {"sentences": [], "complete": True, **named}))
         if not drafts:
             raise Refused(
-                "every label already has an answer, so nothing was changed; to change the answer for a label, choose "
-                "another answer for this label"
+                "every label already has an answer, so nothing was changed; to change an answer, choose a different "
+                "answer for that label"
             )
         return drafts
 
@@ -804,8 +804,8 @@ class Acts:
     def _write_together(self, stamp: Stamp, make: Callable[[Connection], Iterable[tuple[Draft, int | None]]]) -> int:
         """Write several actions in one transaction, and return the number of the first action.
 
-        For each action, ``make`` yields a tuple of its event and the number of a row of table ``sight``. This row
-        describes what the person saw; the number is ``None`` if there is no such row.
+        For each action, ``make`` yields two values: the event, and the number of the row of table ``sight`` that
+        describes what the person saw. The number is ``None`` if there is no such row.
         """
         with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
@@ -1218,8 +1218,8 @@ class Acts:
         Raises
         ------
         Refused
-            If the setting does not exist; if the value is not allowed; if ``unblinded`` is changed after blinding has
-            ended; or if ``unblinded`` is set while a calibration exercise is running.
+            If the setting does not exist; if the value is not allowed; if ``key`` is ``unblinded`` and blinding has
+            already ended; or if blinding would end while a calibration exercise is running.
         """
         before = read_plan(connection).model_dump(mode="json")
         if key not in before:
@@ -1798,8 +1798,8 @@ class Acts:
             last = last_judged(connection, stamp.coder, record, stage)
             if last > stamp.based_on:
                 raise Outdated(
-                    "after this page was loaded, you changed your codes of this record in a different window; load the "
-                    "page again to see these codes"
+                    "after this page was loaded, you changed your codes of this record in a different window; reload "
+                    "the page to see these codes"
                 )
 
 

@@ -134,7 +134,7 @@ def draw_learning(rows: Sequence[Mapping[str, str]]) -> Picture | None:
 
 
 def draw_progress(progress: Mapping[str, Mapping[str, Any]]) -> Picture | None:
-    """Draw, over time, how many records each person had judged and how many records were settled.
+    """Draw how many records each person had judged by each day, and how many records were settled by then.
 
     There is one chart per stage (screening, coding, full-text coding). Stages with only one day are left out. If no
     stage is left, the result is ``None``.

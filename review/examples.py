@@ -51,16 +51,16 @@ class Example:
 def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> list[Example]:
     """Return the examples of labels that a person may see.
 
-    People may see their own examples. An example by somebody else is returned only if the person may see the codes of
-    the record that contains the example.
+    People may see their own examples. An example by somebody else is returned only if its coder has finished the
+    record, and if the person may see the codes of the record.
 
     Parameters
     ----------
     viewer
         Account number of the person.
     blinded
-        ``False`` for owners and adjudicators, ``True`` for everybody else. Until blinding ends, everybody else sees
-        other people's examples only in records whose codes are shown to everyone.
+        ``False`` for owners and adjudicators, ``True`` for everybody else. If ``True``, the person sees other people's
+        examples only in records whose codes are shown to everyone, until blinding ends.
     """
     kept = _kept(connection)
     if not kept:
@@ -74,10 +74,11 @@ def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> l
 
 
 def teaching_examples(connection: Connection, codings: Iterable[Coding], codebook: Codebook) -> list[Exemplar]:
-    """Return the examples from which a model can learn: those whose label has the final code yes.
+    """Return the examples from which a model can learn.
 
-    Each returned example contains the record id of its paper. When a model is evaluated on this paper, training leaves
-    the example out.
+    An example is returned if its coder has finished the record, and if the final code of the record for the label is
+    yes. Each returned example contains the record id of its paper. When a model is evaluated on this paper, training
+    leaves the example out.
 
     Parameters
     ----------

@@ -63,8 +63,8 @@ def folder_of(workspace: Workspace, file: int) -> Path:
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[str]:
     """Save uploaded files, and add a job in which the worker process reads the files.
 
-    A file that was uploaded before is read again, because there may be new records, and mechtag may now be able to read
-    more formats. However, a file that is attached to a record, or is being read, is not read again.
+    A file that was uploaded before is read again: it may belong to a new record, or this version of mechtag may be able
+    to read its format. However, a file that is attached to a record, or is being read, is not read again.
 
     Returns
     -------
@@ -94,8 +94,9 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[
 
 
 def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) -> tuple[int, str]:
-    """Save an uploaded file, and return its number and why its text will not be read (``""`` if it will be read).
+    """Save an uploaded file; return its number, and the reason why its text will not be read.
 
+    The reason is ``""`` if the text will be read.
     ``taken`` contains the numbers of the files that were already saved in this request.
     """
     name, table = clean_name(file.name), schema.full_text
@@ -135,7 +136,7 @@ def _is_in_use(connection: Connection, row: Any) -> bool:
 
 
 def _new_folder(workspace: Workspace) -> tuple[int, Path]:
-    """Create a folder for an uploaded file, and return the number of the file and the folder."""
+    """Create a folder for an uploaded file; return the number of the file, and the path of the folder."""
     with workspace.store.read() as connection:
         number = connection.execute(select(func.max(schema.full_text.c.id))).scalar() or 0
     while True:

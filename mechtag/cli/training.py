@@ -97,7 +97,7 @@ def variations(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Tag coded records and rewritten versions of their texts, to measure how little the decisions change.
+    """Tag coded records and rewritten versions of their texts, to measure how much the decisions change.
 
     No record is tagged by a model that was trained on it. One file is written for each kind of change to the texts,
     such as added methods sentences or removed headings. To compute the metrics, run 'evaluate --variations'.

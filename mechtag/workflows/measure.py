@@ -46,10 +46,10 @@ def evaluate(
     records
         Records of the gold papers; by default, ``records.parquet`` next to the predictions.
     baselines, out_of_fold, curve, variations
-        Folders of further predictions to measure. They are written by `run_baselines`, `train`, `learning_curve` and
-        `tag_variations` in `mechtag.workflows.train`.
+        Folders of further predictions to measure. In this order, they are written by `run_baselines`, `train`,
+        `learning_curve` and `tag_variations` in `mechtag.workflows.train`.
     full_texts
-        Table of full texts that were tagged.
+        Table of the full texts from which the gold papers were tagged.
     llms
         Tables of codings of the gold papers by language models.
     model

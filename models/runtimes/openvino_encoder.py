@@ -76,7 +76,7 @@ def available_threads(threads: int) -> int:
 def machine(threads: int) -> str:
     """Return a text that names the processor, the number of threads and the versions of libraries.
 
-    The speed and the results of a runtime depend only on these and on the model.
+    The speed and the results of a runtime depend only on the model and on the properties in this text.
     """
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
@@ -316,9 +316,9 @@ def _convert(openvino: Any, encoder: TransformerEncoder) -> Any:
 def first_narrowing(graph: Any) -> list[str]:
     """Find the first linear layer with fewer outputs than inputs, which is at the end of the first transformer block.
 
-    This layer should not be quantised. A few of its input values are so large that all other values would be
-    represented coarsely in 8 bits. Without its quantisation, the largest error of a probability is halved, at no
-    measurable cost in time.
+    This layer should not be quantised. A few of its input values are so large that 8 bits would represent all other
+    values coarsely. If the layer is not quantised, the largest error of a probability is halved, at no measurable cost
+    in time.
 
     Returns
     -------
@@ -372,13 +372,15 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
 def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     """Return the exported encoder that is cached at ``path``.
 
-    If the file is missing or damaged, ``make`` is called, and its result is cached. Older exports with the same
-    ``<kind>`` are then deleted.
+    If the file is missing or damaged, ``make`` is called, and its result is written to ``path``. All other files of the
+    same kind in the folder are then deleted.
 
     Parameters
     ----------
     path
         File named ``<kind>-<hash>.safetensors``. The hash covers everything that the exported encoder depends on.
+    make
+        Function that exports the encoder.
 
     Raises
     ------

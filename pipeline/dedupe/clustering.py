@@ -202,7 +202,7 @@ def cluster(
     known: frozenset[int] = frozenset(),
     decisions: Iterable[tuple[int, int, bool, str]] = (),
 ) -> tuple[Clusters, list[Doubt]]:
-    """Group records into one cluster per paper.
+    """Group records into one cluster per paper, and find pairs of records that a person should check.
 
     Parameters
     ----------

@@ -79,9 +79,9 @@ def write_project(path: Path, coded: CodedPapers) -> None:
     a passage becomes a coding of the whole source. A quotation that is not in the text becomes a note on a coding of
     the whole source.
 
-    A label that needs review has a separate code below the code of the label. A coder can also state in a sign whether
-    what the label describes is present, absent or unclear in a passage. Each of these signs has a separate code, too. A
-    passage with a sign therefore has two codings.
+    The answer *needs review* has a separate code below the code of the label. Each sign of a label (present, absent or
+    unclear) also has a separate code. A passage with a sign therefore has two codings: one for the label, and one for
+    the sign.
 
     Raises
     ------

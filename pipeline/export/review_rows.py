@@ -96,11 +96,11 @@ SIGN = ": sign"
 
 
 def column_names(names: Mapping[str, str]) -> dict[str, str]:
-    """Return a different name for each label, keyed by label key; the column names of the label begin with this name.
+    """Return a unique name for each label, keyed by label key; the column names of a label begin with its unique name.
 
-    The result for a label is its name, shortened if necessary. If another label has the same name, or has this name as
-    its key, the key of the label is added to the name. Names that differ only in case, accents or punctuation count as
-    the same.
+    The unique name is the name of the label, shortened if necessary. The key of the label is added if another label has
+    the same name, or has this name as its key. Names that differ only in case, accents or punctuation count as the
+    same.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[st
 
 
 def excel_cell(text: str) -> str:
-    """Return a text on one line; if it is too long for an Excel cell, it is cut and a note is appended."""
+    """Return a text on one line; if it is too long for an Excel cell, cut it and append ``[cut: ...]``."""
     text = " ".join(text.split())
     room = _CELL_LIMIT - 1  # the apostrophe that `neutralise` may put before a formula
     units = text.encode("utf-16-le", errors="replace")
@@ -196,7 +196,7 @@ def cells_of(
     by_basis: bool = False,
     read_signs: ReadSigns = by_words,
 ) -> Iterator[str | float | None]:
-    """Yield the cells of a record in the table for reviewers, in the order of `header`, but without the rank.
+    """Yield the cells of a record in the table for reviewers, in the order of `header`, without the column ``rank``.
 
     ``read_signs`` is the function that returns the sign of each sentence of evidence: whether the sentence says that
     what the label describes is present or absent.

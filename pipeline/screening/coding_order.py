@@ -100,8 +100,7 @@ def choose(papers: Papers, examples: Array, count: int, turns: Sequence[Reason] 
     - ``label``: The paper is the one that most probably has the label with the fewest examples.
     - ``random``: The paper is the next one in a fixed random order.
 
-    After a paper is chosen, the number of examples of each label increases by the probability that the paper has the
-    label.
+    When a paper is chosen, the probability that it has a label is added to the number of examples of this label.
 
     Parameters
     ----------

@@ -100,9 +100,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def _tagged_records(workspace: Workspace, progress: Progress) -> Compared:
-    """Return the records that both the old and the new model tag, so that changed tags can be listed.
+    """Return the records that are tagged with both the old and the new model, so that changes can be listed.
 
-    The result also contains the sentences of the abstracts of these records.
+    The result also contains the sentences of the records' abstracts, and a function that saves the changes.
     """
     split_abstracts(workspace, progress)  # those that people have added or corrected
     with workspace.store.read() as connection:

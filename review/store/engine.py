@@ -87,7 +87,7 @@ class Store:
     def catch_up(self) -> None:
         """Update the tables computed from the log of events, for all records whose update was postponed.
 
-        Each transaction is short.
+        The work is divided into short transactions, so that other transactions can be written in between.
         """
         more = True
         while more:
@@ -96,7 +96,7 @@ class Store:
             time.sleep(_PAUSE if more else 0)
 
     def rebuild(self) -> list[str]:
-        """Recompute all tables that are computed from the log of events; return the names of those that were wrong."""
+        """Recompute all tables that are computed from the log of events; return the names of the wrong tables."""
         wrong = []
         with self.write() as connection:
             for table in (*schema.DERIVED, schema.tally):

@@ -85,8 +85,9 @@ def running_exercise(connection: Connection, stage: str | None = None) -> Exerci
 def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
     """Return the records of the calibration exercise that is running at a stage, such as ``screen``.
 
-    In a calibration exercise, several people judge the same records. If no exercise is running, the result is empty.
-    Nobody may see the state and the codes of these records before the exercise ends.
+    If no exercise is running at this stage, the result is empty. In a calibration exercise, several people judge the
+    same records. Before the exercise ends, nobody may see the state of these records (such as ``settled``) or other
+    people's codes of these records.
     """
     exercise = running_exercise(connection, stage)
     return () if exercise is None else exercise.records

@@ -115,7 +115,7 @@ class TopLayers:
         return {name: factor.detach().half().cpu().numpy() for name, factor in self.trained.items()}
 
     def load(self, arrays: Arrays) -> None:
-        """Replace the factors of the low-rank changes with ``arrays``, which the method `arrays` returned."""
+        """Set the factors of the low-rank changes to ``arrays``, an earlier result of the method `arrays`."""
         with torch.no_grad():
             for name, factor in self.trained.items():
                 factor.copy_(torch.from_numpy(arrays[name]))

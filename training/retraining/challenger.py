@@ -106,10 +106,10 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return predictions of the model in use for all coded records.
+    """Return predictions of the model in use for all coded records, and the records that it was not trained on.
 
-    No record is predicted by a model that was trained on it. For the records that the model in use was trained on, its
-    out-of-fold predictions are returned. All other records are tagged with the model in use.
+    No record is predicted by a model that was trained on it. If the model in use was trained on a record, the
+    prediction is the model's out-of-fold prediction. All other records are tagged with the model in use.
 
     Returns
     -------

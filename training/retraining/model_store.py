@@ -94,6 +94,8 @@ def keep_challenger(paths: ModelPaths, challenger: Path, version: str, tags: Map
         Folder of the challenger; see `challenger.Challenger`.
     version
         Version of the annotations that the challenger was trained on.
+    tags
+        Tags to set in MLflow's registry.
     """
     note = {"former": read_config(paths.model).model_id, "version": version, "tags": tags}
     keep(paths, challenger / MODEL, challenger / OUT_OF_FOLD, note)
@@ -105,12 +107,12 @@ def is_kept(paths: ModelPaths, model_id: str) -> bool:
 
 
 def note_of(paths: ModelPaths, model_id: str) -> dict[str, Any]:
-    """Return the note that `keep` stored with the copy of a model.
+    """Return the information that `keep` stored with the copy of a model.
 
     Returns
     -------
     dict
-        ``model_id``, and the items of the argument ``note`` of `keep`.
+        ``model_id``, and the keys ``former``, ``version`` and ``tags``, which are explained in `keep`.
 
     Raises
     ------
@@ -200,7 +202,7 @@ def former_of(paths: ModelPaths, model_id: str) -> str:
     if not is_kept(paths, model_id) or not (former := note_of(paths, model_id)["former"]):
         raise MechtagError(
             f"{paths.model}: there is no earlier model to roll back to, because model {model_id} is the first one, or "
-            "was not installed by 'mechtag retrain'; to replace it, run 'mechtag train'"
+            "was not installed by 'mechtag retrain'; to get a different model, run 'mechtag train'"
         )
     note_of(paths, former)
     return str(former)

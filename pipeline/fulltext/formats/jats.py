@@ -103,7 +103,7 @@ def _language(element: Any) -> str:
 
 
 def _content(parent: Any, level: int) -> Iterator[Block]:
-    """Yield the headings, paragraphs, lists and captions in an XML element; its top headings have level ``level``."""
+    """Yield the headings, paragraphs, lists and captions in an XML element; ``level`` is the level of top headings."""
     for child in parent:
         match local(child):
             case "sec":

@@ -120,9 +120,11 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
 
     Returns
     -------
-    tuple of list and str
-        The earlier values of repeated fields, and a note on them. Each value is paired with its field name, or with
-        ``""`` if the field is in a nested object.
+    values : list of tuple
+        The earlier values of repeated fields. Each value is paired with its field name, or with ``""`` if the field is
+        in a nested object.
+    notes : tuple of str
+        A note that names the repeated fields; empty if no field is repeated.
     """
     if all(text.count(name) < 2 for name in _ONCE):
         return [], ()
@@ -146,9 +148,9 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
 
 
 def _document_end(text: str, place: int, depth: int) -> int:
-    """Return the end of the JSON document whose list of records ends at ``place``, or ``place`` if that end is damaged.
+    """Return the position after the JSON document whose list of records ends at ``place``.
 
-    The list is nested in ``depth`` JSON objects.
+    The list is nested in ``depth`` JSON objects. If the text after the list is damaged, ``place`` is returned.
     """
     end, before = place, '{"":['
     for _ in range(depth):

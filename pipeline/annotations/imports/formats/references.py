@@ -60,7 +60,10 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
 
 
 def _signs(text: str) -> dict[str, tuple[Sign | None, ...]]:
-    """Convert a text such as ``absent, -`` to ``{"signs": ("absent", None)}``; return ``{}`` if it contains no sign."""
+    """Read a list of signs: ``absent, -`` becomes ``{"signs": ("absent", None)}``.
+
+    If the text contains no sign, the result is ``{}``.
+    """
     signs = tuple(next((sign for sign in SIGNS if sign == part.strip()), None) for part in text.split(","))
     return {"signs": signs} if any(signs) else {}
 
