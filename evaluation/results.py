@@ -265,19 +265,19 @@ class BaselineLabelFigures(Block):
 
 
 class CoverageRisk(Block):
-    """A point of the coverage-risk curve.
+    """A point of the coverage-risk curve, which shows how often the most confident decisions are wrong.
 
-    The judgements are sorted by confidence, the most confident first. At each point, all judgements up to a certain
-    place are included.
+    A decision is yes or no for one label of one paper. The decisions are sorted by confidence, the most confident
+    first. Each point includes the first decisions of this order, up to a certain place.
 
     Attributes
     ----------
     coverage
-        Proportion of all judgements that are included.
+        Proportion of all decisions that are included.
     risk
-        Proportion of the included judgements that are wrong.
+        Proportion of the included decisions that are wrong.
     judgements
-        Number of included judgements.
+        Number of included decisions.
     """
 
     coverage: float
@@ -768,8 +768,8 @@ class ByFullText(Block):
     naive
         Metrics of naive methods on the same papers, keyed by the name of the method.
     not_above_windows
-        Names of the metrics over all labels in which the predictions are no better than the naive method ``windows``.
-        This method ranks papers by the number of windows of their full text.
+        Names of the overall metrics for which the predictions are no better than the naive method ``windows``. This
+        method ranks papers by the number of windows of their full text.
     labels_not_above_windows
         Labels for which the ROC AUC of the predictions is not higher than the ROC AUC of the method ``windows``.
     paired
@@ -795,9 +795,9 @@ class ByFullText(Block):
     doubted: tuple[OpenCode, ...]
 
     def describe_windows(self) -> str:
-        """Return a sentence that names the metrics in which the tool is not better than the method ``windows``.
+        """Return a sentence that names the metrics for which the tool is not better than the method ``windows``.
 
-        This naive method ranks papers by the number of windows of their full text; see `ByFullText`.
+        The method ``windows`` ranks papers by the number of windows of their full text; see `ByFullText`.
         """
         if not self.not_above_windows:
             return "In each figure, the tool is better than the number of windows alone."
@@ -937,7 +937,7 @@ class TrainingCheck(Block):
         return self.unchecked is None and not self.used
 
     def describe(self, measured: int) -> str:
-        """Return sentences that state whether gold papers were used in training, and name these papers.
+        """Return sentences that state whether gold papers may have been used in training, and name any such papers.
 
         Parameters
         ----------
@@ -1016,7 +1016,7 @@ class Results(Block):
         return {name: system for name, system in found.items() if system is not None}
 
     def describe_training(self) -> str:
-        """Return sentences that state whether gold papers were used in training, and name these papers."""
+        """Return sentences that state whether gold papers may have been used in training, and name any such papers."""
         return self.training_check.describe(self.transfer.papers if self.transfer else 0)
 
     @property

@@ -25,14 +25,14 @@ def group_of(job: int) -> str:
 
 
 def count_added(connection: Connection, job: int) -> tuple[int, int]:
-    """Return how many actions the import of a copy of the review added, and how many people took these actions.
+    """Return how many actions the import of a colleague's project added, and how many people took these actions.
 
     Actions that were undone after the import are counted, too.
 
     Parameters
     ----------
     job
-        Number of the job that imported the copy of the review.
+        Number of the job that imported the project.
     """
     event = schema.event
     counts = select(func.count(event.c.act.distinct()), func.count(event.c.coder.distinct()))
@@ -41,22 +41,23 @@ def count_added(connection: Connection, job: int) -> tuple[int, int]:
 
 
 def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
-    """Return the events that undo an import, or that redo it after it was undone.
+    """Return the events that undo the import of a colleague's project, or that redo an import that was undone.
 
-    The first event describes the whole step. Each further event undoes or redoes one action.
+    The first event states which import is undone or redone. Each further event undoes or redoes one action of this
+    import.
 
     Parameters
     ----------
     job
-        Number of the job that imported the copy of the review.
+        Number of the job that imported the project.
     again
         ``True`` to redo the import, ``False`` to undo it.
 
     Raises
     ------
     Refused
-        If there is nothing to undo or redo, or if people's later work depends on the import or on its undo. The error
-        has status 409.
+        If there is nothing to undo or redo; or if people have since done work that relies on the import, or on the fact
+        that it was undone. The error has status 409.
     """
     event = schema.event
     imported = connection.execute(select(event).where(_is_of(job)).order_by(event.c.seq)).all()
@@ -107,7 +108,7 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
     """Raise `Refused` if people's later work relies on the import.
 
-    Later work consists of the events on imported records that follow event number ``after``.
+    Later work means the events on imported records whose number is greater than ``after``.
     """
     event, joined, record = schema.event, schema.joined, schema.record
     heads = {row.record: row.into for row in connection.execute(select(joined.c.record, joined.c.into))}

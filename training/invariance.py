@@ -1,4 +1,4 @@
-"""Tag coded papers and variations of their texts, to test whether predictions are invariant.
+"""Tag coded papers and variations of their texts, to test whether the predictions stay the same.
 
 A paper is tagged only by models that were not trained on this paper.
 """
@@ -29,7 +29,7 @@ def tag_varied(
     """Tag each coded paper, and each variation of its text, with a model that was not trained on the paper.
 
     The papers are divided into folds. The papers of each fold are tagged by a model that was trained on the other
-    folds. The folds, probability curves and thresholds are the same as for the out-of-fold predictions that training
+    folds. The folds, the calibration and the thresholds are the same as for the out-of-fold predictions that training
     writes. Varied texts are cleaned and split into sentences in the same way as the texts of search exports.
 
     Parameters

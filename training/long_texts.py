@@ -1,7 +1,7 @@
 """Learn from out-of-fold scores how to calibrate the scores of long texts, such as full texts.
 
-A long text is scored in windows. A window is about as long as an abstract. The more windows a text has, the higher is
-its highest score by chance.
+A long text is scored in windows. A window is about as long as an abstract. The more windows a text has, the
+higher its highest score is by chance alone.
 
 There are no coded full texts, so this module makes up long texts. A made-up text consists of the abstract of a coded
 record, followed by windows of sentences from other papers. Only sentences without the label to be scored are used. Some
@@ -50,7 +50,7 @@ class LongTexts:
     size
         Number of sentences in a window.
     papers : ndarray of int, shape (n_papers,)
-        Rows of the relevant papers in the corpus.
+        For each relevant paper, the number of its row in the corpus.
     abstracts : ndarray, shape (n_papers, n_labels)
         Scores of the abstracts.
     filled : dict of ndarray, shape (n_papers, n_windows, n_labels)
@@ -117,9 +117,9 @@ def make_long_texts(
     from other relevant papers of the same fold. If possible, it consists of sentences that were coded "no" for all
     labels, because such sentences can be used for any label.
 
-    If any relevant paper would have no such sentences for its filling, each label has its own filling ``on topic``. It
-    consists of sentences that were coded "no" for the label, and of uncoded sentences from papers that were coded "no"
-    for the label.
+    If there are no such sentences for at least one relevant paper, each label has its own filling ``on topic``. The
+    filling of a label consists of sentences that were coded "no" for the label, and of uncoded sentences from papers
+    that were coded "no" for the label.
 
     Parameters
     ----------
@@ -174,11 +174,11 @@ class _Maker:
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Draw sentences that fill the longest text made from a paper, and return the row numbers of these sentences.
+        """Draw sentences for the longest text that is made up from ``paper``, and return their row numbers.
 
-        The sentences are drawn from those that ``usable`` selects, but only from other papers of the same fold.
-        Sentences from the same paper are adjacent. If there are too few sentences, they are repeated. If there are no
-        sentences, the result is ``None``.
+        The mask ``usable`` selects the sentences that may be drawn. Of these, only sentences from other papers in the
+        same fold are drawn. Sentences from the same paper are adjacent. If there are too few sentences, they are
+        repeated. If there are no sentences, the result is ``None``.
         """
         own = np.flatnonzero(self.others(usable, paper))
         if not len(own):
@@ -213,11 +213,11 @@ def fit_windows(
     documents: Mask,
     settings: TrainSettings,
 ) -> WindowCalibration:
-    """Calibrate the scores of long texts, which are scored in several windows.
+    """Calibrate the scores of long texts. A long text is divided into windows, which are scored separately.
 
     A correction that grows with the number of windows is added to the log odds. The bounds between which a decision
-    needs review are fitted for texts of 2, 4, 8, ... windows. The slope and intercept that were fitted to abstracts are
-    not changed.
+    needs review are fitted separately for texts of 2, 4, 8, ... windows. The slope and intercept that were fitted to
+    abstracts are not changed.
 
     A label with enough positives and negatives has its own correction. All other labels share one correction, which is
     fitted to all labels together. The function returns the result of `fixed_windows` in two cases: if all labels
@@ -294,9 +294,9 @@ _WINDOW, _CORRECTION = 10, -0.18
 
 
 def fixed_windows(n_labels: int, size: int = _WINDOW) -> WindowCalibration:
-    """Return a fixed calibration for long texts, with which all decisions need review.
+    """Return the calibration of long texts that is used if there are too few data to learn one.
 
-    It is used if there is too little to learn from.
+    With this calibration, every decision on a label needs review.
     """
     return WindowCalibration(
         size=size,
@@ -309,7 +309,7 @@ def fixed_windows(n_labels: int, size: int = _WINDOW) -> WindowCalibration:
 def learn_windows(
     corpus: Corpus, held_out: HeldOut, fold: Index, fitted: Calibration, settings: TrainSettings, seed: int
 ) -> WindowCalibration:
-    """Learn the calibration of long texts, which are scored in several windows, from out-of-fold scores.
+    """Learn from out-of-fold scores how to calibrate the scores of long texts.
 
     If there are too few data, for example because no record is relevant, the result of `fixed_windows` is returned.
     """

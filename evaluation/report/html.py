@@ -215,7 +215,7 @@ class Sources:
     comparison
         Table of human codes and predictions.
     plots
-        Folder of plot points.
+        Folder of CSV files with the points of the plotted curves.
     methods
         Methods text for the authors' paper.
     model
@@ -235,7 +235,7 @@ class Sources:
     mlflow_run: Path | None = None
 
     def files(self, metrics: Path) -> list[Path]:
-        """Return the paths of the existing files from which the report is made, without ``mlflow_run``."""
+        """Return the paths of the existing files from which the report is made; ``mlflow_run`` is left out."""
         beside = [metrics, self.comparison, *sorted(self.plots.glob("*.csv")), self.methods]
         model = [self.model / name for name in _MODEL_FILES] if self.model else []
         return [path for path in (*beside, *model, self.summary) if path is not None and path.is_file()]

@@ -14,16 +14,16 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels, and a warning about each label for which the model does not rank
-    records demonstrably better than chance, or than similarity to the definition alone. If the ranking by a label could
-    not be measured, there is a warning as well.
+    The reporter receives a table of the labels, and warnings about some labels. There is a warning about a label if the
+    model's ranking of records is not demonstrably better than chance; if it is not demonstrably better than a ranking
+    by similarity to the definition alone; or if it could not be measured.
 
     Parameters
     ----------
     output
-        Folder of the model; by default, the folder of the project's own model.
+        Folder of the model; by default, ``project.own_model``.
     out_of_fold
-        Folder of the out-of-fold predictions of the model; by default, the folder of the project for such predictions.
+        Folder of the out-of-fold predictions of the model; by default, ``project.out_of_fold``.
 
     Returns
     -------
@@ -112,7 +112,9 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag the coded records, and rewritten versions of their texts, with models that were not trained on them.
+    """Tag the coded records and rewritten versions of their texts.
+
+    A record is tagged only by models that were not trained on this record.
 
     For each kind of rewriting, a table of predictions is written to the folder ``output``.
 

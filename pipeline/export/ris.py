@@ -158,7 +158,7 @@ def _ours(tag: str, value: str, labels: Sequence[tuple[str, str]]) -> bool:
 
 
 def _field(tag: str, value: str) -> str:
-    """Format one RIS field; a line that looks like a new field is joined to the line before it."""
+    """Format one RIS field; a line of ``value`` that looks like a new field is joined to the line before it."""
     value = _BEFORE_FIELD.sub(lambda space: _LINE_END.sub(" ", space[0]), value)
     return f"{tag}  - " + value.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
@@ -188,9 +188,9 @@ def writing(
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Yield a function that adds a tagged record to a RIS file (UTF-8).
 
-    A record that was read from a RIS file keeps the fields of this file. If the DOI or the abstract is missing from
-    these fields, it is added if the record contains it, for example from a duplicate. The fields of other records are
-    made from the attributes of `Record`.
+    A record that was read from a RIS file keeps its fields from this file. If these fields lack a DOI or an abstract
+    that the record has obtained in the meantime, for example from a duplicate, a field is added for it. The fields of
+    all other records are made from the attributes of `Record`.
 
     For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added. For each label decided ``refer``, a field
     ``KW  - mechtag:KEY?`` is added. The evidence is added in fields ``N1``. Fields that an earlier run of mechtag added

@@ -108,7 +108,7 @@ def merge(record: Record, found: Found, verdict: Verdict, replace_shorter: bool)
     Parameters
     ----------
     verdict
-        Decision that the record describes this paper.
+        Result of checking whether the record describes this paper.
     replace_shorter
         Whether an abstract that may have been cut off is replaced by a longer abstract with the same beginning.
 

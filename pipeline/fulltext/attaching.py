@@ -205,7 +205,7 @@ def _files_named(row: TableRow, files: Sequence[FileFound]) -> list[str]:
 
 
 class Row(NamedTuple):
-    """A full text that was read, with the values for the tables of results.
+    """A full text that was read, with what ``attached.csv`` or ``unmatched.csv`` states about it.
 
     Attributes
     ----------
@@ -231,7 +231,9 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Attached:
-    """The result of attaching files to records; every file is in exactly one of the four tuples.
+    """The result of attaching files to records.
+
+    Every file is in exactly one of the tuples ``attached``, ``duplicates``, ``unmatched`` and ``rejected``.
 
     Attributes
     ----------
@@ -249,7 +251,7 @@ class Attached:
     Raises
     ------
     RuntimeError
-        If the tuples do not contain ``files`` files in total.
+        If the number of files in the four tuples differs from ``files``.
     """
 
     files: int

@@ -152,9 +152,9 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
 
 
 def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
-    """Return the pieces of a block's text, cut at the page breaks and cleaned, and the start of each page.
+    """Cut a block's text at the page breaks, clean the pieces, and return the pieces and the start of each page.
 
-    The start is given as two numbers: the offset in the joined pieces, and the page number.
+    The start of a page is a pair of numbers: its offset in the joined pieces, and the page number.
     """
     if block.page is None:
         return [clean(block.text)], []

@@ -125,7 +125,7 @@ class _Flow:
         return self.body is not None and not ends_sentence(self.body.text)
 
     def add(self, role: Role, row: Line) -> None:
-        """Add the next line of the document, in the role of ``text``, ``heading`` or ``caption``, for example."""
+        """Add the next line of the document; ``role`` is, for example, ``text``, ``heading`` or ``caption``."""
         if role == "heading":
             self._add_heading(row)
         elif role != "text":

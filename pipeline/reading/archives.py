@@ -162,7 +162,7 @@ def _hidden(name: str) -> bool:
 
 
 def _safe_name(name: str) -> str:
-    """Return the name of a file in an archive without control characters and without steps such as ``..``."""
+    """Remove control characters, and path components such as ``..``, from the name of a file in an archive."""
     parts = name.replace("\\", "/").split("/")
     kept = ("".join(char for char in part if char.isprintable()) for part in parts if part not in ("", ".", ".."))
     return "/".join(kept) or "unnamed"

@@ -1,4 +1,4 @@
-"""Classes and functions for the readers of tagged formats, in which each line has a tag and a value."""
+"""Classes and functions for the readers of tagged formats, in which each field starts with a tag."""
 
 from __future__ import annotations
 
@@ -169,8 +169,8 @@ class Draft:
     def entries(self, titles: Collection[str]) -> Iterator[Entry]:
         """Yield the finished record, or several records if the first lines of some records seem to be missing.
 
-        If a tag in ``titles`` occurs before and after an empty line with different values, the fields are split into
-        two records at this line. Values keep their line ends.
+        If a tag in ``titles`` has different values before and after an empty line, the fields are split into two
+        records at this line. Values keep their line ends.
         """
         fields = self._finished()
         if self._length > LONGEST_ENTRY:

@@ -66,13 +66,14 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
     """Return the loss of a reading order, from 0 for the best possible order to 1 for the worst order.
 
-    The loss is the area between the recall curves of the best order and of this order, divided by the area between the
-    recall curves of the best and the worst order. The result equals ``asreview.metrics.loss``.
+    The recall curve of the reading order is compared with the recall curve of the best order. The loss is the area
+    between these two curves, divided by the area between the recall curves of the best and the worst order. The result
+    equals ``asreview.metrics.loss``.
 
     Let N be the number of records and R the number of relevant records. For each position, count the relevant records
     found up to this position, and let c be the sum of these counts. The best order has c = R (N - (R - 1) / 2), and the
     worst order has c = R (R + 1) / 2. The best c exceeds the worst c by R (N - R). The loss is the amount by which the
-    best c exceeds the c of this order, divided by R (N - R).
+    best c exceeds the c of the reading order, divided by R (N - R).
     """
     read = _checked(labels)
     records, relevant = len(read), int(read.sum())

@@ -46,14 +46,14 @@ _ABSTRACT, _OPENING = "abstract in the full text", "first sentences of the full 
 
 
 class Divided(NamedTuple):
-    """A full text, divided into the windows to score.
+    """A full text, divided into windows: groups of sentences that are scored together.
 
     Attributes
     ----------
     sentences
         Sentences of the scored sections; their offsets refer to the full text.
     windows
-        For each window, the range of the numbers of its sentences.
+        One range per window: the positions of the window's sentences in ``sentences``.
     opening
         Sentences that replace the abstract if the record has no abstract. By default, they are the abstract in the full
         text. If the full text has no abstract, they are the first sentences of the introduction. If it has no
@@ -96,9 +96,9 @@ class TaggedFullText:
 
     @property
     def tagging(self) -> FullTextTagging:
-        """Return the number of windows (pieces of text) of a paper, and messages if the paper is unusual.
+        """Return the number of windows (groups of sentences) of a paper, and messages if the paper is unusual.
 
-        The abstract counts as one window.
+        The abstract counts as one window, and so does the text that replaces a missing abstract.
         """
         found = (
             []

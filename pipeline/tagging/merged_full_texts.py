@@ -14,9 +14,9 @@ _SHOWN = 5
 
 
 class MergedFullTexts(NamedTuple):
-    """The full texts whose records are not tagged, usually because deduplication merged them into other records.
+    """Full texts whose own record is not tagged, usually because this record was merged into another record.
 
-    A record into which others were merged is called a kept record.
+    A record into which other records were merged is called a kept record.
 
     Attributes
     ----------

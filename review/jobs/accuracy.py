@@ -194,7 +194,10 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
 
 
 def _out_of_fold(workspace: Workspace) -> list[Prediction]:
-    """Return the saved out-of-fold predictions of the model in use, if it was trained with the current codebook."""
+    """Return the saved out-of-fold predictions of the model in use.
+
+    If there are none, or if the model was trained with a different codebook, the list is empty.
+    """
     from mechtag.core.parquet import read_predictions
     from mechtag.models.model_folder import read_config
     from mechtag.training.retraining.challenger import DOCUMENTS

@@ -77,12 +77,11 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
 def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
     """Compute the percent agreement for each resample of the records.
 
-    The first row of ``terms`` contains the number of labels that at least two people judged in each record. The second
-    row contains the sum of the agreement on these labels. ``drawn`` contains how often each resample includes each
-    record.
+    The first row of ``terms`` contains, for each record, the number of labels that at least two people judged. The
+    second row contains, for each record, the agreement summed over these labels. The agreement on a label is the
+    proportion of pairs of people who agree. ``drawn`` contains how often each resample includes each record.
     """
     from mechtag.evaluation.agreement import ratio
 
-    # The agreement on a label is the proportion of pairs of people who agree.
     shared, agreeing = terms
     return {"agreement": ratio(drawn @ agreeing, drawn @ shared)}

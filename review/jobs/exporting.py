@@ -78,8 +78,8 @@ class Export:
         Whether coders who may not see the codes of others can export the file. The file then contains only their own
         codes.
     names_people
-        Whether the file contains the codes of each person by name. If so, a file for an owner or adjudicator omits the
-        codes of others for the records that this owner or adjudicator can still judge.
+        Whether the file contains the codes of each person by name. If so, owners and adjudicators do not get the codes
+        that others gave to records which they themselves can still judge.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Export:
     formats: tuple[Format, ...] = ()
 
     def file_in(self, form: str | None) -> str:
-        """Return the name of the file in the given format; if the export has no such format, return ``file``."""
+        """Return the file name for the format named ``form``, or the attribute ``file`` if there is no such format."""
         chosen = next((one for one in self.formats if one.name == form), None)
         return chosen.file if chosen else self.file
 

@@ -163,7 +163,7 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def take_back_removal(workspace: Workspace, arguments: Mapping[str, Any], job: int) -> None:
-    """Set the state of an import to ``added`` again, if its removal was cancelled before any records were removed."""
+    """Set the state of an import back to ``added`` if its removal was cancelled before any records were removed."""
     number, record = int(arguments["batch"]), schema.record
     with workspace.store.read() as connection:
         present = connection.execute(select(record.c.id).where(record.c.wave == number).limit(1)).first()
@@ -232,7 +232,7 @@ def _add_in_steps(workspace: Workspace, records: Sequence[Record], wave: int, pr
 
 
 def _take_in_earlier(workspace: Workspace, progress: Progress) -> None:
-    """Add the records that the project contained before anything was imported on the review page."""
+    """Add the records that the project contained before the first import on the review page."""
     from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_records
 

@@ -1,7 +1,7 @@
 """Query records that are, or may be, the same paper.
 
-Two records are the same paper if an import found that one is a duplicate of the other, or if people joined them. Pairs
-of possible duplicates may be the same paper.
+Two records are the same paper if an import found that one is a duplicate of the other, or if people joined them. Two
+records may be the same paper if an import found that they are possible duplicates.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class TuningCorpus:
     unit_targets : Tensor, shape (n_texts, 1 + n_labels)
         Codes of each text, with relevance in the first column; see `Corpus`.
     document : ndarray, shape (n_texts,)
-        Number of the document to which each text belongs. It is the row of the document in ``whole_targets``.
+        Number of the document to which each text belongs: its row in ``whole_targets``. ``NO_DOCUMENT`` for exemplars.
     whole_targets : Tensor, shape (n_documents, 1 + n_labels)
         Codes of whole papers, with relevance in the first column; see `Corpus.whole_targets`.
     papers : list of ndarray
@@ -126,8 +126,8 @@ TEMPERATURE = 0.1
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
     """Draw the items of one epoch (see `TuningCorpus`), in random order.
 
-    All items with at least one label are drawn. The same number of items without a label is drawn at random. If fewer
-    items have no label, all of these are drawn.
+    All items with at least one label are drawn. The same number of items without a label is drawn at random. If there
+    are fewer items without a label, all of them are drawn.
     """
     items = data.judged_items
     if not items:
@@ -139,7 +139,7 @@ def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index
 
 
 def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-    """Return the contrastive loss over all pairs of items and definitions in a batch.
+    """Return the contrastive loss of a batch; the items and the definitions are all paired with one another.
 
     The vector of an item is the mean vector of its texts.
 

@@ -46,12 +46,9 @@ class Change:
     Attributes
     ----------
     probabilities
-        Probabilities of the label, in this order:
-
-        - computed by the old model;
-        - with the sentence scores replaced by those of the new model;
-        - with the calibration also replaced;
-        - with the probability of relevance also replaced, which is the probability by the new model.
+        Four probabilities of the label. The first is computed by the old model. The second uses the sentence scores of
+        the new model. The third also uses the calibration of the new model. The fourth also uses the probability of
+        relevance of the new model, and is therefore the result of the new model.
     cause
         One of `STEPS`: the step that moved the probability most in the direction of the change. If the decision would
         be unchanged with the bounds of the old model, the cause is `BOUNDS`.
@@ -71,7 +68,7 @@ class Change:
 
 @dataclass(frozen=True)
 class _Dissected:
-    """A model's scores for documents and their parts, with the contributions of words and definitions."""
+    """A model's scores of documents and parts, and how much words and definitions contribute to the scores of parts."""
 
     tagger: Tagger
     # Vectors of the documents, each encoded as one text.

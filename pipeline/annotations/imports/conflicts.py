@@ -162,9 +162,10 @@ def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] 
 def _refuse_irrelevant(
     own: dict[tuple[str, str | None], Judgement], codebook: Codebook, conflicts: list[Conflict]
 ) -> int:
-    """If a coder gave labels to a paper but coded it as not relevant, move these codes to ``conflicts``.
+    """If a coder coded a paper as not relevant but gave it labels, move these codes to ``conflicts``.
 
-    The code for relevance is moved too. The number of moved codes is returned.
+    The code for relevance and the codes for these labels are moved; the function returns their number. ``own`` contains
+    the coder's codes for the paper.
     """
     decision = own.get((codebook.relevance.key, None))
     ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]

@@ -165,8 +165,7 @@ def read_codings_from(
 def _sources(path: Path, notes: list[str]) -> Iterator[tuple[str, Source]]:
     """Yield the name and content of each file in ``path``, which is a file, a folder or an archive.
 
-    In a folder, hidden files are skipped. A message about every subfolder is added to ``notes``, and nothing in it is
-    read.
+    In a folder, hidden files are skipped. Subfolders are not read; a message about each of them is added to ``notes``.
     """
     if not path.exists():
         raise MechtagError(f"{path}: no such file or folder; check the path")
@@ -205,8 +204,8 @@ class _Run:
         Parameters
         ----------
         spare
-            Whether a file without codings is allowed, as for a file in a folder or an archive. If so, a note is added.
-            Otherwise, an error is raised.
+            Whether a file without codings is allowed, as in a folder or an archive. If it is allowed, a note about such
+            a file is added; otherwise, such a file raises an error.
         """
         for content, form in self._recognised(source, spare):
             self.files.append((name, form.name))
@@ -341,7 +340,7 @@ class _Run:
         )
 
     def _details(self, code: Code, record: Record, paper: CitedPaper, place: str) -> Mapping[str, Any]:
-        """Return the details of a code, without sentence numbers that may refer to another version of the abstract."""
+        """Return the details of a code; omit sentence numbers if they may refer to another version of the abstract."""
         if "sentences" not in code.details or record.record_id in paper.names:
             return code.details
         self.moved[place.rpartition(": entry ")[0]] += 1
@@ -502,7 +501,7 @@ def _coder_note(row: CoderNote) -> Sequence[object]:
 
 
 def describe_import(imported: Imported) -> Iterator[str]:
-    """Yield the lines of a report on an import: the numbers of entries and codes that were read, by outcome."""
+    """Yield the lines of a report on an import, such as how many entries and codes were read, matched or left out."""
     for file, form in imported.files:
         yield f"{file}: {form}"
     counts = imported.entries

@@ -37,7 +37,7 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record.
 
-    A record starts at the tag PMID, or at a tag OWN if the record above already has this tag. After an empty line, a
+    A record starts at the tag PMID, or at a tag OWN if the record above already has a tag OWN. After an empty line, a
     record also starts at the tag PMC, PMCR or OWN.
     """
     return numbered(_drafts(source), ("TI",))
