@@ -188,10 +188,10 @@ class Codebook(Strict):
 
     @property
     def definitions(self) -> dict[str, str]:
-        """Return a hash for relevance and for each label; the keys are those in ``all_keys``.
+        """Return one hash for relevance and one for each label; the keys are those in ``all_keys``.
 
-        The hash covers the definition, ``include`` and ``exclude``. It shows whether a label has changed between two
-        versions of a codebook. The field ``absence`` does not affect the hash.
+        A hash shows whether a label has changed between two versions of a codebook. It covers ``definition``,
+        ``include`` and ``exclude``, but not ``absence``.
         """
         return {
             entry.key: _digest(entry.model_dump(mode="json", include={"definition", "include", "exclude"}))
@@ -265,7 +265,7 @@ def read_yaml(
     missing
         Error message for a missing file, without the path of the file.
     expected
-        End of the error message for a file that is not a mapping, after the words "the file contains ..., but".
+        End of the error message for a file that is not a mapping. The message begins with "the file contains ..., but".
     empty
         Content to use if the file is empty; ``None`` if an empty file is an error.
 

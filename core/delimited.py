@@ -95,8 +95,8 @@ def header(
     known
         Function that returns those cells of a row that are known column names.
     certain
-        Function that returns whether a row is certainly a header. If different delimiters lead to several such rows,
-        the first row in the file is the header.
+        Function that returns whether a row is certainly a header. Different delimiters may lead to different rows of
+        this kind. The one that comes first in the file is then the header.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = DELIMITERS

@@ -107,8 +107,8 @@ class DedupeSettings(Strict):
         Lowest similarity (proportion of matching letters) at which two titles are compared word by word. This
         comparison decides whether the titles differ only in spelling.
     window
-        Largest distance at which two records are compared. Records with the same key (such as the DOI or the title) are
-        listed in sorted order. Each record is compared with this number of records before it and after it in the list.
+        Records that share a property, such as the DOI or the title, are listed together, with similar records next to
+        each other. Each record is compared with this number of records before it and after it in the list.
     """
 
     # A paper may appear online in the year before it is printed.
@@ -362,7 +362,8 @@ class RetrainSettings(Strict):
         Path of a table of records. Accuracy is measured on the papers of these records, and models are never trained on
         these papers. Empty if there is no such table.
     group_field
-        Field of the source file that identifies the study on which a record reports; empty if there is no such field.
+        Name of a field in the source file of the records. The value of this field identifies the study on which a
+        record reports. Empty if there is no such field.
     paraphrase
         Lowest similarity at which a text counts as nearly the same as the text of a test paper; see
         `leakage.likeness`. If the value is ``None``, the value that was measured for the encoder is used; see

@@ -63,13 +63,18 @@ class System:
             ) from None
 
     def judged(self, record_ids: Sequence[str], labels: Sequence[str], truth: Array) -> Judged:
-        """Arrange the predictions in arrays in the same order as the human codes.
+        """Return the predictions as arrays, together with the human codes; rows are records, columns are labels.
 
         Parameters
         ----------
         truth
             Human codes, shape (records, labels), in the order of ``record_ids`` and ``labels``: 1 for yes, 0 for no,
             NaN for not judged.
+
+        Raises
+        ------
+        MechtagError
+            If a prediction is missing.
         """
         rows = [[self.row(record_id, label) for label in labels] for record_id in record_ids]
         return Judged(

@@ -25,7 +25,7 @@ class Mention:
     Attributes
     ----------
     event
-        Number of the event that contains the comment or note.
+        Number of the event (entry of the log) that contains the comment or note.
     record, title
         Number and title of the record.
     by

@@ -49,7 +49,7 @@ def fit_calibration(
 
     All labels have the same two bounds, unless one is moved to a threshold. "Yes" and "no" for labels must reach the
     precision ``settings.decided_precision``. The precision of "yes" is measured on the same records as for relevance,
-    but on the records of all sets together. The precision of "no" is measured on relevant records only, because "no" is
+    with the records of all sets combined. The precision of "no" is measured on relevant records only, because "no" is
     almost always right for irrelevant records.
 
     Parameters
@@ -141,10 +141,9 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
     """Return the two probabilities between which decisions need review.
 
-    The bounds are chosen so that the decisions outside them reach the given precision. A bound is accepted if the
-    decisions beyond it reach ``precision`` even at the lower confidence limit of their precision. This limit is
-    one-sided, with confidence ``CERTAINTY`` (Clopper and Pearson 1934). Among the accepted bounds, those with the
-    fewest records to review are returned.
+    The bounds are chosen separately. A bound is accepted if the precision of the decisions beyond it is at least
+    ``precision`` with confidence ``CERTAINTY``. This is tested with the one-sided lower confidence limit of Clopper and
+    Pearson (1934). Among the accepted bounds, those that leave the fewest records to review are returned.
 
     Returns
     -------

@@ -75,7 +75,7 @@ def match_codings(
     ------
     MechtagError
         If a coding refers to a record that is neither in ``records`` nor in ``known``; or if one coder gave two
-        different codes for the same label and record. The two rows may name the record by different identifiers.
+        different codes for the same label, record and basis. The two rows may name the record by different identifiers.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -123,8 +123,8 @@ def extend_additions(
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
     """Combine new codings with the codings that earlier retrainings added to the training data.
 
-    A new code replaces an earlier code by the same coder for the same record, label and basis. If the
-    ``codebook_version`` of a coding states no version, the coding counts as made under the current definitions.
+    A new code replaces an earlier code by the same coder for the same record, label and basis. A coding
+    without a version in ``codebook_version`` counts as made under the current definitions.
 
     Parameters
     ----------
@@ -223,8 +223,13 @@ def _disputed(
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
     """Return the codes that may be outdated, because the definition of their label has changed since the coding.
 
-    Codes that were assigned under an unknown version of the codebook are included. If a coder later changed a code in
-    ``base``, only the later code is checked.
+    Codes that were assigned under an unknown version of the codebook are included. If a coding in ``additions``
+    replaces a code in ``base``, only the coding in ``additions`` is checked.
+
+    Parameters
+    ----------
+    base
+        Training data without any added codings.
     """
     today = codebook.definitions
     replaced = {_spot(row) for row in additions.codings}

@@ -138,7 +138,7 @@ class Finder:
     def find(self, paper: CitedPaper) -> Found:
         """Find the record of a paper by its identifiers.
 
-        A record is ignored if other details of the paper contradict it.
+        A record with the identifier is ignored if it contradicts other details of the paper.
         """
         if paper not in self._cache:
             self._cache[paper] = self._find(paper)
@@ -280,10 +280,10 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a text that was shown to a coder is only a part of a record's title and abstract.
+    """Return whether a coder was shown only a part of a record's title and abstract.
 
-    ``True`` means that a label denied for this text may still apply to the record. ``None`` means that the text does
-    not occur in the title and abstract.
+    If so, a label that the coder did not find in ``text`` may still apply to the record. The result is ``None`` if
+    ``text`` does not occur in the title and abstract.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

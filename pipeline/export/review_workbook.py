@@ -488,12 +488,12 @@ def _explanation(
 
 
 def _explained(own: LabelGuide | None) -> tuple[str | None, float | str | None, float | str | None]:
-    """Return the definition of a label and its lower and upper bound; unknown values are ``None``."""
+    """Return the definition, the lower bound and the upper bound of a label; unknown values are ``None``."""
     if own is None or own.bounds is None:
         return (own and own.definition, None, None)
     return (own.definition, _bound(own.bounds[0]), _bound(own.bounds[1]))
 
 
 def _bound(value: float) -> float | str:
-    """Return the cell value of a bound: the bound itself, or ``never`` if no probability can lead to its decision."""
+    """Return the cell value of a bound: ``never`` for a lower bound of 0 or an upper bound above 1, else the bound."""
     return value if math.isfinite(value) and 0 < value <= 1 else "never"

@@ -106,7 +106,7 @@ class Chase:
 
     @property
     def known(self) -> int:
-        """Return how many of the papers that were found were already among the included or known papers."""
+        """Return how many of the found papers are not new, because they are included papers or known papers."""
         return self.identified - len(self.papers)
 
 
@@ -235,7 +235,10 @@ class Chaser:
 
 
 def _believed(found: Iterator[Pair]) -> Mapping[str, Found]:
-    """Return the paper found for each record, keyed by record id; papers with a different title are left out."""
+    """Return the paper that was found for each record, keyed by record id.
+
+    A paper is left out if its title differs clearly from the title of the record.
+    """
     believed: dict[str, Found] = {}
     for record, paper in found:
         if not match.by_identifier(record, paper).doubt:

@@ -76,21 +76,22 @@ Pair = tuple[Record, Found]
 
 
 def objects(content: Any, *path: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in a list that is part of an answer; the result is empty if there are none.
+    """Return the JSON objects in a list of an answer.
 
-    ``path`` contains the names that lead to the list, such as ``"message", "items"``.
+    ``path`` contains the names that lead to the list, such as ``"message", "items"``. If there is no such list, the
+    result is empty.
     """
     return [item for item in many(content, *path) if isinstance(item, dict)]
 
 
 def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service) -> Record | None:
-    """Build a record from the fields that a service returned; ``None`` if the fields are not sufficient.
+    """Build a record from the fields that a service returned; return ``None`` if the fields do not suffice.
 
     Parameters
     ----------
     form
-        Format of search exports with the same field names. It determines which field becomes which attribute of the
-        record.
+        Format of search exports whose field names are those in ``fields``. It determines which field becomes which
+        attribute of the record.
     fields
         Pairs of field name and value.
     """

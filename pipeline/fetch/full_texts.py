@@ -35,7 +35,7 @@ def fetch_full_texts(
 ) -> list[Fetched]:
     """Download free full texts, at most one per record; return one row per downloaded file.
 
-    Only records about which services were asked are considered. JATS XML from the open-access subset of Europe PMC is
+    Records about which no service was asked are skipped. JATS XML from the open-access subset of Europe PMC is
     preferred. If there is no such file, the free PDFs that Unpaywall and OpenAlex list are tried in order.
 
     Parameters
@@ -86,7 +86,7 @@ def _links(record: Record, founds: Sequence[Found], wanted: Wanted, transport: T
 
 def _check_pdf(body: bytes) -> None:
     if b"%PDF-" not in body[:1024]:
-        raise UselessAnswer("the downloaded file is not a PDF, but perhaps a web page; download the paper yourself")
+        raise UselessAnswer("the downloaded file is not a PDF; it may be a web page. Download the paper yourself")
 
 
 def _save(

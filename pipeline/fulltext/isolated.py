@@ -214,7 +214,7 @@ class _Deadline:
         return self
 
     def extend(self, seconds: float) -> None:
-        """Add ``seconds`` to the time limit, and restart the clock at 0."""
+        """Add ``seconds`` to the time limit; from now on, the whole time limit is available again."""
         if self._timer:
             self._timer.cancel()
         self.seconds += seconds

@@ -308,10 +308,9 @@ def parameters(seed: int) -> dict[str, float | int]:
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """Return the largest numbers of tokens that a request and its answer can have, as a tuple.
+    """Return two numbers: the most tokens that a request can have, and the most tokens that its answer can have.
 
-    The first number is an upper bound, estimated from the length of the request. The second number is stated in the
-    request.
+    The first number is estimated from the length of the request. The second number is stated in the request.
     """
     return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
 
@@ -339,7 +338,7 @@ class Budget:
     price
         Price of tokens, or ``None`` if the price is unknown.
     spent
-        Cost of all answers so far in US dollars. This includes answers in earlier runs, unusable answers, and answers
+        Cost of all answers so far in US dollars. This includes answers from earlier runs, unusable answers, and answers
         to short test requests.
     exhausted
         Whether a request was refused because the cost could have exceeded the limit.

@@ -163,8 +163,8 @@ class LlmRuns(Strict):
     Attributes
     ----------
     vote
-        If ``NAME.csv`` contains the majority vote of ``runs``, the name of the coder that stands for this vote. Empty
-        if ``NAME.csv`` contains the codings of each run.
+        Name of the coder under which ``NAME.csv`` stores the majority vote of ``runs``. Empty if ``NAME.csv`` contains
+        no vote, but the codings of each run.
     runs
         One description per language model.
     """

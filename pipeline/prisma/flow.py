@@ -139,7 +139,7 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
     """Return the counts that the user entered, and the numbers of excluded reports for each reason.
 
     The counts are keyed by path, such as ``reports.assessed``. The numbers of excluded reports are keyed first by
-    block, such as ``reports``, and then by reason.
+    part of the diagram, such as ``reports``, and then by reason.
     """
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
@@ -161,9 +161,9 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """Return the sums that must be correct in a flow diagram.
+    """Return each total of a flow diagram together with the counts that must add up to it.
 
-    Each sum is a tuple of two items: the key of the total, and the keys of the counts that add up to the total.
+    Each item is a tuple: the key of the total, and the keys of these counts.
     """
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
@@ -240,7 +240,7 @@ def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str,
 
 
 def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
-    """Combine the counts of mechtag with the counts of the user, and compute missing counts from the known counts.
+    """Combine the counts that mechtag knows with the counts that the user entered, and compute missing counts.
 
     The user's databases and registers are added to the sources in ``found``. The user's numbers of removed records are
     added to the numbers in ``found``.
@@ -248,9 +248,9 @@ def join(found: Identification | None, elsewhere: Elsewhere) -> Flow:
     Parameters
     ----------
     found
-        Counts of mechtag, or ``None``.
+        Counts that mechtag knows, or ``None`` if there are none.
     elsewhere
-        Counts of the user.
+        Counts that the user entered.
 
     Raises
     ------

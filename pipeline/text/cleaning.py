@@ -95,7 +95,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _examine(text: str, notes: list[str] | None) -> tuple[str, bool]:
-    """Return a text with mojibake corrected, and whether the text is one line that needs no further cleaning."""
+    """Return two values: the text without mojibake, and whether it is one line that needs no further cleaning."""
     # Deleting plain characters as bytes is ten times as fast as checking them one by one.
     encoded = text.encode("utf-8", "replace")
     if rest := encoded.translate(None, _PLAIN_ASCII):

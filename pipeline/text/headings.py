@@ -182,7 +182,7 @@ def _reads_as_heading(phrase: str) -> bool:
 
 
 def _precedes_text(match: re.Match[str], label: str) -> bool:
-    """Return whether ordinary text follows words in capitals; if so, these words are probably a heading."""
+    """Return whether ordinary text follows a match in capitals; if so, the match is probably a heading."""
     ahead = match.string[match.end() : match.end() + _AHEAD]
     return (
         ahead.startswith("A ")

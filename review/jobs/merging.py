@@ -247,21 +247,21 @@ def _in_state(connection: Connection, *states: str) -> set[tuple[int, str]]:
 
 
 def _titles(connection: Connection, places: Set[tuple[int, str]]) -> list[tuple[int, str, str]]:
-    """Return record number, stage and title for each pair of record number and stage, as a sorted list."""
+    """Look up the titles of records; return sorted tuples of record number, stage and title."""
     entries = {entry.id: entry for entry in read_entries(connection, sorted({record for record, _ in places}))}
     return [(record, stage, entries[record].title) for record, stage in sorted(places)]
 
 
 def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Undo everything that an import of a project added, or add it again.
+    """Undo the import of a project zip, or redo it after it was undone.
 
-    Everything is undone, or added again, as one action.
+    The whole import is undone or redone as one action.
 
     Parameters
     ----------
     arguments
         - ``of``: number of the job that read the zip
-        - ``again``: ``True`` to add what was undone before; ``False`` to undo the import
+        - ``again``: ``True`` to redo the import; ``False`` to undo it
         - ``coder``: account number of the person who started the job
 
     Returns
@@ -272,7 +272,8 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
     Raises
     ------
     Refused
-        If people have since worked on the records in a way that relies on the import; see `merge_undo.plan_undo`.
+        If there is nothing to undo or redo, or if people's later work depends on the import or on its undo; see
+        `merge_undo.plan_undo`.
     """
     again = bool(arguments["again"])
     progress.start(0, "Adding the actions again" if again else "Undoing the import")
@@ -300,9 +301,9 @@ def _accounts(
 
 
 def _add_act(connection: Connection, theirs: Connection, act: NewAct, people: People, group: str) -> bool:
-    """Add an action from a copy of the review to the review, and return whether this was possible.
+    """Add an action from a colleague's copy to this review, and return whether this was possible.
 
-    It is not possible if the action refers to a person, a record or an earlier action that the review lacks.
+    It is impossible if the action refers to a person, a record or an earlier action that this review lacks.
     """
     first, drafts = act.rows[0], list[Draft]()
     coder = people.get(first.coder)
@@ -339,14 +340,14 @@ def _seq_of(connection: Connection, client_id: str) -> int | None:
 
 
 def _number_here(connection: Connection, theirs: Connection, number: int | None) -> int | None:
-    """Return the number that a record of the copy has in the review; ``None`` if the review lacks the record."""
+    """Return the number that a record of the colleague's copy has in this review; ``None`` if this review lacks it."""
     record = schema.record
     name = theirs.execute(select(record.c.record_id).where(record.c.id == number)).scalar()
     return connection.execute(select(record.c.id).where(record.c.record_id == name)).scalar()
 
 
 def _add_sight(connection: Connection, theirs: Connection, number: int | None, coder: int) -> int | None:
-    """Add a row of table ``sight`` from a copy of the review to the review, and return the new number of the row."""
+    """Add a row of the copy's table ``sight`` (what a person saw) to this review; return the number of the new row."""
     if number is None:
         return None
     table = schema.sight

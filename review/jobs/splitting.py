@@ -22,8 +22,8 @@ _NONE = "[]"
 def split_abstracts(workspace: Workspace, progress: Progress) -> None:
     """Split the abstracts of records and duplicates into sentences, unless they have already been split.
 
-    Screening does not need sentences, so people can begin to screen before the abstracts are split. Suggestions name
-    sentences. Suggestions for a record that were computed before its abstract was split are deleted.
+    Screening does not need sentences, so people can begin to screen before the abstracts are split. Suggestions of the
+    model refer to sentences. Therefore, when an abstract is split, the earlier suggestions for its record are deleted.
     """
     record, copy = schema.record, schema.copy
     whole = (record.c.abstract != "", record.c.sentences == _NONE)

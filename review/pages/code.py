@@ -69,8 +69,8 @@ class Card:
         Signs that the person gave to marked sentences, keyed by number of the sentence. A sign states whether what the
         label describes is ``present``, ``absent`` or ``unclear`` in the sentence.
     roles
-        Roles of evidence of the marked sentences, keyed first by number of the sentence, then by role. The values are
-        the numbers of the configurations (groups of linked sentences) that contain the sentence in this role.
+        Roles of evidence of the marked sentences, keyed first by number of the sentence, then by role. Each value is a
+        list of configurations (groups of linked sentences, given by number) in which the sentence has this role.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -147,9 +147,10 @@ class Line:
 
 
 def basis_of(person: int) -> str:
-    """Return the name under which table ``fact`` of the database stores what kind of text a person coded last.
+    """Return the key of a stored fact: whether a person coded an abstract or a full text last.
 
-    The value under this name is ``code`` for an abstract, and ``full-text`` for a full text.
+    Facts are rows of table ``fact``. The value of this fact is ``code`` for an abstract, and ``full-text`` for a full
+    text.
     """
     return f"basis of {person}"
 
@@ -306,7 +307,7 @@ def link(visit: Visit) -> Response:
 
 
 def rest(visit: Visit) -> Response:
-    """Save the answer ``no`` for each label in the form that has no answer yet."""
+    """Answer ``no`` for all labels in the form; labels that already have an answer keep it."""
     record = visit.number("record") or 0
     labels = [value for value in visit.form.getlist("rest") if isinstance(value, str)]
     stage = _stage(visit)
@@ -523,7 +524,7 @@ def _marked_elsewhere(connection: Connection, record: int, coder: int, sha256: s
 
 
 def _replied(connection: Connection, record: int, stage: str, coder: int) -> set[str]:
-    """Return the keys of the labels for which a person has answered the suggestion at a stage, such as ``code``."""
+    """Return the keys of the labels whose suggestions a person has answered at a stage, such as ``code``."""
     table = schema.event
     events = alive(read_events(connection, table.c.record == record))
     mine = (event for event in events if (event.kind, event.stage, event.coder) == ("answer", stage, coder))

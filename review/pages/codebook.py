@@ -58,10 +58,11 @@ def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
 
 
 def change(visit: Visit) -> Response:
-    """Handle the form for changing the codebook; the pressed button determines the action.
+    """Handle the form for changing the codebook; the button that was pressed determines the action.
 
-    The actions are: move a label, add a label, check the changes, save the changes. If entries were reworded, the
-    changes are saved only after the person has answered, for each of these entries, whether its meaning has changed.
+    The actions are: move a label, add a label, check the changes, and save the changes. Some entries may have been
+    reworded. The person must state for each reworded entry whether its meaning has changed. Until then, the changes
+    are not saved.
     """
     action = visit.text("action")
     entries = _typed_entries(visit)

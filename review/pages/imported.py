@@ -22,7 +22,7 @@ NEW = "new"
 
 
 class Kinds(NamedTuple):
-    """The kinds of jobs that an import needs: to read its files, to add their content, and to remove it again."""
+    """The kinds of jobs for an import: reading the files, adding their content, and removing this content again."""
 
     read: str
     add: str
@@ -30,14 +30,14 @@ class Kinds(NamedTuple):
 
 
 def list_imports(connection: Connection, kinds: Kinds) -> list[dict[str, Any]]:
-    """Return the values of each import, as in `find_import`; the latest import comes first."""
+    """Return one dict per import, as `find_import` does; the latest import comes first."""
     job = schema.job
     rows = connection.execute(select(job).where(job.c.kind == kinds.read).order_by(job.c.id.desc())).all()
     return [_import(connection, row, kinds) for row in rows]
 
 
 def find_import(connection: Connection, number: int, kinds: Kinds) -> dict[str, Any] | None:
-    """Return the values of an import that its page shows; ``None`` if the import does not exist.
+    """Return what the page of an import shows; ``None`` if the import does not exist.
 
     Parameters
     ----------

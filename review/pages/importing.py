@@ -48,7 +48,7 @@ def upload(visit: Visit) -> Response:
 
 
 def one(visit: Visit) -> Response:
-    """Show one import: its progress or, once the files have been read or the records added, the number of records."""
+    """Show one import: its progress and, when a step has ended, the number of records that were read or added."""
     number = int(visit.path["batch"])
     with visit.workspace.store.read() as connection:
         batch = imports.read_batch(connection, number)

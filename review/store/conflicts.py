@@ -106,7 +106,7 @@ def neighbours(connection: Connection, chosen: Selection, record: int, stage: st
     """Return the previous and the next record in a list of the *Reconcile* page.
 
     Each of the two is a tuple of record number and stage (such as ``screen``), or ``None`` if there is no such record.
-    Both are ``None`` if the list does not contain ``record``, and always in the list ``settled``.
+    Both are ``None`` if ``record`` is not in the list, or if the list is ``settled``.
     """
     if chosen.name == "settled":
         return None, None
@@ -193,7 +193,11 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 
 
 def _differing(stage: str) -> Select[Any]:
-    """Return a query for final codes whose coders agree, but gave different reasons or marked no common sentence."""
+    """Return a query for final codes on which two people agree, although their reasons or sentences differ.
+
+    At screening, these are exclusions for different reasons. At the other stages, these are labels with the code yes:
+    both people marked sentences of the same text as support, but no sentence in common.
+    """
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
         final.c.stage == stage, final.c.how == "agreed", final.c.value == int(stage in BASES)
@@ -219,9 +223,8 @@ def _differing(stage: str) -> Select[Any]:
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
     """Return the labels of a record that an adjudicator can settle on the *Reconcile* page.
 
-    These are the labels that still have to be settled (see `open_labels`). The lists `DIFFERING` and `DOUBTED` contain
-    settled records in which some labels are in question. If ``chosen`` is one of these lists, the labels in question
-    are added.
+    These are the labels that still have to be settled; see `open_labels`. If ``chosen`` is one of the lists `DIFFERING`
+    or `DOUBTED`, the labels that put the record in this list are added, although their codes are final.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:

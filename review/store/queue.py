@@ -52,7 +52,7 @@ def count_shown(connection: Connection, stage: str) -> dict[str, int]:
 
 
 def _held_back(connection: Connection, stage: str) -> int:
-    """Return the number of records at a stage that must wait until a calibration exercise of screening ends."""
+    """Return how many records must wait at a stage, because a calibration exercise of screening has not ended."""
     hidden = () if stage == "screen" else hidden_records(connection, "screen")
     if not hidden:
         return 0

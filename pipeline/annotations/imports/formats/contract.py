@@ -64,7 +64,7 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return the contents of the optional columns of a coding, keyed by column name, and an error message.
+    """Return two values: the contents of the optional columns, keyed by column name, and an error message.
 
     If all cells are valid, the message is ``""``. Otherwise, the dict is empty.
     """
@@ -81,7 +81,7 @@ def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], st
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return the answer in a cell (yes, no or not judged), and an error message; ``""`` if the cell is valid."""
+    """Return two values: the answer in a cell (yes, no or not judged), and an error message or ``""``."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

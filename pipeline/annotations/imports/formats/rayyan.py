@@ -115,7 +115,10 @@ def _sections(entry: Entry) -> dict[str, str]:
 
 
 def _quotes(sections: dict[str, str]) -> dict[str, dict[str, str]]:
-    """Return the quotations in notes that mechtag exported to Rayyan, keyed by team member and then by label key."""
+    """Return quotations from the notes of a record, keyed by team member and then by label key.
+
+    Only notes that mechtag wrote for Rayyan are read.
+    """
     found: dict[str, dict[str, str]] = {}
     for coder, notes in _MEMBER_NOTES.findall(sections.get("USER-NOTES", "")):
         for note in re.findall(_STRING, notes):
