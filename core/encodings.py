@@ -125,7 +125,7 @@ def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
     """Find the first byte that is not valid UTF-8; return ``None`` if all bytes are valid.
 
     Otherwise, return three values: the number of the line with the invalid byte, the bytes around the invalid byte, and
-    the number of UTF-8 continuation bytes before the chunk with the invalid byte.
+    the number of UTF-8 continuation bytes in the earlier pieces of ``feed``.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, multibyte = 1, 0
@@ -220,9 +220,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 
 def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
-    """Divide a file into parts wherever it changes between UTF-16 and other encodings, or between UTF-16 byte orders.
+    """Divide a file into parts, each of which has the same encoding throughout.
 
-    Such a file results if a program such as ``cat`` joins files in different encodings byte by byte.
+    A new part begins where the file changes between UTF-16 and another encoding, or between the two byte orders of
+    UTF-16. A file has several parts if, for example, the program ``cat`` joined files in different encodings.
 
     Parameters
     ----------
@@ -295,7 +296,10 @@ def _line_start(data: bytes, place: int, start: int, name: str) -> int:
 
 
 def _next_shifted(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part that begins at the first line end after a missing or superfluous byte in UTF-16 text."""
+    """Return the part that begins at the first recognised line end after a missing or superfluous byte in UTF-16 text.
+
+    Return ``None`` if there is no such line end.
+    """
     # From the error on, characters are read one byte too early or too late, so the two bytes of a line end are read as
     # parts of two characters. If a Latin letter is next to the line end, one of these characters is U+0A00, which does
     # not exist, or an isolated character of an Indian script.

@@ -43,7 +43,7 @@ class Section(Row):
 
 
 class Page(Row):
-    """A page of a full text, whose text is ``text[start:end]``.
+    """A page of a full text; the page contains the characters from ``start`` to ``end`` of the full text.
 
     Attributes
     ----------
@@ -135,8 +135,8 @@ class FullText(Row):
 class FullTextTagging(Row):
     """How a full text was tagged.
 
-    ``windows`` is the number of scored windows, including the abstract. A window is a run of sentences about as long as
-    an abstract. Each text in ``notes`` describes something unusual about the tagging.
+    ``windows`` is the number of windows that were scored. A window is a run of sentences about as long as an abstract,
+    and the abstract itself counts as one window. Each text in ``notes`` describes something unusual about the tagging.
     """
 
     windows: int

@@ -47,7 +47,7 @@ class Counts(NamedTuple):
     words
         Number of words.
     windows
-        Number of windows in which the full text was scored.
+        Number of windows (runs of sentences) in which the full text was scored.
     query_words
         Number of occurrences of the query (a word or phrase) per 1,000 words.
     """

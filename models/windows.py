@@ -1,4 +1,4 @@
-"""Divide long texts into windows that look like abstracts, and adjust the calibration to the number of windows."""
+"""Divide long texts into windows about as long as abstracts, and adjust the calibration to the number of windows."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ def windows(lengths: Sequence[int], size: int) -> Iterator[range]:
 
 @dataclass(frozen=True)
 class WindowCalibration:
-    """Adjustment of the calibration to the number of windows of a text, learned out of fold on long texts.
+    """Adjustment of the calibration to the number of windows of a text.
 
     A window is a run of sentences about as long as an abstract. The score of a label in a long text is the highest
     score of a window. With more windows, the highest score is higher by chance. Therefore, each doubling of the number
     of windows shifts the logistic curve of the label by ``correction``.
-    If the adjustment could not be learned, every label of a long text needs review.
+
+    The adjustment is learned from out-of-fold scores of long texts. If it could not be learned, every label of a long
+    text needs review.
 
     Attributes
     ----------

@@ -78,7 +78,10 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
                 "this zip contains file names that mechtag does not create; ask the sender for a new zip"
             )
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise MechtagError("this zip contains links, which mechtag does not create; ask the sender for a new zip")
+            raise MechtagError(
+                "this zip contains symbolic links or special files, which mechtag does not create; ask the sender for "
+                "a new zip"
+            )
         if info.flag_bits & _ENCRYPTED:
             raise MechtagError("this zip is encrypted; ask the sender for a zip without a password")
         total += info.file_size

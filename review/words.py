@@ -53,7 +53,7 @@ class Words:
         return bool(self.speaking_for or self.speaking_against or self.own)
 
     def mark(self, text: str) -> Markup:
-        """Convert a text to HTML, and highlight the words that were chosen for the person.
+        """Convert a text to HTML with the words highlighted.
 
         If several words match at one place, the longest word is highlighted.
         """
@@ -143,7 +143,7 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
 
 
 def is_own(key: str) -> bool:
-    """Return whether a key of table ``fact`` belongs to a person's own list of words to highlight."""
+    """Return whether table ``fact`` stores a person's own list of words to highlight under this key."""
     return key.startswith(_OWN)
 
 

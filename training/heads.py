@@ -112,10 +112,10 @@ def fit_folds(
 
 
 def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence[Mask]) -> list[Heads]:
-    """Shift the label intercepts of the heads of all folds, so that scores from different folds can be compared.
+    """Shift the intercepts of the labels in each fold, so that scores from different folds can be compared.
 
-    After the shift, the heads of each fold have the same mean score on the documents that they were fitted on.
-    Relevance is not shifted.
+    After the shift, the mean score of a label is the same in every fold. The mean is taken over those
+    documents judged for the label that the heads of the fold were fitted on. Relevance is not shifted.
 
     Parameters
     ----------
@@ -135,7 +135,10 @@ def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence
 
 
 def _mean_scores(corpus: Corpus, heads: Heads, documents: Mask) -> Array:
-    """Return the mean score of each label over the selected documents judged for the label; NaN if there are none."""
+    """Return the mean score of each label in the selected documents.
+
+    Only documents that were judged for the label count. If there are none, the mean is NaN.
+    """
     if not documents.any():
         return np.full(corpus.document_targets.shape[1] - 1, np.nan)
     rows = corpus.texts_of(documents, exemplars=False)
@@ -162,7 +165,7 @@ def score_folds(corpus: Corpus, fold: Index, fitted: Iterable[tuple[Encoded, Hea
 def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSettings) -> Calibration:
     """Fit probability curves, thresholds and decision bounds on the out-of-fold scores of the selected documents.
 
-    A decision needs review if its probability is between the two bounds of its label.
+    If a probability is between the two bounds of its label, the decision needs review.
 
     Parameters
     ----------
@@ -183,7 +186,7 @@ def calibrate(corpus: Corpus, scores: Array, documents: Mask, settings: TrainSet
 def cross_calibrate(
     corpus: Corpus, scores: Array, fold: Index, settings: TrainSettings, documents: Mask | None = None
 ) -> Iterator[tuple[Index, Array, Calibration]]:
-    """For each fold, yield its scores with a calibration that is fitted on the documents of the other folds.
+    """Yield the scores of each fold, together with a calibration that is fitted on the other folds.
 
     Parameters
     ----------
@@ -199,7 +202,7 @@ def cross_calibrate(
     scores : ndarray, shape (n_rows, 1 + n_labels)
         Out-of-fold scores of these documents.
     calibration : Calibration
-        Curves, thresholds and bounds between decisions, fitted on the documents of the other folds.
+        Probability curves, thresholds and decision bounds, fitted on the documents of the other folds.
     """
     chosen = np.ones(len(fold), dtype=bool) if documents is None else documents
     for held_out in np.unique(fold):
@@ -218,12 +221,14 @@ def assign_folds(
 ) -> Index:
     """Return the number of the fold to which each document is assigned, shape (n_documents,).
 
-    Relevant, irrelevant and hard documents are spread evenly over the folds. Each source (a file of coded records) is
-    split separately, so that its papers keep their folds when other files are added. If a source is too small to be
-    split, each of its relevant papers is assigned to the fold with the fewest relevant papers. Likewise, each of its
-    irrelevant papers is assigned to the fold with the fewest irrelevant papers.
+    Three kinds of documents are spread evenly over the folds: relevant, irrelevant, and hard (irrelevant, but easily
+    mistaken for relevant). Each source (a file of coded records) is split separately, so that its documents keep their
+    folds when other files are added. If a source has fewer documents of one kind than there are folds, it cannot be
+    split. Each of its relevant documents is then assigned to the fold with the fewest relevant documents, and each of
+    its other documents to the fold with the fewest irrelevant documents.
 
-    Documents added by retraining are assigned last, in rotation. They do not move other documents to different folds.
+    Documents added by retraining are assigned last, to one fold after the other. The folds of all other documents stay
+    the same.
 
     Parameters
     ----------
@@ -364,8 +369,8 @@ def _rounded(word_weights: Array) -> Array:
 class LabelExamples:
     """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
-    A paper whose sentences were coded is used twice: as single sentences and as a whole. A part is a piece of a
-    sentence between semicolons.
+    A paper whose sentences were coded is used twice: as single sentences and as a whole. A part is a sentence, or a
+    piece of a sentence between semicolons.
 
     Attributes
     ----------
@@ -374,7 +379,7 @@ class LabelExamples:
     targets : ndarray
         Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
-        Rows of the corpus that contain the content of the papers, grouped by paper.
+        Rows of the corpus that contain the titles and parts of the judged papers, grouped by paper.
     lengths : ndarray
         Number of rows of each paper in ``whole_units``.
     whole_targets : ndarray
@@ -396,7 +401,7 @@ class LabelExamples:
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
-        """Return the papers judged for the label: their codes, and the features of their titles and parts of sentences.
+        """Return the codes of the papers judged for the label, and the features of their titles and parts.
 
         Parameters
         ----------

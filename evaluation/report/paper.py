@@ -266,7 +266,7 @@ def _sources(summary: Mapping[str, Any]) -> str:
 def _header(pooled: Pooled, gold: GoldStandard, model: Mapping[str, Any], is_clean: bool) -> str:
     """Return the YAML metadata of the model card, in the format of the Hugging Face hub.
 
-    If ``is_clean`` is true, no gold paper was used in training, and the metadata contain metrics.
+    The metadata contain metrics only if ``is_clean`` is true, which means that no gold paper was used in training.
     """
     words = pooled.words()
     name = f"mechtag-{model['codebook']['name']}"

@@ -49,7 +49,7 @@ def retrain(
     history: Annotated[
         bool,
         typer.Option(
-            "--history", help="List all versions of the annotations, and all past decisions about the model to use."
+            "--history", help="List all versions of the annotations, and all past decisions about which model to use."
         ),
     ] = False,
     model: Annotated[

@@ -195,7 +195,7 @@ class Retraining:
         }
 
     def _point_aliases(self, champion: str) -> None:
-        """Set the aliases in the MLflow registry for the model in use and for the model that a rollback restores."""
+        """Set the MLflow aliases of the model in use and of the model that a rollback would restore."""
         paths, settings = self._paths, self._settings
         note = note_of(paths, champion)
         with tolerated(self._reporter.note):

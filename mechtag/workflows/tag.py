@@ -163,7 +163,7 @@ def tag(
 
 
 def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
-    """Return the path of ``groups.csv``, the list of merged records next to the first source.
+    """Return the path of ``groups.csv``, the list of merged records in the folder of the first source.
 
     If the list is missing or empty, or if the source is in an object store, ``None`` is returned.
     """
@@ -198,5 +198,5 @@ def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, c
         )
     table = Path(output) / "selected.parquet"
     write_records(table, [records[row] for row in rows])
-    reporter.note(f"note: {len(rows):,} of {len(records):,} records are tagged, from the top of {ranking}")
+    reporter.note(f"note: {len(rows):,} of {len(records):,} records are tagged, chosen from the top of {ranking}")
     return str(table)

@@ -1,4 +1,4 @@
-"""Access to web services: settings, the list of requests for a dry run, and messages on requests without an answer."""
+"""Access web services: settings, the list of requests for a dry run, and messages about unanswered requests."""
 
 from __future__ import annotations
 
@@ -141,6 +141,6 @@ def refuse_unfinished(transport: Transport) -> None:
         reasons = "; ".join(f"{label}: {pause.reason}" for label, pause in waiting.items())
         skipped = sum(transport.skipped[label] for label in waiting)
         raise MechtagError(
-            f"{reasons}. Requests not sent: {skipped}. Run the same command again after that time; requests that were "
-            "answered are not sent again"
+            f"{reasons}. Requests not sent: {skipped}. After the stated time, run the same command again; requests "
+            "that were answered are not sent again"
         )

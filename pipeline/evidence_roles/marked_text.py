@@ -222,7 +222,10 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role that a marker names and the signs after the name; 'mechanism' has the key ``None``."""
+    """Yield the key of each role that a marker names, together with the signs after the name.
+
+    For 'mechanism', which means resource and reasoning together, the key is ``None``.
+    """
     start = 0
     while start < len(words):
         # Names of several words come first; no sign is within a name.
@@ -267,7 +270,7 @@ def _exact(name: str, names: dict[str, set[str]]) -> str | None:
 
 
 def _begun(word: str, names: dict[str, set[str]]) -> list[str | None]:
-    """Return the keys of the roles that ``word`` may abbreviate; 'mechanism' has the key ``None``."""
+    """Return the keys of the roles that ``word`` may abbreviate; ``None`` in the list stands for 'mechanism'."""
     folded = fold_name(word)
     found: list[str | None] = [key for key, own in names.items() if any(name.startswith(folded) for name in own)]
     if _MECHANISM.startswith(folded.removesuffix("s") or folded) and not any(

@@ -1,4 +1,4 @@
-"""Define coded papers, to which decisions and codings are converted before most exports."""
+"""Define coded papers, the form to which decisions and codings are converted before most exports."""
 
 from __future__ import annotations
 
@@ -280,7 +280,7 @@ def _decision(row: Prediction, texts: Mapping[Basis, str], read_signs: ReadSigns
 
 
 def _placed(one: Evidence, text: str, read: Sign) -> Quote:
-    """Convert evidence to a quote; the quote has offsets only if ``text`` contains the sentence at these offsets."""
+    """Convert evidence to a quote; the offsets are dropped if ``text`` does not contain the sentence there."""
     sign: Sign | None = "absent" if read == "absent" else None
     quote = Quote(one.text, one.start, one.end, one.basis, one.page, one.section, one.score, sign)
     return quote if text[one.start : one.end] == one.text else quote._replace(start=None, end=None)
@@ -432,7 +432,8 @@ def paper_text(paper: CodedPaper) -> tuple[str, dict[Basis, int]]:
     text : str
         Title, abstract and full text.
     starts : dict
-        Position at which the abstract and the full text begin in ``text``, keyed by basis.
+        Positions in ``text`` at which the abstract and the full text begin, keyed by ``abstract`` and ``full-text``. An
+        empty abstract or full text has no position.
     """
     text = " ".join(paper.record.title.split())
     starts: dict[Basis, int] = {}

@@ -150,8 +150,8 @@ class Transport:
     cache
         Answers to earlier requests. New answers are added to the cache.
     email
-        E-mail address of the user, which is sent to the services. It may be ``""`` if ``offline`` is set. It may be
-        ``None`` if the user chose all services (see `Service.own`), because the address is not sent to such services.
+        E-mail address of the user, which is sent to the services, except to services that the user chose (see
+        `Service.own`). It may be ``""`` if ``offline`` is set, and ``None`` if the user chose all services.
     keys
         The user's keys, keyed by the name of the service.
     addresses
@@ -174,9 +174,10 @@ class Transport:
     failures
         Requests that were sent but failed.
     paused
-        Reasons why no more requests are sent to services, keyed by the label of the service or by the host.
+        Reason why no more requests are sent to a service or website, keyed by the label of the service or by the host
+        of the website.
     skipped
-        Numbers of requests that were not sent because the service is paused, with the same keys as ``paused``.
+        Number of requests that were not sent to each paused service or website, with the same keys as ``paused``.
     sent
         Number of requests that were sent, including repeated requests.
     """

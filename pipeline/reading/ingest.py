@@ -233,7 +233,7 @@ class Reading:
 
     @contextmanager
     def _noting_error(self, spare: bool, name: str, path: Path) -> Iterator[None]:
-        """Context manager: if ``spare`` is true, add a `MechtagError` to ``unread`` instead of raising it."""
+        """Context manager that adds a `MechtagError` to ``unread``, or raises the error if ``spare`` is false."""
         try:
             yield
         except MechtagError as error:
@@ -295,7 +295,7 @@ def _written_by_ingest(paths: Sequence[Path]) -> list[Path]:
 
 
 def _counted_files(path: Path) -> set[str]:
-    """Return the names of the source files in an ``ingest.json``, or an empty set if ``path`` is not such a file."""
+    """Return the names of the source files that an ``ingest.json`` lists; return an empty set for any other file."""
     try:
         found = read_json(path)
         known = found.keys() == _summary(0, 0, 0, (), (), ()).keys()

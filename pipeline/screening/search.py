@@ -317,7 +317,7 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Return a function that returns the relevance score of each record from a trained model.
+    """Return a function that scores the relevance of each record with a trained model.
 
     The function can be passed to `Search.scores` as ``cold``. The function loads the model in ``folder`` only when it
     is called. If the model cannot be loaded, the function raises the same errors as `model_folder.load_model`.

@@ -6,9 +6,9 @@ label as *the partners shared a budget*, with the opposite sign. By default, the
 remains, the sentence is about absence. In a sentence with *but* or *although*, the main statement decides.
 
 The words were chosen on the coded records. ``python -m benchmarks.sign`` measures how well they work on other
-sentences: of the other sentences classified as absence, only a half to three quarters are classified correctly. Absence
-that is expressed without such words (*each agency kept its own records*) is not found. `sign_by_vectors` also finds
-absence of this kind, but needs the encoder named ``accurate``.
+sentences. Of the sentences that are classified as absence there, only a half to three quarters are classified
+correctly. Absence that is expressed without such words (*each agency kept its own records*) is not found.
+`sign_by_vectors` also finds absence of this kind, but needs the encoder named ``accurate``.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class Act:
 def append(connection: Connection, act: Act) -> int:
     """Write the events of an action and update the derived tables, in the transaction of ``connection``.
 
-    If the action changes the state of many records, the update of these records is postponed. In this case, they are
-    added to table ``stale``, and `derive_stale` updates the derived tables later.
+    If the action changes the state of many records, the derived tables are not updated for these records at once.
+    Instead, the records are added to table ``stale``, and `derive_stale` updates the derived tables later.
 
     Returns
     -------
@@ -152,9 +152,9 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return a copy of a draft with the record of the action that the draft undoes or redoes.
+    """Return a copy of a draft, with the record of the action that the draft undoes or redoes.
 
-    Other drafts are returned unchanged.
+    If the draft neither undoes nor redoes an action, it is returned unchanged.
     """
     if draft.undoes is None:
         return draft
@@ -264,7 +264,7 @@ def read_events(connection: Connection, *where: Any) -> list[Event]:
 
 
 def alive_comments(connection: Connection, record: int) -> list[Event]:
-    """Return the comments on a record and on the records joined to it, the oldest first.
+    """Return the comments on a record and on the records joined with it as one paper, the oldest first.
 
     Undone comments are left out.
     """
@@ -296,7 +296,7 @@ _FAMILY_ROWS = (
 
 
 def _records_of_papers(connection: Connection, records: Sequence[int]) -> dict[int, list[int]]:
-    """Return the records of each paper to which ``records`` belong, keyed by the number of the main record."""
+    """Return all records of each paper that ``records`` belong to, keyed by the number of the paper's main record."""
     rows = connection.execute(_FAMILY_ROWS, {"records": records}).all()
     into = {row.record: row.into for row in rows}
     found = {into.get(record, record): [into.get(record, record)] for record in records}
@@ -342,7 +342,7 @@ def derive_stale(connection: Connection) -> bool:
 
 
 def any_stale(connection: Connection) -> bool:
-    """Return whether the derived tables must still be updated for records in table ``stale``."""
+    """Return whether table ``stale`` contains records; for these, the derived tables must still be updated."""
     return connection.execute(select(schema.stale.c.record).limit(1)).first() is not None
 
 

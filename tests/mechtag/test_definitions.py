@@ -152,7 +152,7 @@ def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
 
     status, output, message = call(*words, "--top", 2, "-o", review / "top")
     assert status == 0, message
-    assert f"note: 2 of 3 records are tagged, from the top of {ranked}" in message
+    assert f"note: 2 of 3 records are tagged, chosen from the top of {ranked}" in message
     assert "2 records to screen" in output
     assert [row["title"] for row in rows_of(review / "top/tagged.csv")] == [first, second]
     assert json.loads((review / "top/summary.json").read_text(encoding="utf-8"))["duplicates"] is None

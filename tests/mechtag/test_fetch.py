@@ -245,7 +245,7 @@ def test_a_service_that_wants_a_long_pause_ends_the_run_after_the_others(
 ) -> None:
     services.faults["openalex"].append(Reply(status=429, headers={"Retry-After": "86400"}))
     said: list[str] = []
-    with pytest.raises(MechtagError, match=r"OpenAlex: .* asked to wait until 2025-11-25 16:00 UTC\. .*Run the same"):
+    with pytest.raises(MechtagError, match=r"OpenAlex: .* asked to wait until 2025-11-25 16:00 UTC\. .*run the same"):
         said.extend(fetch(records, tmp_path / "out", Wanted(), access))
     assert "12 records lacked an abstract: 9 found (PubMed 3, Europe PMC 3, Crossref 3), 3 still missing" in said
     again = list(fetch(records, tmp_path / "out", Wanted(), access))

@@ -577,7 +577,7 @@ def encrypted() -> bytes:
         (packed({LOG: ROW, "/etc/evil": b"x"}), "file names that mechtag does not create"),
         (packed({LOG: ROW, "review/..\\evil": b"x"}), "file names that mechtag does not create"),
         (packed({LOG: ROW, "C:/evil": b"x"}), "file names that mechtag does not create"),
-        (packed({LOG: ROW, "review/data.txt": b"/etc/passwd"}, link), "contains links"),
+        (packed({LOG: ROW, "review/data.txt": b"/etc/passwd"}, link), "contains symbolic links"),
         (packed({LOG: ROW, "review/bomb": b"0" * (20 << 20)}), "more than 200 times"),
         (packed({LOG: ROW, "other/data/review/log/events-2026-11.jsonl": ROW}), "more than one review"),
         (encrypted(), "is encrypted"),

@@ -93,7 +93,7 @@ def read_map(path: str | Path) -> MapFile:
 
 
 def _meant(name: str, codebook: Codebook) -> Meaning | None:
-    """Return the meaning of an entry of a map file (``KEY``, ``not KEY`` or ``KEY:ROLE``); ``None`` if not valid."""
+    """Return what ``KEY``, ``not KEY`` or ``KEY:ROLE`` means in a map file; ``None`` if the text is invalid."""
     key, _, role = name.removeprefix(_NOT).partition(":")
     key, role = key.strip(), role.strip()
     negated = name.startswith(_NOT)
@@ -119,7 +119,8 @@ def _divided(name: str) -> Iterator[tuple[str, str]]:
 class LabelMap:
     """Finds the label that a name in a file stands for.
 
-    A name is looked up in the map file, then in the codebook, and then among words such as 'included'.
+    A name is looked up in the map file, then in the codebook, and then among words that state relevance, such as
+    'included' and 'excluded'.
 
     Raises
     ------
@@ -161,8 +162,8 @@ class LabelMap:
     def find(self, name: str | None) -> Meaning | None:
         """Return the meaning of a name that a file uses for a label; ``None`` if the name is unknown.
 
-        If ``name`` is ``None``, the meaning is relevance. Names such as ``Trust: Context`` and ``Trust (context)`` mean
-        a label and a role.
+        If ``name`` is ``None``, the name means relevance. A name such as ``Trust: Context`` or ``Trust (context)``
+        means a label and a role.
         """
         if name is None:
             return Meaning(self.codebook.relevance.key)

@@ -33,7 +33,7 @@ class QdaCoding(NamedTuple):
     Attributes
     ----------
     path
-        Names of the codes from the root of the tree to the code.
+        Names from the root of the code tree to the code.
     sets
         Names of the sets to which the code belongs; users group codes in sets.
     quote
@@ -49,7 +49,7 @@ class QdaCoding(NamedTuple):
 
 
 class QdaSource(NamedTuple):
-    """A source (text) of a project, with its codings and variables.
+    """A source (text) of a REFI-QDA project, with the codings and variables of the source.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def read_root(source: Source) -> Any:
-    """Return the root element of the project file. Raises the same errors as `read`."""
+    """Return the root element of the project file; raise the same errors as `read`."""
     with _opened(source) as archive:
         return _root(source, archive)
 

@@ -227,7 +227,10 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return ``(entry, "")``, or ``(None, reason)`` for an unreadable entry, or ``(None, "")`` for any other block."""
+    """Return the entry in a block and ``""``; if the entry is unreadable, return ``None`` and the reason.
+
+    If the block is not an entry, return ``None`` and ``""``.
+    """
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):
         return block.ignore_error_block, ""

@@ -20,9 +20,9 @@ _NOBODY = ("all", "unknown")
 
 
 def recognise(content: Content) -> bool:
-    """Return whether a file consists of objects with a text and labels, but without a value.
+    """Return whether a file consists of objects with a text and labels, but without a key ``value``.
 
-    Objects with a value are in mechtag's own format.
+    Objects with a key ``value`` are in mechtag's own format.
     """
     names = set(content.names)
     return (
