@@ -303,8 +303,8 @@ def coded_agreement(
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
     """List the codes of the gold standard that the model confidently contradicts, so that people can check them.
 
-    The model was not trained on the gold standard. Papers without a record are omitted. Labels that fewer than
-    ``least`` papers have are also omitted, because the model cannot have learned them.
+    The model was not trained on the gold standard. Papers without a record are omitted. A label is also omitted if
+    people assigned it to fewer than ``least`` papers of the gold standard.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]

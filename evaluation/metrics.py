@@ -145,8 +145,8 @@ def confusion(judged: Judged, samples: Resamples) -> tuple[Array, Array, Array, 
 def ranking(score: Array, positive: Array, negative: Array) -> tuple[Array, Array]:
     """Compute the ROC AUC and average precision of one label.
 
-    Ties count one half in the AUC. In average precision, tied papers count as one step. Both are as in scikit-learn's
-    ``roc_auc_score`` and ``average_precision_score``.
+    Ties count one half in the AUC. In average precision, tied papers count as one step. The results equal those of
+    ``roc_auc_score`` and ``average_precision_score`` in scikit-learn.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ def macro(figure: Array, labels: NDArray[np.bool_]) -> Array:
 
 
 def midranks(score: Array, weight: Array) -> Array:
-    """Rank papers by score within each label; papers with the same score get the same, middle rank.
+    """Rank papers by score within each label; papers with the same score get the same rank.
 
     Parameters
     ----------

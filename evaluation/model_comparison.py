@@ -33,7 +33,7 @@ class Difference:
     figure
         Name of the metric.
     champion, challenger
-        Value of the metric for this model; ``None`` if the metric is undefined on these papers.
+        Value of the metric for the champion, and for the challenger; ``None`` if the metric is undefined.
     difference
         Value of the challenger minus value of the champion; ``None`` if one of the values is ``None``.
     ci_low, ci_high

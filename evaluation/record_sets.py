@@ -226,7 +226,8 @@ def _second_coder(
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
     """Convert estimates to the format of the metrics file.
 
-    Each metric without a value gets a reason. ``reasons`` contains the reason for each metric that must be left out.
+    The result states for each metric without a value why the value is missing. ``reasons`` contains the metrics that
+    must be left out, with the reason for each of them.
     """
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {

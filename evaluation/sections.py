@@ -126,9 +126,9 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Return the estimate of an F1 score with a Wilson interval instead of its own interval.
+    """Replace the interval of the estimate of an F1 score by a Wilson interval.
 
-    ``papers`` is the number of true positives, false positives and false negatives together.
+    ``papers`` is the sum of true positives, false positives and false negatives.
     """
     if found.value is None:
         return found

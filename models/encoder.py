@@ -475,7 +475,7 @@ def _device() -> torch.device:
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Divide texts into batches of similar length, and yield the indices of the texts in each batch.
+    """Group texts of similar length in batches, and yield the indices of the texts in each batch.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Choose the record that a person judges next.
 
 A ranking is a list of records, which each person reads from the top. While a person has a record on the screen, the
-record is reserved for this person for some minutes (a lease). During this time, the record is shown to further people
-only if the plan requires their codes. The order is shuffled within blocks of ten records, because a high rank would
-itself be a suggestion.
+record is reserved for this person for some minutes (a lease). During this time, the record is shown to other people
+only if the plan requires the codes of several people. The order is shuffled within blocks of ten records, because a
+high rank would suggest to people that a record is relevant.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def add_ranking(
     records
         Numbers of all records, in the order of reading.
     strategy
-        How the ranking was made: ``relevance``, ``random`` or ``sample``. If it is ``relevance``, blocks of `BLOCK`
-        records are shuffled. The other two orders are already random.
+        How the ranking was made: ``relevance``, ``random`` or ``sample``. If it is ``relevance``, the records
+        are shuffled within blocks of `BLOCK` records. The other two orders are already random.
     at
         Time in UTC (ISO 8601).
     learned_from
         Number of decisions from which the ranking was learned.
     seed
-        Seed for shuffling the blocks.
+        Seed for shuffling the records within blocks.
 
     Returns
     -------
@@ -308,7 +308,8 @@ _PUT_ASIDE = (
 def _next_available(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
     """Return the number and the position of the next record that a person can judge now.
 
-    The search begins at position ``start`` of the ranking. If there is no such record, the result is ``None``.
+    The search begins at position ``start`` of the ranking. If no record is found, the result is ``None``. ``values``
+    are the parameters that `_parameters` returns.
     """
     queue = schema.queue
     last = None

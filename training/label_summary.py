@@ -101,9 +101,8 @@ _MANY = 5
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
     """Raise `MechtagError` if labels were coded "yes" but never "no".
 
-    Such codes suggest that coders recorded only ticks. The codes of records and of sentences both count. The error is
-    not raised if at least one label was coded "no", and every label without a "no" was coded "yes" in fewer than five
-    records.
+    Such codes suggest that coders recorded only ticks. The codes of records and of sentences both count. If at
+    least one label was coded "no", the error is raised only for a label that was coded "yes" in five or more records.
     """
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
     codes = np.concatenate([corpus.document_targets, units])[:, 1:]

@@ -453,7 +453,7 @@ def summary_section(results: Results, names: Mapping[str, str] | None = None) ->
 
 
 def _explained(section: Section) -> Section:
-    """If the table of a section contains dashes, add a line that explains the dashes."""
+    """Add a line that explains the dashes in the table of a section, if there are any."""
     if not any(NONE in row for row in section.rows):
         return section
     return replace(section, lines=[*section.lines, NONE_MEANS])
@@ -714,7 +714,10 @@ class _Fitted:
         return self._width(0) + sum(_GAP + self._width(position) for position in columns) <= width
 
     def _width(self, position: int) -> int:
-        """Return a column width, in characters, at which only long texts and headings of several words are wrapped."""
+        """Return the width of a column, in characters.
+
+        The column is so wide that only long texts, and headings of several words, are wrapped.
+        """
         cells = [line for row in self.rows for line in row[position].splitlines()]
         longest = max(map(len, cells), default=0)
         if longest > _WRAPPED:

@@ -56,7 +56,9 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def draw_charts(
     folder: Path, results: Results, names: Mapping[str, str], protocols: Mapping[str, str], frame: Frame = PANEL
 ) -> dict[str, Charts]:
-    """Draw the charts from the files of plot points in a folder, and return them keyed by file name without extension.
+    """Draw the charts from the files of plot points in a folder.
+
+    The charts are returned, keyed by file name without extension.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def codings(
     ] = None,
     unticked: Annotated[
         UntickedMeans | None,
-        typer.Option("--unticked", help="Meaning of an empty cell, and of a label that a coder did not tick."),
+        typer.Option("--unticked", help="Meaning of an empty cell or of an unticked label."),
     ] = None,
     map_file: Annotated[
         Path | None,

@@ -230,8 +230,8 @@ def _find(request: Request) -> _Found:
         raise MechtagError(f"{source} contains decisions, but no codings; name a table of codings", options="--codings")
     if what != "codings" and predictions is None:
         raise MechtagError(
-            f"{source} is a table of codings and contains no decisions; name the folder that 'mechtag tag' wrote as "
-            "the source, and this table as the table of codings",
+            f"{source} is a table of codings and contains no decisions; name this table as the table of codings. "
+            "As the source, name the folder that 'mechtag tag' wrote",
             options=f"--codings {source}",
         )
     records = request.records or (predictions.with_name("records.parquet") if predictions else None)

@@ -179,10 +179,10 @@ def code_with_llm(
     ------
     MechtagError
         If the records cannot be read; if an option or the API key is invalid; if the name of the output does not end in
-        ``.csv``; if the endpoint is on another machine, and the user did not name this machine or did not confirm that
-        texts may be sent to it; if the cost is limited, but the price of the language model is unknown; if the answers
-        of the endpoint cannot be used; or if the endpoint asks for a pause of more than ten minutes. The error about a
-        pause is raised after all results are written.
+        ``.csv``; if the endpoint is on another machine that ``access.send_text_to`` does not name; if the user does not
+        confirm that texts may be sent to another machine; if the cost is limited, but the price of the language model
+        is unknown; if the answers of the endpoint cannot be used; or if the endpoint asks for a pause of more than ten
+        minutes. The error about a pause is raised after all results are written.
     """
     require_csv(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)
@@ -310,7 +310,11 @@ def _characters(papers: Papers) -> int:
 
 
 def _confirmation(endpoint: Endpoint, access: LlmAccess, papers: Papers) -> Callable[[], None]:
-    """Return a function that asks the user whether texts may be sent to another machine; ``no`` raises an error."""
+    """Return a function that asks the user whether texts may be sent to another machine.
+
+    If the user answers no, the function raises `MechtagError`. If the endpoint is on this machine, the function does
+    nothing.
+    """
     if endpoint.is_local:
         return lambda: None
 
@@ -400,7 +404,7 @@ def _describe(
 
 
 def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder: str = VOTE) -> Iterator[str]:
-    """Write the majority vote of the language models in several tables as the codings of one more coder.
+    """Combine the codings of language models by majority vote, and write the results as codings of a further coder.
 
     The function yields sentences that summarise the vote.
 

@@ -106,18 +106,18 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 
     At least one column must identify the record: ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``. The
     columns ``coder``, ``label``, ``value`` and ``basis`` are required. ``value`` is 1, 0, or empty for not judged; see
-    `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. A row
-    with a role of evidence is combined with the other rows about the same label; `read_role_codings` returns it
-    separately.
+    `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. Rows
+    with roles of evidence are combined into one coding without a role if they have the same coder, record, label and
+    basis; `read_role_codings` returns each of these rows.
 
     Parameters
     ----------
     all_keys
         Keys of relevance and of the labels in the codebook.
     finders
-        Finders that look up the record of a coding, in the order in which they are tried. If they find the record, the
-        coding receives the id of the record. If they do not, and the coding has neither record id nor key, its key
-        becomes the first identifier in its row, such as the DOI.
+        Finders that look up the record of a coding, in the order in which they are tried. If a finder finds the record,
+        the coding gets the id of the record. If no finder finds the record, and the row has neither record id nor key,
+        the first identifier in the row, such as the DOI, is used as the key.
     to_train
         Whether a model will learn from the codings. If so, a coding by a language model becomes a coding of the person
         who confirmed it (column ``confirmed_by``). An unconfirmed coding by a language model is left out if its value
@@ -126,7 +126,7 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     Raises
     ------
     MechtagError
-        If the file is missing or is not such a table; if a label is not in the codebook; if a cell has an invalid
+        If the file is missing or is not a table of codings; if a label is not in the codebook; if a cell has an invalid
         value; if a coder coded one label of a record differently in two rows with the same basis; or if ``to_train`` is
         true and nobody confirmed a yes or no by a language model.
     """
@@ -278,8 +278,8 @@ def coded_from(
     A record counts as relevant if at least one coder coded it as relevant, or if no coder judged its relevance. A coder
     who did not judge relevance, but coded a label as yes, counts as having coded the record as relevant.
 
-    The sentences of a record also have codes for a label if a coder read all sentences of the abstract for this label,
-    and the record has the same code for the label as the coder gave.
+    The sentences of a record also get codes for a label if a coder read all sentences of the abstract for this label,
+    and if the coder's code for the label is also the record's code.
 
     Parameters
     ----------
@@ -346,9 +346,9 @@ def coded_from(
 def _sentence_labels(
     codings: Sequence[Coding], values: Mapping[str, int | None], count: int, place: str
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
-    """Return the labels of each sentence, and the labels for which the sentences were not coded.
+    """Return two values: the labels of each sentence, and the labels for which the sentences have no codes.
 
-    If the sentences were not coded for any label, ``(None, ())`` is returned.
+    If the sentences have no codes at all, the result is ``(None, ())``.
     """
     marks: dict[str, set[int]] = {}
     for row in codings:
@@ -380,8 +380,8 @@ def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str
 def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> list[str]:
     """Return the fields that `write_codings` writes to a table of codings.
 
-    A field that earlier versions of mechtag did not have is omitted if it is empty in all codings, unless ``columns``
-    contains the field.
+    Fields that earlier versions of mechtag did not have are returned only if ``columns`` contains them, or if at least
+    one coding has a value in them. All other fields are always returned.
     """
     return [
         name

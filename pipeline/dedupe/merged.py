@@ -38,7 +38,7 @@ class MergedRecord(NamedTuple):
 
 
 class MergedRecords:
-    """The records that were removed as duplicates, and the records of a table into which they were merged.
+    """Finds the records of a table into which duplicates were merged.
 
     The duplicates may have been removed in several runs of deduplication.
 
@@ -66,10 +66,11 @@ class MergedRecords:
                 self._suffixed[shared].add(record_id)
 
     def kept(self, name: str) -> tuple[str, ...]:
-        """Return the ids of the records that were kept for the merged records with a given name.
+        """Return the ids of the records in the table into which a removed record was merged.
 
-        ``name`` is a former record id, a DOI or a PubMed id. If no merged record has this name, the result is empty. If
-        records with this name were merged into different records, the result has several items.
+        ``name`` identifies the removed record by its former record id, its DOI or its PubMed id. If no removed record
+        has this identifier, the result is empty. If several removed records have it, and were merged into different
+        records, the result has several items.
         """
         forms = (name, normalise_doi(name), (pmid := normalise_pmid(name)) and f"pmid:{pmid}")
         start = next((form for form in forms if form and form in self._into), None)
@@ -78,7 +79,7 @@ class MergedRecords:
         return self._follow(self._into[start] | self._suffixed.get(start, set()))
 
     def __contains__(self, record_id: str) -> bool:
-        """Return whether an id belongs to a merged record, and to no record in the table."""
+        """Return whether an id belongs to a removed record, and to no record in the table."""
         return record_id in self._ids
 
     def _follow(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -93,9 +94,9 @@ class MergedRecords:
         return tuple(sorted(found))
 
     def __iter__(self) -> Iterator[tuple[MergedRecord, str]]:
-        """Yield each merged record, and the id of the record that represents it in the table.
+        """Yield each removed record, and the id of the record in the table into which it was merged.
 
-        If no record in the table represents a merged record, or if several records do, the merged record is omitted.
+        A removed record is omitted if the table contains no such record, or more than one.
         """
         for row in self._merged:
             if len(kept := self._follow((row.kept,))) == 1:

@@ -32,10 +32,10 @@ def writing(
     tables: Iterable[TableSheet] = (),
     read_signs: ReadSigns = by_words,
 ) -> Iterator[Add]:
-    """Write tagged records to files of several formats.
+    """Return a context manager that writes tagged records to files of several formats.
 
-    The context yields a function that adds one record. The files are complete when the context ends. The records need
-    not fit into memory.
+    The context manager yields a function that adds one record. The files are complete when the context ends. The
+    records need not fit into memory.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ def export(
         Records without duplicates. They are iterated twice, so they cannot be an iterator; see `parquet.Rows`.
     predictions
         At most one prediction per record, label and basis. Predictions based on the full text take precedence. If a
-        record has no prediction for a label, the cells for this label are empty. The predictions, too, are iterated
-        twice.
+        record has no prediction for a label, the cells for this label are empty. Like the records, the predictions
+        are iterated twice.
     labels
         Key and name of every label in codebook order, relevance first.
     guide

@@ -86,9 +86,9 @@ class Result:
     fetched
         The fields that were fetched, in the order of the records.
     candidates
-        Papers that a service found, but that may not be the papers of the records. A person has to decide.
+        Papers that a service found for a record, but that the record may not describe. A person has to decide.
     found
-        Services' descriptions of the paper of each record, keyed by record id.
+        Descriptions of each record's paper from the services, keyed by record id.
     """
 
     records: list[Record]

@@ -181,7 +181,9 @@ _GLUED = re.compile(
 
 @lru_cache(maxsize=4096)
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
-    """Return the record attribute that a column contains, and the column's rank; ``None`` for an unknown column name.
+    """Return the record attribute that a column contains, and the column's rank; see `attributes`.
+
+    The result is ``None`` if the name of the column is unknown.
 
     If ``tagged`` is true, the columns of the table are named by tags, such as ``TI``.
     """
@@ -307,7 +309,7 @@ def require_titles(source: Source, names: Sequence[str]) -> None:
     Raises
     ------
     MechtagError
-        If no column name is known as the name of a column of titles. The message lists the columns that were found.
+        If the table has no known column of titles. The message lists the columns that were found.
     """
     if not any(attribute == "title" for attribute, _ in attributes(names).values()):
         raise MechtagError(

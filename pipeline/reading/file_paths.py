@@ -70,7 +70,10 @@ def _parts(value: str) -> tuple[str, ...]:
 
 
 def folded(parts: Sequence[str]) -> tuple[str, ...]:
-    """Return the names in a path for comparison: in lower case, with composed accents, and without a Windows drive."""
+    """Convert the folder and file names in a path to a form in which paths can be compared.
+
+    The names are in lower case, each letter and its accent are one character, and a Windows drive is left out.
+    """
     # macOS stores the letters of file names and their accents separately.
     return tuple(
         unicodedata.normalize("NFC", part).casefold()

@@ -175,7 +175,7 @@ class ChunkStore:
         (self.folder / MANIFEST).write(json_bytes(manifest.model_dump(mode="json")))
 
     def delete(self) -> None:
-        """Delete the manifest of a tagging run, and then the chunks with its results."""
+        """Delete the manifest of a tagging run, and then the chunks of the run."""
         # The chunks are useless without the manifest, so they may be left if this is interrupted.
         for name in sorted(self.folder.names(), key=lambda name: name != MANIFEST):
             if name == MANIFEST or _PART.fullmatch(name):
@@ -225,7 +225,7 @@ class ChunkStore:
         return chunk
 
     def written(self) -> int:
-        """Return the number of chunks of records that were written; the content of the chunks is not checked."""
+        """Return the number of chunks that were written, without checking their content."""
         return sum(bool(_NOTE.fullmatch(name)) for name in self.folder.names())
 
     def finished(self, manifest: RunManifest) -> dict[int, Chunk]:

@@ -201,7 +201,7 @@ def ingest_exports(sources: Sequence[str], settings: Settings, folder: Path) -> 
 
 
 def survey(place: StoragePath) -> Inputs:
-    """Count the records in a table, the missing abstracts, and the abstracts that end in mid-sentence.
+    """Count the records in a table, the records without an abstract, and the abstracts that end in mid-sentence.
 
     Abstracts are cleaned before they are counted.
 
@@ -275,9 +275,10 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Return the counts of each source file in the ``ingest.json`` next to a table, and notes on ``ingest.json``.
+    """Read the counts of each source file from the ``ingest.json`` next to a table.
 
-    The counts are ``None`` if ``ingest.json`` is missing or describes different records.
+    Two values are returned: the counts, and notes on defects of ``ingest.json``. The counts are ``None`` if
+    ``ingest.json`` is missing or describes different records.
     """
     path = table.with_name("ingest.json")
     if not path.is_file():

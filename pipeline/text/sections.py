@@ -2,8 +2,8 @@
 
 Statements on funding, registration, approval and copyright are not evidence of a paper's findings. Journals print such
 notes under separate headings, or as plain sentences at the end of the abstract. `is_note` recognises a note by its
-heading. `note_of` recognises a sentence that is entirely a note by the words of the sentence, and returns the kind of
-the note. This kind becomes the section of the sentence.
+heading. `note_of` recognises a note by its words, if the note is a whole sentence, and returns the kind of the note.
+This kind becomes the section of the sentence.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ class Content(NamedTuple):
     start, end
         Offsets of the content; the content is ``abstract[start:end]``.
     tails
-        Keyword lists and notices after the content, in order.
+        Keyword lists and notices after the content, in the order in which they occur.
     """
 
     start: int
@@ -316,7 +316,7 @@ class Content(NamedTuple):
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        """Return the keywords from all keyword lists, in order."""
+        """Return the keywords from all keyword lists, in the order in which they occur."""
         return tuple(keyword for tail in self.tails for keyword in tail.keywords)
 
 
@@ -356,7 +356,10 @@ def _placed(text: str, label: re.Match[str], whole: bool) -> bool:
 
 
 def _keyword_list(text: str, start: int, end: int) -> Tail | None:
-    """Return the keyword list at the end of ``text[start:end]``, with its label such as "Keywords:", or ``None``."""
+    """Return the keyword list at the end of ``text[start:end]``, or ``None`` if there is none.
+
+    The list includes its label, such as "Keywords:".
+    """
     first = max(start, end - _REACH)
     window = text[first:end]
     small = window.lower()

@@ -100,7 +100,7 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the codes that people gave from abstracts, before they saw the codes of others.
+    """Return the codes that people gave after reading the abstract, and before they saw the codes of others.
 
     Only records that the coder has finished are included.
     """

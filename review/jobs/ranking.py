@@ -187,7 +187,7 @@ class Ranking:
 
 
 def _log_sample(workspace: Workspace, stopping: dict[str, Any], job: int) -> None:
-    """Record in the log that a random sample was drawn.
+    """Add an event to the log that states that a random sample was drawn.
 
     The event is attributed to the person who requested the ranking. If no person requested the ranking, the event is
     attributed to the first owner.

@@ -230,7 +230,7 @@ def _mark_differences(left: str, right: str) -> tuple[Markup, Markup]:
 
 
 def _heads(connection: Connection, words: str) -> list[int]:
-    """Return the number of the record that represents each group of duplicates, beginning with the least certain group.
+    """Return the numbers of the records that represent groups of duplicates, the least certain group first.
 
     If ``words`` is not empty, only records whose titles contain all these words are returned.
     """

@@ -236,7 +236,7 @@ def _decision(visit: Visit, record: int, stage: str) -> Settlement:
 
 
 def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
-    """Return the code of the coder whom the adjudicator chose, as the final code of the label."""
+    """Return the final code of a label: the code of the coder whom the adjudicator chose."""
     with visit.workspace.store.read() as connection:
         shown = bool(visit.text("votes")) and not is_hidden(connection, record, stage, visit.person.id)
         votes = read_votes(connection, record, stage) if shown else ()
@@ -250,9 +250,9 @@ def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
 
 
 def _same_record(visit: Visit, stage: str, record: int) -> str:
-    """Return the address that shows the page of a record again.
+    """Return the address of the page that was shown, so that it can be shown again.
 
-    If the page showed who gave which code, it shows this again.
+    If the page showed which coder gave which code, the page at this address shows this too.
     """
     votes = "&votes=1" if visit.text("votes") else ""
     return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"

@@ -144,7 +144,7 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the number of the last row of table ``sight`` for other people's codes that a person saw of a record.
+    """Return the number of the row of table ``sight`` for the last time a person saw others' codes of a record.
 
     Raises
     ------

@@ -64,11 +64,11 @@ class Code:
         Signs of the marked sentences (``present``, ``absent`` or ``unclear``), keyed by number of the sentence.
         Sentences without a sign are left out.
     roles
-        Roles of evidence of the marked sentences, keyed by number of the sentence. The roles of each sentence are the
-        keys of a dict. The value of a role contains the numbers of the configurations (groups of linked sentences) in
-        which the sentence has this role.
+        Roles of evidence of the marked sentences: a dict for each sentence, keyed by number of the sentence. This dict
+        maps each role of the sentence to numbers of configurations (groups of linked sentences). In these
+        configurations, the sentence has the role.
     text
-        SHA-256 of the full text to which ``sentences`` refer; ``""`` for an abstract or an unknown file.
+        SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract or an unknown file.
     """
 
     record: int
@@ -157,7 +157,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules that, together with the events about each record, determine the state of all records.
+    """Rules by which the state of a record is computed from the events about the record.
 
     Attributes
     ----------
@@ -381,9 +381,10 @@ def _code_after(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Return the new roles of a coder's sentences after an event.
+    """Return the roles of a coder's sentences after an event about the role of a sentence.
 
-    The event adds or removes a role of a sentence, or links the role to a configuration or removes this link.
+    There are four kinds of changes: the sentence gets a role, the sentence loses a role, the role is linked to a
+    configuration, or such a link is removed.
     """
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
@@ -443,8 +444,8 @@ def _resolve(
 ) -> None:
     """Compute the final codes and the state of a record at a stage, and add them to ``found``.
 
-    The labels that people must still code, because they were added after these people finished the record, are also
-    added to ``found``.
+    The codebook may have got new labels after people finished the record. The new labels that each person must still
+    code are also added to ``found``.
 
     Parameters
     ----------
@@ -506,7 +507,8 @@ def _resolve(
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
     """Return whether people are asked to code a record.
 
-    People are asked if the record is included, or if coding has begun and nobody has screened the record.
+    People are asked if the record is included. They are also asked if nobody has screened the record, but somebody has
+    coded it already (``begun``).
     """
     # If a record is excluded after coding has begun, its codes are kept, but people are no longer asked to code it.
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
@@ -560,7 +562,10 @@ def _settled(found: State, head: int, stage: str, label: str, row: Event, votes:
 
 
 def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
-    """Return the final code of a label on which all ``votes`` agree, with the sentences that any coder marked."""
+    """Return the final code of a label on which all ``votes`` agree.
+
+    The final code contains all sentences of the shown text that at least one coder marked.
+    """
     # The sentences of a joined record are those of a different abstract, but two records may share a full text.
     own = [vote for vote in votes if _is_in_shown_text(found, head, vote.record, vote.text)]
     sentences = tuple(sorted({number for vote in own for number in vote.sentences}))

@@ -101,7 +101,7 @@ def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
 
 
 def _last_year(source: str, values: Mapping[str, list[str]]) -> str | None:
-    """Return the last year in the source field; if it contains no year, use the status or the date of publication."""
+    """Return the last year in the source field or, if it contains no year, in the status or date of publication."""
     # Ovid writes the year of an article that has not been printed yet into its status or date of publication.
     return last_year(source) or last_year(first(values, "status", "date of publication") or "")
 
