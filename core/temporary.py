@@ -82,7 +82,10 @@ def _delete(folder: Path) -> None:
 
 
 def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Lock a file, and return whether this succeeded."""
+    """Lock a file; return ``False`` if it cannot be locked.
+
+    If another process has locked the file, wait for that process if ``wait`` is true.
+    """
     if sys.platform == "win32":
         return False
     import fcntl

@@ -57,7 +57,7 @@ def evaluate_files(
     check: Check | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> TrainingCheck:
-    """Evaluate every system on the gold papers and write the metrics.
+    """Evaluate the model, the baselines and the language models on the gold papers, and write the metrics.
 
     Parameters
     ----------
@@ -201,8 +201,8 @@ def agreement_of_files(
         own = read_codings(table, all_keys, finder)
         if doubled := {row.coder for row in own} & {row.coder for row in rows}:
             raise MechtagError(
-                f"{table}: coder {min(doubled)} is also in another table; rename one of the two coders, or put all "
-                "codes of a coder into one table"
+                f"{table}: coder {min(doubled)} is also in another table. If this is the same coder, put all codes of "
+                "this coder into one table; otherwise, rename one of the two coders"
             )
         rows += own
     place = ", ".join(map(str, codings))
@@ -241,7 +241,7 @@ def _read_curve(folder: Path) -> dict[int, list[Prediction]]:
     if wrong or not files:
         found = ", ".join(wrong) or "no *.parquet files"
         raise MechtagError(
-            f"{folder}: the folder contains {found}, but expected only files written by 'mechtag curve', such as "
+            f"{folder}: the folder contains {found}, but must contain only files written by 'mechtag curve', such as "
             "34.parquet; check the path"
         )
     return {int(path.stem): read_predictions(path) for path in files}

@@ -90,7 +90,7 @@ class Units:
         """Return one text per document: its title, followed by the parts of its sentences that are content.
 
         Sentences are split into parts at semicolons. Parts about methods, parts in notes and repeated parts are not
-        content; see `Units`. If only the title of a document is content, all its parts outside notes are used.
+        content; see `Units`. If a document has no content except its title, all its parts outside notes are used.
         """
         wholes = []
         end = 0
@@ -347,7 +347,7 @@ class Tagger:
         """Tag full texts, which are divided into windows (see `LongDocument`).
 
         Relevance is judged by title and abstract. Each label is judged by the window with the highest score. Sentences
-        that occur in several windows are scored once. Pass some dozens of papers per call.
+        that occur in several windows are scored once. Pass a few dozen papers per call.
 
         Parameters
         ----------

@@ -32,7 +32,7 @@ _ADDRESS = re.compile(r"://|www\.|@")
 
 @cache
 def spellings() -> Mapping[str, str]:
-    """Return a dict from each British spelling to its American spelling, in lower case, with one item per word form."""
+    """Return the American spelling of each British spelling, in lower case; each form of a word is a separate key."""
     words: dict[str, str] = {}
     for row in csv.DictReader(_TABLE.read_text(encoding="utf-8").splitlines()):
         british, american, endings = (row[name] for name in ("british", "american", "endings"))

@@ -54,10 +54,10 @@ class Batch:
     state
         ``reading``, ``read``, ``adding``, ``added``, ``removing`` or ``discarded``.
     found
-        Counts of the entries that were read, and notes on the files. The keys are ``without_abstract``,
-        ``rejected_entries`` and those of `mechtag.pipeline.reading.ingest.Reading.summary`. Under the key ``left_out``,
-        there is a list of sentences about the uploaded files that were left out, for example because they had been
-        uploaded before.
+        Counts and notes from reading the files, keyed as in `mechtag.pipeline.reading.ingest.Reading.summary`, and
+        three more items: ``without_abstract`` (number of records), ``rejected_entries`` (list of entries with reasons)
+        and ``left_out``. The last is a list of sentences about uploaded files that were not imported, for example
+        because they had been uploaded before.
     result
         Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and ``pairs`` (pairs of possible
         duplicates). Empty if no records were added.
@@ -143,7 +143,7 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
 def _save(workspace: Workspace, files: Iterable[File], folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Save the files that were not uploaded before.
 
-    Returns rows of table ``upload`` for the saved files, and a sentence about each file that was left out.
+    Return rows of table ``upload`` for the saved files, and a sentence about each file that was left out.
     """
     folder.mkdir(parents=True)
     with workspace.store.read() as connection:
@@ -307,7 +307,7 @@ def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("this import does not exist; choose one of the imports on the 'Import' page", 404)
+            raise Refused("this import does not exist; choose one of the imports on the Import page", 404)
         if batch.job is not None:
             return  # A job for this import is already waiting or running.
         if batch.state not in allowed[kind]:
@@ -330,7 +330,7 @@ def discard(workspace: Workspace, number: int) -> None:
     with workspace.store.write() as connection:
         batch = read_batch(connection, number)
         if batch is None:
-            raise Refused("this import does not exist; choose one of the imports on the 'Import' page", 404)
+            raise Refused("this import does not exist; choose one of the imports on the Import page", 404)
         if batch.job is not None or batch.state not in ("reading", "read"):
             raise Refused(
                 "this import cannot be discarded, because its records have been added or a job for it is running; "

@@ -53,7 +53,7 @@ class Journal:
     """Copies events, ended jobs and single values from the database to the log files.
 
     Two processes can use journals of the same review at the same time. A lock ensures that only one of them writes.
-    Each journal reads the files again after the other one has written.
+    If one process has written to the files, the journal of the other process reads them again.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -194,7 +194,7 @@ def _append(path: Path, lines: Iterable[str]) -> None:
 
 
 def _repair(folder: Path) -> int:
-    """Remove incomplete last lines from the log files, and return the number of the last event or ``0``."""
+    """Remove incomplete last lines from the log files, and return the number of the last event (``0`` if none)."""
     for path in (*folder.glob(EVENTS), *folder.glob(JOBS)):
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1

@@ -182,8 +182,8 @@ class NewAct:
     rows
         Events of the action: rows of table ``event`` of the copy.
     undoes
-        For each event in ``rows``, the id of the action that the event undoes or redoes; ``None`` if there is no such
-        action.
+        For each event in ``rows``, the id of the action that the event undoes or redoes; ``None`` if the event does
+        neither.
     places
         Everything that the action changes; see `_changes`.
     """
@@ -205,7 +205,8 @@ class Difference:
     left_out
         Actions that cannot be added. Each is a tuple of record id, number of the person in the copy, and reason.
     shared
-        Ids that all actions of the copy have in the review, or would have if they were added; see `_id_in`.
+        Ids of all actions of the copy, as used in the review. If the review lacks an action, this is the id with which
+        the action would be added; see `_id_in`.
     last
         Number of the last event of the review at the time of the comparison.
     """
@@ -228,11 +229,11 @@ def last_event(connection: Connection) -> int:
 
 
 def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: People) -> Difference:
-    """Compare a copy of a review to the review.
+    """Find the actions that a copy of a review contains but the review itself does not.
 
-    Actions with the same id, time and kind are the same action. An action of the copy is left out if it would overwrite
-    what was done in the review since the copy was made. For example, a person may have judged the same record in the
-    review and in the copy.
+    Actions with the same id, time and kind are the same action. An action of the copy cannot be added if it would
+    overwrite what was done in the review since the copy was made. This is the case, for example, if a person judged the
+    same record both in the review and in the copy.
 
     Parameters
     ----------
@@ -303,14 +304,14 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return everything that actions in the review changed, unless a copy of the review also contains the actions.
+    """Return everything that was changed by those actions of the review that a copy of the review lacks.
 
     The result is a set of hashable values; see `_changes`.
 
     Parameters
     ----------
     shared
-        Ids of the actions in the copy; see `Difference`.
+        Ids of all actions of the copy; see `Difference.shared`. These actions are ignored.
     after
         Number of an event of the review. Only later events are considered.
     """

@@ -41,7 +41,7 @@ class Plan(Strict):
     coders_code
         Number of people who independently code each record.
     mode_screen, mode_code
-        What coders see of the model when they screen, and when they code: ``off``, ``blind``, ``after`` or
+        When coders see suggestions of the model, in screening and in coding: ``off``, ``blind``, ``after`` or
         ``assisted``; see `Mode`.
     audit_share
         In the mode ``assisted``, the proportion of records that are shown without suggestions. These records are used

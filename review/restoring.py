@@ -232,8 +232,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
     """Insert the jobs that the log contains, and return the number for the next new job.
 
-    This number is higher than the numbers of all earlier jobs. ``written`` contains the numbers of the jobs that wrote
-    events. Some of these jobs may be missing from the log.
+    The returned number is higher than the numbers of all earlier jobs. ``written`` contains the numbers of the jobs
+    that wrote events, even if the log does not contain these jobs.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
@@ -244,9 +244,9 @@ def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) 
 
 
 def _add_jobs(connection: Connection, number: int) -> None:
-    """Insert the jobs that finish interrupted imports and compute the data missing from the log.
+    """Insert jobs that finish interrupted imports of records and full texts, and compute the data that the log lacks.
 
-    ``number`` is the number of the first of these jobs.
+    The first inserted job gets the number ``number``.
     """
     batch = schema.batch
     jobs: list[tuple[str, dict[str, Any]]] = [

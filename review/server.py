@@ -59,7 +59,7 @@ class Team:
     proxy
         Address of a reverse proxy that provides HTTPS. Forwarded headers are trusted only from this address.
     insecure
-        Whether to serve without HTTPS. Others on the network can then read passwords and codes.
+        Whether to serve without HTTPS. Without HTTPS, others on the network can read passwords and codes.
     owner_link
         Whether to print a link with which a new owner can join. This helps if the owner has lost the password.
     """
@@ -105,7 +105,7 @@ class Team:
             )
 
     def hosts(self, port: int) -> frozenset[str]:
-        """Return the host names and addresses, with and without the port, under which people may open the page."""
+        """Return the host names and addresses under which people may open the page, each with and without the port."""
         names = {*self.names, socket.gethostname(), socket.getfqdn(), "localhost", HOST}
         if not ipaddress.ip_address(self.host).is_unspecified:
             names.add(self.host)
@@ -269,7 +269,7 @@ def _files_of(database: Path) -> list[Path]:
 
 
 def _missing_folders(folder: Path) -> list[Path]:
-    """Return ``folder`` and its parents, without the folders that already exist; the innermost folder comes first."""
+    """Return the missing folders among ``folder`` and its parents; the innermost folder comes first."""
     return [path for path in (folder, *folder.parents) if not path.exists()]
 
 

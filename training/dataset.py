@@ -64,7 +64,8 @@ class Corpus:
     """Training texts as arrays: the title and sentences of each document, then the exemplars, all split into parts.
 
     A unit is a title, a sentence or an exemplar. A text is a part of a unit, between semicolons (see `text.clauses`).
-    Columns are relevance, followed by the labels in codebook order. NaN means not judged, and never counts as negative.
+    In arrays of codes, the first column is relevance, and the other columns are the labels in codebook order. NaN means
+    not judged, and never counts as negative.
 
     Attributes
     ----------

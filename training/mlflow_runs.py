@@ -48,9 +48,9 @@ def log_run(
     metrics: Mapping[str, float],
     losses: Sequence[float] = (),
 ) -> str:
-    """Log a finished training run to the MLflow store of the project, and write its run id into the model folder.
+    """Log a finished training run to MLflow, and write the run id into the model folder.
 
-    For the store, see `tracking_store`.
+    The run is logged to the store of the project; see `tracking_store`.
 
     Parameters
     ----------
@@ -337,7 +337,7 @@ def tolerated(report: Callable[[str], None]) -> Iterator[None]:
 def register(folder: str | Path, settings: Settings, tags: Mapping[str, str], aliases: Sequence[str] = ()) -> None:
     """Add a model to MLflow's registry as a version, and point aliases to this version.
 
-    If the registry already contains the model, its version is used.
+    If the registry already contains the model, no version is added; the existing version is used.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ def sentence_case(text: str) -> str:
 
 
 def naive_method(name: str) -> tuple[str, str]:
-    """Return two texts: the short name of a naive method, and a description of the method."""
+    """Return the short name and the description of a naive method."""
     if name in _NAIVE:
         return _NAIVE[name]
     if name.endswith("_cosine"):
@@ -179,7 +179,7 @@ def _role(place: int, people: int) -> str:
 
 
 def _with_name(fault: str, names: Mapping[str, str]) -> str:
-    """Replace the label key at the start of a message by the name of the label.
+    """Replace the label key at the start of a message with the name of the label.
 
     If the message does not start with a label key, its first letter is capitalised.
     """

@@ -44,7 +44,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--baselines",
-            help="Folder of predictions that 'mechtag baselines' wrote; the model is compared with the baselines.",
+            help="Folder with the predictions that 'mechtag baselines' wrote; the model is compared with the "
+            "baselines.",
             show_default=False,
         ),
     ] = None,
@@ -52,8 +53,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--out-of-fold",
-            help="Folder of out-of-fold predictions that 'mechtag train' wrote; accuracy on the coded records is then "
-            "measured too.",
+            help="Folder with the out-of-fold predictions that 'mechtag train' wrote; accuracy on the coded records is "
+            "computed from them.",
             show_default=False,
         ),
     ] = None,
@@ -69,7 +70,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--variations",
-            help="Folder of predictions that 'mechtag variations' wrote; shows the effect of rewritten texts.",
+            help="Folder with the predictions that 'mechtag variations' wrote; the effect of changing the texts is "
+            "computed from them.",
             show_default=False,
         ),
     ] = None,
@@ -77,7 +79,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of the full texts that 'tag' read for PREDICTIONS. Predictions based on full texts are "
+            help="Table of full texts from which 'mechtag tag' made PREDICTIONS. Predictions based on full texts are "
             "evaluated separately from those based on abstracts.",
             show_default=False,
         ),
@@ -96,7 +98,8 @@ def evaluate(
         bool,
         typer.Option(
             "--allow-training-papers",
-            help="Measure accuracy even if the model was trained on some of the papers. All outputs then say so.",
+            help="Measure accuracy even if the model was trained on some of the gold papers. If it was, all outputs "
+            "say so.",
         ),
     ] = False,
     project: ProjectFolder = None,
@@ -136,7 +139,7 @@ def agreement(
         typer.Argument(
             metavar="CODINGS...",
             help="Tables of codings (CSV): one row per record, coder and label. In tables that "
-            "'llm' wrote, the language model counts as a coder.",
+            "'mechtag llm' wrote, the language model counts as a coder.",
         ),
     ],
     predictions: Annotated[

@@ -145,8 +145,9 @@ def llm(
     """Ask a language model to code papers, as one more coder.
 
     Each question is about one paper and one label. If a quote in an answer is not in the text, the quote is dropped. A
-    yes without a quote counts as unclear. Pass the table to `agreement` or `evaluate` to see how far the language model
-    agrees with people. `train` and `retrain` refuse its codings unless a person confirmed them.
+    yes without a quote counts as unclear. Pass the table of codings to `agreement` or `evaluate` to see how far the
+    language model agrees with people. `train` and `retrain` refuse codings of a language model unless a person
+    confirmed them.
 
     An endpoint on this machine needs no further option. The key of an endpoint is read from MECHTAG_LLM_KEY. After an
     interruption, run the same command again: answers are stored in llm.sqlite, and only unanswered questions are asked.
@@ -189,8 +190,8 @@ def llm_vote(
 ) -> None:
     """Let several language models vote on each code, and write the majority as one more coder.
 
-    A code is yes if more than half of the models answered yes, and no if more than half answered no. Otherwise, it is
-    unclear. Use the table in the same way as the table of a single model.
+    A code is yes if more than half of the language models answered yes, and no if more than half answered no.
+    Otherwise, it is unclear. Use the table of votes like the table of a single language model.
 
     Example: `mechtag llm-vote codings_qwen.csv codings_llama.csv codings_gemma.csv -o codings_vote.csv`
     """

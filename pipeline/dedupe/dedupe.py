@@ -124,12 +124,15 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the best record id of a group; ids from a DOI come first, then ids from a PubMed id."""
+    """Return the best record id in a group: from a DOI if there is one, else from a PubMed id, else from a title."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
-    """Return a unique record id for each new paper, with the same keys as ``papers``, and add the ids to ``taken``."""
+    """Return a record id for each new paper, and add the ids to ``taken``.
+
+    No id was in ``taken`` before, and no two papers have the same id. The keys of the result are those of ``papers``.
+    """
     wanted = {index: _best_id(members) for index, members in papers.items()}
     sharing = Counter(wanted.values())
     names = {}
@@ -241,10 +244,11 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Fill the empty fields of the paper ``kept`` from ``earlier``, the same paper in an earlier run.
+    """Fill the empty fields of a paper with its values from an earlier run.
 
-    Values that also occur in ``split`` (records that people separated from the paper) are not used, because they may
-    come from these records.
+    ``kept`` is the paper in this run, and ``earlier`` is the same paper in the earlier run. ``split`` contains the
+    records that people have separated from the paper. A value that one of these records also has is not used, because
+    it may come from that record.
     """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     # Such a value may come from the separated record.
@@ -253,6 +257,6 @@ def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record
 
 
 def _confidence(links: Iterable[Comparison]) -> tuple[float, str]:
-    """Return the lowest confidence of some comparisons, and the reasons of all of them as one text."""
+    """Return the lowest confidence of the given comparisons, and all their reasons as one text."""
     reasons = sorted(set(links), key=lambda link: (-link.confidence, link.reason))
     return reasons[-1].confidence, "; ".join(dict.fromkeys(link.reason for link in reasons))

@@ -166,11 +166,11 @@ def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
 def comparable_pairs(
     left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
 ) -> Pairs:
-    """Find the pairs of a record on the left and a record on the right that `compare_records` must compare.
+    """Return which records on the left `compare_records` must compare with which records on the right.
 
     The result is a Boolean array with one row per record on the left and one column per record on the right. An entry
-    is ``False`` if the comparison is unnecessary: the two records describe different papers, and nobody needs to check
-    the pair.
+    is ``False`` if `compare_records` would decide that the two records describe different papers, and that nobody needs
+    to check the pair.
     """
     titles = [item.compact for item in right]
     scores = process.cdist(

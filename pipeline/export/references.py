@@ -207,8 +207,8 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
 def one_coder(coded: CodedPapers, program: str) -> str:
     """Return the name of the only coder of the papers.
 
-    ``program`` is the name of a program whose files can contain the codes of only one coder. The error message names
-    this program.
+    ``program`` is the program that will read the file. The error message says that files for this program can contain
+    the codes of only one person.
 
     Raises
     ------

@@ -62,8 +62,8 @@ class Match(NamedTuple):
     candidates
         The possible records, if several records match the file equally well.
     duplicate
-        Id of a duplicate that was merged into ``record``, if the file was found by a detail of this duplicate, such as
-        a file path; otherwise ``""``.
+        Id of a duplicate that was merged into ``record``, if the record was found by a detail of this duplicate, such
+        as a file path; otherwise ``""``.
     """
 
     record: Record | None
@@ -94,10 +94,10 @@ class Beginning:
         return len(letters_of(self.text[:place]))
 
     def similarity(self, title: str, cutoff: float = 0) -> float:
-        """Return how similar a title is to the most similar part of this beginning of a full text, from 0 to 100.
+        """Compare a title with the passage of this text that is most similar to the title.
 
-        If the similarity is below ``cutoff``, the result is ``0``. ``title`` must consist of letters only; see
-        `letters_of`.
+        The result is the similarity, from 0 to 100; ``0`` if it is below ``cutoff``. ``title`` must consist of letters
+        only; see `letters_of`.
         """
         if title in self.letters:
             return 100.0
@@ -175,9 +175,9 @@ class Identifier:
         return self._dois[max(known, key=len)] if known else None
 
     def _titled_or_first(self, found: Sequence[tuple[int, Record]], beginning: Beginning) -> Record:
-        """Return the record whose title is in the beginning of a file.
+        """Return the record in ``found`` whose title is in the beginning of a file.
 
-        If no title or several titles are in the beginning of the file, the first record is returned.
+        If the beginning contains no title or several titles, the first record in ``found`` is returned.
         """
         records = list({record.record_id: record for _, record in found}.values())
         titled = [record for record in records if beginning.place(self._letters[record.record_id])]
@@ -312,9 +312,10 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record whose first author is best matched by ``words``, the words of a text or file name.
+    """Return the record that best matches ``words``, the words of a text or file name.
 
-    If ``years`` is true, the year of publication is compared, too. The result is ``None`` if no record matches, or if
+    A record matches if ``words`` contain the family name of its first author. If ``years`` is true, it also matches if
+    ``words`` contain its year; a record with both matches better. The result is ``None`` if no record matches, or if
     several records match equally well.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)

@@ -39,7 +39,7 @@ _HEADER = ("rank", "record_id", "decision", "title", "abstract", "authors", "yea
 class Target(Row):
     """The target for stopping: rule, recall and confidence.
 
-    The target must be fixed before the review begins, because changing it later voids the guarantee.
+    The target must be fixed before the review begins. If it is changed later, the recall is no longer guaranteed.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Target(Row):
 
 
 class Course(Row):
-    """State of an ongoing review that cannot be computed from its decisions and is therefore stored.
+    """Stored state of a review in progress, which cannot be computed from the decisions alone.
 
     Attributes
     ----------
@@ -158,7 +158,8 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
     if names := list(dict.fromkeys([*(records[int(row)].record_id for row in lost), *sorted(others), *unread])):
         raise MechtagError(
             f"overwriting {output} would delete decisions or notes on {counted(len(names), 'record')} "
-            f"(the first is {names[0]}). Read the decisions from this file, or choose a different output file",
+            f"(the first is {names[0]}). To keep them, read the decisions from {output}, or choose a different "
+            "output file",
             options="--labels or -o",
         )
 
@@ -181,16 +182,17 @@ def rank(
     course
         State of the review after the previous ranking, or an empty state.
     cold
-        Function that returns the scores of the records as long as no record is known to be relevant. If ``None``, the
-        records are then scored by their similarity to the definition of relevance.
+        Function that returns the scores of the records. It is used as long as no record is known to be relevant. If it
+        is ``None``, the scores are the similarities of the records to the definition of relevance until a relevant
+        record is known.
     seed
         Seed of the random sample.
 
     Raises
     ------
     MechtagError
-        If the sample was drawn from a different set of unread records, or for the same reasons as in
-        `Judgements.labels` and `stopping.judge_sample`.
+        If the sample was drawn from a different set of unread records, or if `Judgements.labels` or
+        `stopping.judge_sample` raises the error.
     """
     check_shares(target.recall, target.confidence)
     records = search.records
@@ -274,8 +276,8 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
         raise MechtagError(
             "the records have changed since the random sample was drawn. Sampled records that are missing now: "
             f"{gone}. Unread records that are not in the sample: {len(new)}{first}. This sample can no longer show "
-            "when to stop. Rank the original records with all earlier decisions, or start again with a new output file "
-            "(-o)"
+            "when to stop. Rank the original records with all earlier decisions, or start again with a new output file",
+            options="-o",
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
 

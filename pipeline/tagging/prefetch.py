@@ -67,7 +67,7 @@ def directly(make: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[An
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
-    """Context manager: block SIGINT in processes that are started in it, so that they do not react to Ctrl-C."""
+    """Context manager: start processes with SIGINT blocked, so that they do not react to Ctrl-C."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

@@ -39,8 +39,8 @@ class ScoredChunk(NamedTuple):
     abstracts
         For each record, the scores of the title and abstract.
     full_texts
-        For each record with a full text: the predictions based on the full text, and a description of how the full text
-        was tagged. The key is the record id. ``None`` if only abstracts are tagged.
+        The predictions based on each full text, and a description of how the full text was tagged, keyed by record id.
+        ``None`` if only abstracts are tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]

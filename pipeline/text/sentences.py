@@ -204,8 +204,8 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
     """Yield the sections of an abstract.
 
-    Each item is a tuple of three values: the offset at which the preceding text ends; the offset at which the text of
-    the section starts; and the heading of the section, or a `Tail` if the section is a keyword list or a notice.
+    Each item is a tuple of three values: the offset at which the preceding section ends; the offset at which the text
+    of the section starts; and the heading of the section, or a `Tail` if the section is a keyword list or a notice.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -278,7 +278,8 @@ def _starts(doc: Doc) -> list[int]:
 def _spans(passage: str, starts: Iterable[int]) -> list[tuple[int, int]]:
     """Return the start and end of each sentence in a passage, without surrounding spaces.
 
-    ``starts`` are the offsets of all sentences after the first sentence.
+    ``starts`` are the offsets of all sentences after the first sentence. Text without letters, such as "2.", is
+    joined to the sentence before it.
     """
     spans: list[tuple[int, int]] = []
     begin = 0
@@ -350,7 +351,7 @@ def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sen
 def sentence_before(abstract: str, offset: int) -> str:
     """Return the last sentence of an abstract that ends at ``offset`` or before it; ``""`` if there is none.
 
-    The sentences are the same as from `split` with the built-in rules.
+    The sentences are those that `split` yields with the built-in rules.
     """
     # Importing spaCy, and PyTorch with it, would need more than a third of the memory of an export.
     last = ""

@@ -87,7 +87,7 @@ def _timeline(connection: Connection, stage: str) -> dict[str, Any]:
 
 
 def day_of(moment: str) -> str:
-    """Convert a time (ISO 8601) to the date in the time zone of this computer, such as ``2026-11-30``."""
+    """Return the date of a time (ISO 8601) in the time zone of this computer; a date has the form ``2026-11-30``."""
     return datetime.fromisoformat(moment).astimezone().date().isoformat()
 
 

@@ -1,6 +1,6 @@
 """Collect the pages of the review.
 
-There is one module per page. Its ``ROUTES`` list the addresses of the page.
+There is one module per page. ``ROUTES`` in each module lists the addresses of the page.
 """
 
 from __future__ import annotations

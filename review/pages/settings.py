@@ -234,7 +234,8 @@ def change(visit: Visit) -> Response:
 def ask_after_change(connection: Connection, coder: int, key: str) -> None:
     """Add a job that computes suggestions, if ``key`` is the number of people who screen each record.
 
-    If one person is now enough to include a record, more records are included, and coders need suggestions for them.
+    The number can decide which records are included: if one person is enough, more records are included than if two
+    people must agree. Coders need suggestions for the added records.
 
     Parameters
     ----------

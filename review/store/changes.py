@@ -42,7 +42,7 @@ class ChangeCounts:
 
 
 def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
-    """Store the suggestions that a training changed, and delete the stored changes of earlier trainings.
+    """Store the suggestions that changed when the model was trained, and delete all changes that were stored before.
 
     Parameters
     ----------
@@ -75,9 +75,9 @@ def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
 
 
 def count_changes(connection: Connection, job: int) -> ChangeCounts:
-    """Count the suggestions that a training changed.
+    """Count the suggestions that changed when the model was trained by the job with number ``job``.
 
-    All counts are 0 if a later training has replaced the stored changes.
+    Only the changes of the last training are stored. For an earlier training, all counts are 0.
     """
     table = schema.change
     numbers = select(func.count(), func.count(func.distinct(table.c.record))).where(table.c.job == job)

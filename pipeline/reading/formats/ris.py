@@ -1,7 +1,7 @@
 """Read RIS files in the dialects of databases and reference managers.
 
 rispy is not used. It drops everything before TY, joins records if ER is missing, and reports neither line numbers nor
-the order of tags. Tests compare with it.
+the order of tags. The tests compare the results of this module with those of rispy.
 """
 
 from __future__ import annotations
@@ -195,7 +195,10 @@ def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
 
 
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
-    """Return the authors in tags AU and A1; if one tag contains all authors, only the authors in this tag."""
+    """Return the authors in tags AU and A1.
+
+    If all authors in one of the tags are also in the other tag, only the authors in the other tag are returned.
+    """
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):
         return authors

@@ -171,7 +171,7 @@ def test_curve_of_other_files_is_refused(finished: Path, tmp_path: Path) -> None
         *("--project", finished, "--out-of-fold", finished / "oof", "--curve", tmp_path),
     )
     assert status == 1
-    assert "contains six.parquet, but expected only files written by 'mechtag curve'" in message
+    assert "contains six.parquet, but must contain only files written by 'mechtag curve'" in message
 
 
 @pytest.mark.parametrize(("value", "expected"), [(-0.001, "0.00"), (0.005, "0.01"), (-0.21, "−0.21"), (1, "1.00")])
