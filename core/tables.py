@@ -192,8 +192,8 @@ def read_table(path: StrPath | Source, expected: str, needed: Collection[str] | 
     ------
     MechtagError
         If the file is missing, empty or damaged; if the header is missing; if two columns have the same name; if a row
-        has too many or too few cells; if quotation marks do not match; or if a workbook has no visible sheet with a
-        table, or more than one.
+        has too many or too few cells; if quotation marks do not match; or if a workbook does not have exactly
+        one visible sheet with a table.
     """
     source = path if isinstance(path, Source) else Source(Path(path))
     if source.opener is None and not source.path.exists():

@@ -54,7 +54,7 @@ def _refuse_bombs(source: Source) -> None:
 
 @contextmanager
 def _readable(source: Source) -> Iterator[None]:
-    """Raise a `MechtagError` if openpyxl cannot read the workbook in the ``with`` block."""
+    """Convert each error of openpyxl in the ``with`` block to a `MechtagError`, which names the workbook."""
     # openpyxl does not document which errors it raises.
     try:
         # openpyxl also warns about styles and validations, which do not matter here.

@@ -36,10 +36,10 @@ class Coders:
         included, it is last.
     model : bool
         Whether the last coder is the model.
-    records
-        Id of each record. If the id of a record is unknown, the key of the record is used.
     keys
         Key of each record, which is the coders' own identifier of the record; ``None`` if the record has no key.
+    records
+        Id of each record; the key if the id is unknown.
     labels
         Relevance, followed by the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
@@ -193,8 +193,8 @@ def confident_errors(code: Array, probability: Array) -> Array:
     The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125). The model doubts a
     code ``0`` if the item's probability of yes is at least the mean of this probability over the items coded ``1``. It
     doubts a code ``1`` if the item's probability of no is at least the mean of this probability over the items coded
-    ``0``. Both means are computed from the probabilities of the same model, so a model does not doubt many
-    codes just because all its probabilities are too high or too low.
+    ``0``. Both means come from the model's own probabilities. If all its probabilities are too high or too low, the
+    means shift with them, so the error alone does not make the model doubt many codes.
 
     Parameters
     ----------
@@ -236,10 +236,10 @@ def disagreement(codes: Array) -> Array:
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     """List the codes that people should resolve, the most urgent first.
 
-    The urgency of a code is its score. If people disagree on a code, the score is the proportion of coder pairs who
-    disagree. If people agree, but `confident_errors` finds the code doubtful, the score is the model's probability of
-    the opposite code. All other codes are omitted. Among codes with equal scores, codes of papers with more codes to
-    resolve come first.
+    If people disagree on a code, its urgency is the proportion of coder pairs who disagree. If people agree, but
+    `confident_errors` finds the code doubtful, its urgency is the model's probability of the opposite code. All other
+    codes are omitted. If codes are equally urgent, those of papers with more codes to resolve come first. In the
+    result, ``score`` is the urgency.
 
     Parameters
     ----------
@@ -309,13 +309,13 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
     Parameters
     ----------
     cells
-        Shape (4, records, labels): number of items of each record in each cell of the contingency table of the two
-        coders; see `cells_of`.
+        Shape (4, records, labels): how many items are in each of the four cells of the contingency table of the two
+        coders; see `cells_of`. An item is a record, or one of its sentences.
     labels
         Relevance, followed by the labels. The agreement over all labels excludes relevance.
     least
         Minimum number of items that at least one of the two coders coded yes for a label. Labels with fewer such items
-        get no metrics.
+        get a note instead of metrics.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
 
@@ -336,15 +336,15 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 
 
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
-    """Compute the agreement of two coders over all items.
+    """Compute the agreement of two coders over all items; an item is a record or sentence that is coded for a label.
 
     If fewer than ``least`` items were coded yes by at least one coder, the result contains a note instead of metrics.
 
     Parameters
     ----------
     cells
-        Shape (4, records): number of items of each record in each cell of the contingency table of the two coders; see
-        `cells_of`.
+        Shape (4, records): how many items of each record are in each of the four cells of the contingency table of the
+        two coders; see `cells_of`.
     """
     counts = cells.sum(axis=1)
     found = bootstrap(lambda drawn: two_coders(*np.einsum("br,cr->cb", drawn, cells)), draws)

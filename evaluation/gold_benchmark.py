@@ -36,8 +36,9 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 def text_basis(record: Record | None) -> TextBasis:
     """Return which kind of text the record of a paper has: ``abstract``, ``synopsis``, ``title_only`` or ``none``.
 
-    The kind is ``none`` if the paper has no record. If a record was supplied with a synopsis, the kind is ``synopsis``
-    until an abstract replaces the synopsis.
+    The kind is ``none`` if the paper has no record, and ``title_only`` if the record has only a title. Some records
+    contain a synopsis, because their published abstract must not be shared. Their kind is ``synopsis`` until the
+    published abstract replaces the synopsis.
     """
     if record is None:
         return "none"

@@ -1,4 +1,4 @@
-"""Measure invariance, which means how little decisions change when the texts of papers are varied slightly."""
+"""Measure how much decisions change when the texts of papers are varied slightly (invariance)."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ def invariance_section(
             f"no variation is called {' or '.join(map(repr, wrong))}" if wrong else f"the table '{AS_IT_IS}' is missing"
         )
         raise MechtagError(
-            f"predictions for varied texts: {fault}. There must be a table '{AS_IT_IS}' for the original texts; all "
-            f"other tables must be named after a variation ({', '.join(VARIATIONS)}). Run 'mechtag variations' again"
+            f"predictions for varied texts: {fault}. There must be a table '{AS_IT_IS}' with predictions for the "
+            f"original texts; all other tables must be named after a variation ({', '.join(VARIATIONS)}). Run 'mechtag "
+            "variations' again"
         )
     base = System(AS_IT_IS, predictions[AS_IT_IS])
     return {

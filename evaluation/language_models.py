@@ -33,8 +33,8 @@ class LanguageModel:
     codes
         Answers of the model, keyed by a tuple of record id and label: 1 for yes, 0 for no, ``None`` for unclear.
     runs
-        Description of the run of the model. For a vote, it describes the runs of all voters. ``None`` if there is no
-        description next to the table of codings.
+        Description of the runs of the model; for a vote of several language models, of the runs of all voters. ``None``
+        if there is no description next to the table of codings.
     """
 
     name: str
@@ -92,7 +92,7 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
 
 
 def _own(runs: LlmRuns | None, name: str) -> LlmRuns | None:
-    """Return the runs of the language model ``name``, or of all voters if it is a vote of language models."""
+    """Return the runs of the language model ``name``; if ``runs`` describes a vote, return the runs of all voters."""
     if runs is None or runs.vote:
         return runs
     return LlmRuns(runs=tuple(run for run in runs.runs if run.coder == name)) if runs.runs else None

@@ -262,8 +262,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     relevance_regularisation : float
         Inverse strength of regularisation of the classifier of relevance.
     folds : int
-        Number of folds of the cross-validation that fits probabilities, and the bounds between which decisions need
-        review.
+        Number of folds of the cross-validation by which the probabilities and the bounds are fitted. Decisions between
+        the bounds need review.
     seed : int
         Seed of the random assignment of texts to folds.
 

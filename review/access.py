@@ -214,7 +214,7 @@ def open_session(connection: Connection, account: int, agent: str = "") -> str:
     account
         Number of the person's account.
     agent
-        Description of the browser that was sent in the header ``User-Agent``.
+        Value of the header ``User-Agent``, with which the browser describes itself.
     """
     token = secrets.token_urlsafe(32)
     now = utc_now()

@@ -194,10 +194,14 @@ def unassisted(codings: list[Coding]) -> Iterator[Coding]:
 def independent_codings(connection: Connection) -> list[Coding]:
     """Return the final codes that no suggestion of the model can have influenced.
 
-    A model can be compared with these codes. A code is left out if a coder may have seen a suggestion before the first
-    answer. If a coder may have seen a suggestion before changing an answer, the coders' first answers replace the final
-    code. If these first answers differ, the code is left out. Codes of a running calibration exercise, in which several
-    people judge the same records, are left out, too.
+    A model can be compared with these codes. There are three cases:
+
+    - A coder may have seen a suggestion before answering for the first time. The code is left out.
+    - All coders first answered without suggestions, but a coder may have seen a suggestion before changing the answer.
+      The coders' first answers replace the final code. If the first answers differ, the code is left out.
+    - No coder saw a suggestion. The final code is returned.
+
+    Codes of a running calibration exercise, in which several people judge the same records, are always left out.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(

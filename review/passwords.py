@@ -31,7 +31,8 @@ def hash_password(password: str) -> str:
 def is_right(password: str, known: str | None) -> bool:
     """Return whether a password matches a hash.
 
-    If ``known`` is ``None``, the result is ``False``. The check then takes as long as with a hash.
+    If ``known`` is ``None``, there is no hash, and the result is ``False``. The check takes equally long with and
+    without a hash, so that its duration does not reveal which accounts exist.
     """
     try:
         return _hasher().verify(known or _nobodys(), password) and known is not None
@@ -45,7 +46,7 @@ def _nobodys() -> str:
 
 
 def require_strong(password: str, *known: str) -> None:
-    """Refuse a password that is too short or easily guessed.
+    """Refuse a password that is too short, too long or easily guessed.
 
     Parameters
     ----------

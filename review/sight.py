@@ -88,9 +88,8 @@ class Sight:
         Number of the row of table ``sight``; forms send this number back with the person's action.
     mode
         Mode in which the record is shown. For an adjudicator, the mode is ``reconcile``. For a coder, it is usually the
-        mode of the plan, with two exceptions. An audited record that the coder has not finished has the mode ``blind``.
-        A record whose suggestions are hidden by a calibration exercise, in which several people judge the same records,
-        also has the mode ``blind`` (see `hides_suggestions`).
+        mode of the plan. In two cases, the mode is ``blind`` instead: the record is audited and the coder has not
+        finished it, or a calibration exercise hides the suggestions for the record (see `hides_suggestions`).
     audited
         Whether the record belongs to the audit sample of the mode ``assisted``. Coders judge this sample without
         suggestions, to estimate the effect of suggestions.
@@ -275,8 +274,8 @@ def hidden_from(
 ) -> ColumnElement[bool]:
     """Return an SQL condition that holds if judgements of others must be hidden from an owner or adjudicator.
 
-    Judgements on a record must be hidden if this person can still judge the paper of the record. They must also be
-    hidden if the paper is in a running calibration exercise, in which several people judge it.
+    The judgements on a record must be hidden in two cases: this owner or adjudicator can still judge the paper of the
+    record, or the paper is in a running calibration exercise, in which several people judge the same papers.
 
     Parameters
     ----------
@@ -285,8 +284,8 @@ def hidden_from(
     record
         SQL column with the numbers of the records; joined records are allowed.
     stage
-        SQL column with the stages, such as ``screen``. If the stage is NULL in a row, the condition holds for this row
-        if judgements at any stage must be hidden.
+        SQL column with the stages, such as ``screen``. A row in which the stage is NULL refers to all stages: the
+        condition holds if judgements must be hidden at one or more stages.
     """
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
@@ -314,8 +313,8 @@ def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnE
     viewer
         Account number of the person.
     blinded
-        Whether the person is neither owner nor adjudicator. Such a person may see only events about records whose codes
-        were shown to everyone.
+        ``False`` for owners and adjudicators, ``True`` for everybody else. Everybody else may see only events about
+        records whose codes were shown to everyone.
     """
     table, other = schema.event, schema.event.alias()
     shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)
@@ -332,7 +331,7 @@ def _head(record: ColumnElement[int]) -> ColumnElement[int]:
 
 
 def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
-    """Return an SQL condition for the rows of table ``need`` whose records the person can still judge."""
+    """Return an SQL condition on rows of table ``need``: the person can still judge the record of the row."""
     need, current, joined, owed = schema.need, schema.current, schema.joined, schema.owed
     copies = select(joined.c.record).where(joined.c.into == need.c.record).correlate(need)
     new_labels = (
@@ -365,7 +364,7 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
     people are left out. Marked sentences are returned only if they belong to the text of ``record``.
 
     The page shows letters (A, B and so on) instead of the names of people. The letters follow the order of the names. A
-    person who judged several joined records has a letter for each of them.
+    person who judged several of the joined records has a different letter for each of these records.
     """
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)

@@ -136,7 +136,8 @@ def gold_documents(gold: GoldStandard, label_keys: Sequence[str], sentences: Seq
 def leave_one_out(bench: Bench, on_progress: Progress = lambda _: None) -> list[Prediction]:
     """Predict each gold paper with a model that was trained on the coded records and on all other gold papers.
 
-    Probability curves and thresholds are fitted on the coded records only, so no gold paper influences them.
+    The curves that turn scores into probabilities, and the thresholds, are fitted on the coded records only. No gold
+    paper influences them.
     """
     corpus, settings = bench.corpus, bench.settings
     coded = np.arange(corpus.n_documents) < bench.n_coded
@@ -290,7 +291,7 @@ def _relevant_targets(bench: Bench) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _calibrated(bench: Bench, scores: Array, name: str) -> list[Prediction]:
-    """Return predictions for the gold papers, from scores calibrated for each label on the relevant coded papers.
+    """Convert scores to predictions for the gold papers; each label is calibrated on the relevant coded papers.
 
     ``scores`` has one row for each coded document, followed by one row for each gold paper.
     """

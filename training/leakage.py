@@ -70,7 +70,7 @@ class Leak:
 
 @dataclass(frozen=True)
 class KnownPapers:
-    """Papers, with the data by which the leakage check compares them.
+    """Papers, with the data that the leakage check needs to compare them with other papers.
 
     Attributes
     ----------
@@ -82,8 +82,8 @@ class KnownPapers:
     vectors
         Vectors of the title and sentences of each paper.
     is_sketch
-        Whether the vectors were read from a model folder. A model folder stores only whether each component of a
-        rotated vector is positive or negative.
+        Whether the vectors were read from a model folder. The folder does not contain the vectors themselves: each
+        vector was rotated, and for each component, the folder states only whether it is positive or negative.
     """
 
     records: list[Record]
@@ -110,12 +110,12 @@ class KnownPapers:
 
 
 def describe_papers(records: Sequence[Record], encoder: Encoder, settings: Settings) -> KnownPapers:
-    """Compute the data by which the leakage check compares papers, in the order of ``records``.
+    """Compute the data that the leakage check needs about papers, such as the vectors of their sentences.
 
     Parameters
     ----------
     records
-        One record per paper. Several records may have the same id.
+        One record per paper. Several records may have the same id. The papers in the result have the same order.
     """
     units: list[str] = []
     lengths = []
@@ -150,7 +150,7 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
         groups = [str(group) for group in content["groups"]]
         ends = np.cumsum(arrays["lengths"])
         if not len(records) == len(groups) == len(ends) or ends[-1:].sum() != len(arrays["signs"]):
-            raise ValueError("the number of sentence vectors does not match the number of papers")
+            raise ValueError("the vectors of the sentences do not match the list of papers")
         signs = np.unpackbits(arrays["signs"], axis=1, count=int(content["size"])).astype(np.float32) * 2 - 1
     except (OSError, SafetensorError, ValidationError, KeyError, TypeError, ValueError, zlib.error) as error:
         raise MechtagError(
@@ -267,7 +267,7 @@ def likeness(first: Vectors, second: Vectors) -> float:
 
     Parameters
     ----------
-    first, second : ndarray, shape (n_units, size)
+    first, second : ndarray, shape (n_sentences, size)
         Vectors of the title and the sentences of each text, normalised to unit length.
     """
     # Measured on 15,438 pairs of different papers: one paper of each pair is in the gold standard, the other in the

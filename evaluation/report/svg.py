@@ -1,7 +1,7 @@
 """Draw SVG charts that are readable without colour, because each line has its own dash pattern, marker and name.
 
-A chart can be saved as a separate file, because its colours are part of the drawing. A page that contains a chart can
-restyle the classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
+A chart can be saved as a separate file, because its colours are part of the drawing. The style sheet of a page
+can change these colours by the CSS classes ``paper``, ``grid``, ``reference`` and ``series-0`` to ``series-5``.
 """
 
 from __future__ import annotations

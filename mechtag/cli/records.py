@@ -148,7 +148,8 @@ def attach(
         typer.Option(
             "-o",
             "--output",
-            help="Folder for the full texts and the lists of files, or parquet file for the full texts.",
+            help="Parquet file to write the full texts to, or a folder for this file. The lists of files are written "
+            "to the same folder.",
         ),
     ],
     map_file: Annotated[
@@ -164,8 +165,8 @@ def attach(
         list[Path] | None,
         typer.Option(
             "--groups",
-            help="Table of merged records that 'mechtag dedupe' wrote. mechtag then recognises the ids and files of "
-            "duplicates. May be repeated. Default: groups.csv next to the parquet table of records.",
+            help="Table of merged records that 'mechtag dedupe' wrote. With this table, mechtag recognises the ids "
+            "and files of duplicates. May be repeated. Default: groups.csv next to the parquet table of records.",
             show_default=False,
         ),
     ] = None,

@@ -42,7 +42,8 @@ def attach(
     source
         Records without duplicates, as a parquet table or a search export.
     output
-        Folder to write to, or parquet file to write the full texts to.
+        Parquet file to write the full texts to; the lists of files are written to the same folder. If a folder is
+        passed, the full texts are written to ``fulltexts.parquet`` in this folder.
     map_file
         Table in which a person assigned files to records.
     groups

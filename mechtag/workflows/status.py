@@ -104,9 +104,10 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
 
 
 def _missing_texts(project: Project) -> ProjectPath | None:
-    """Return the path of the records of the coded papers (``train.texts``) if this file is needed but missing.
+    """Return the path in the setting ``train.texts`` if this file is needed but missing; otherwise ``None``.
 
-    The file is needed if the codes are in a table of codings, which contains no texts. Otherwise, return ``None``.
+    The file contains the records of the coded papers. It is needed if the codes are in a table of codings, because such
+    a table contains no texts.
     """
     settings = project.settings.train
     if not settings.texts or Path(settings.texts).exists():

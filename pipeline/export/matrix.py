@@ -301,7 +301,10 @@ def _cell(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
 
 
 def _mark(cells: Cells, answer: Answer, codes: Sequence[Code]) -> str:
-    """Return the mark after a tick that shows absence, `ABSENT` or `PARTLY_ABSENT`; ``""`` if there is no mark."""
+    """Return the mark of absence to add to a tick: `ABSENT`, `PARTLY_ABSENT` or ``""`` (no mark).
+
+    The mark is `ABSENT` if all passages have the sign ``absent``, and `PARTLY_ABSENT` if only some have this sign.
+    """
     if cells != "tick" or answer != "yes":
         return ""
     given = [(quote.sign, code.model_id) for code in codes for quote in code.quotes]
@@ -352,7 +355,7 @@ def _footnotes(
 
 
 def _signed_by(origin: _Origin) -> Iterator[str]:
-    """Yield the phrases of a footnote that names the sources of the signs in a matrix: people, mechtag, or both."""
+    """Yield the phrases of a footnote that states who gave the sign ``absent``: people, mechtag, or both."""
     if people := sorted(origin.signers - {""}):
         yield f"Absence according to {', '.join(people)}"
     if "" in origin.signers:

@@ -1,4 +1,4 @@
-"""Write all sheets of an exported workbook except the review sheet."""
+"""Write the codes of people as a workbook, and create the sheets with evidence, matrix, roles and codebook."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class DerivedSheets:
             self._sorter.add([number if place is None else place, self._quotations, number, row, sign])
 
     def _evidence(self, paper: CodedPaper) -> Iterator[tuple[list[Any], str]]:
-        """Yield the row and the sign of each quotation of a paper; the sign is ``""`` if it is missing."""
+        """Yield, for each quotation of a paper, its cells for the sheet ``Evidence``, and its sign or ``""``."""
         # The citation of the paper is added later: it is known only after all papers were added.
         for code in paper.codes:
             for quote in code.quotes:

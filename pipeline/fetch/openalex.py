@@ -92,7 +92,7 @@ def search(record: Record, transport: Transport) -> Iterator[Found]:
 
 
 def works(identifiers: Sequence[str], transport: Transport) -> Iterator[Found]:
-    """Yield OpenAlex's descriptions of papers by their OpenAlex identifiers, such as ``W123``."""
+    """Look up papers by their OpenAlex identifiers, such as ``W123``; yield a description of each paper found."""
     if transport.has_key(SERVICE):
         yield from _listed("openalex", identifiers, transport)
         return

@@ -132,7 +132,7 @@ class Identification(Strict):
         return None if self.identified_by_source is None else sum(self.identified_by_source.values())
 
     def lines(self) -> Iterator[str]:
-        """Yield messages for the terminal that state the counts."""
+        """Yield lines of text that state the counts, to be printed on the terminal."""
         if self.identified_by_source is None:
             yield "Records identified and duplicates removed: not known"
         else:
@@ -206,8 +206,8 @@ class Elsewhere(Strict):
         if self.reports_together is not None:
             if self.other_methods is None:
                 raise ValueError(
-                    "'reports_together' combines the reports from databases and other methods, but 'other_methods' is "
-                    "missing; use the key 'reports' instead"
+                    "'reports_together' combines the reports from databases with those from other methods, but "
+                    "'other_methods' is missing; use the key 'reports' instead"
                 )
             if self.reports is not None or "reports" in self.other_methods.model_fields_set:
                 raise ValueError(

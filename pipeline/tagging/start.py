@@ -160,7 +160,7 @@ class Request:
 
 
 def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> None:
-    """Raise `MechtagError` if a new run would overwrite one of its input files, or decisions that a person entered.
+    """Raise `MechtagError` if a new run would overwrite its own input, or a file with a person's decisions.
 
     If the folder contains an unfinished run, nothing is checked, because the check was made when that run was started.
     """
@@ -215,7 +215,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:
-    """Find kept records that are tagged from full texts of their duplicates; ``None`` if no full text is read."""
+    """Assign full texts of merged duplicates to the records that were kept; ``None`` if only abstracts are tagged."""
     from mechtag.pipeline.tagging.merged_full_texts import merged_full_texts
 
     if job.full_texts is None:

@@ -1,4 +1,7 @@
-"""Remove reference numbers that are attached to words, because superscripts become plain text when a file is read."""
+"""Remove reference numbers that are attached to words.
+
+In the paper, these numbers are superscripts. They become plain text when the file is read.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _PAGE = 50
 def matrix(visit: Visit) -> Response:
     """Show the matrix of papers and labels as a picture and as a table.
 
-    The page also shows the number of papers for each label and state.
+    For each label, the page also shows the number of papers in each state, such as ``needs review``.
     """
     basis = "full-text" if visit.query.get("basis") == "full-text" else "abstract"
     stage = next(stage for stage, text in BASES.items() if text == basis)

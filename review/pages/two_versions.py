@@ -22,7 +22,7 @@ def two_versions(
     saved
         Name and value of each saved code, in words.
     wanted
-        Changes in the form, in words.
+        What the person tried to save with the form, in words.
     based_on
         Number of the event that last changed the saved codes. The page sends this number with the form, to show that
         the person has seen the saved codes.

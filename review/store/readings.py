@@ -157,8 +157,8 @@ def attached_file(connection: Connection, record: int) -> Any:
 def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
     """Return an SQL condition that holds if a record has a full text with at least one sentence.
 
-    ``record`` is a column of record numbers. Records that were joined as duplicates share their full texts. For such
-    records, the column must contain the number of the record into which they were joined.
+    ``record`` is a column of record numbers. Records that were joined as duplicates share their full texts. For a
+    duplicate, the column must contain the number of the record into which the duplicate was joined.
     """
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined
     return (
@@ -180,9 +180,10 @@ def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the full text of a record at the stage ``full-text``; otherwise return ``""``.
+    """Return the SHA-256 of the full text by which people code a record at a stage.
 
-    The result is also ``""`` if the record has no full text. At all other stages, people read the abstract.
+    The result is ``""`` if the record has no full text, or if the stage is not ``full-text``, because people read the
+    abstract at all other stages.
     """
     if stage != "full-text":
         return ""

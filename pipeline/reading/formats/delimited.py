@@ -59,7 +59,11 @@ def has_titles(source: Source) -> bool:
 
 
 def recognise(source: Source) -> bool:
-    """Return whether a file has a line with a known column name, or starts with a header of short names."""
+    """Return whether a file seems to be a CSV or TSV table.
+
+    The file must have a line with a known column name, or its first two lines must look like a header and a row: the
+    cells of the header are short, and the row has at least as many cells as the header.
+    """
     _, _, names, delimiter = header(source)
     if attributes(names):
         return True

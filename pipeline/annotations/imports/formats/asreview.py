@@ -79,7 +79,7 @@ def _item(entry: Entry, content: Content, asked: Asked) -> Item:
 
 
 def _noted(entry: Entry) -> Mapping[str, str]:
-    """Return the values that ASReview wrote into the notes of a RIS record, keyed by the name of ASReview's column."""
+    """Return the values that ASReview stored in the notes of a RIS record, keyed by ASReview's column name."""
     found = {}
     for note in notes_of(entry):
         name, colon, value = note.partition(":")

@@ -252,13 +252,14 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    The following names are tried in this order. The first name that is in ``asked.labels`` is returned:
+    In the tree, all codes above a code are its parents. The following names are tried in this order, and the first name
+    that is in ``asked.labels`` is returned:
 
     1. the path of the code, such as ``Mechanisms / Trust``;
-    2. the name of the code, such as ``Trust``. If a branch above the code is named after a role of evidence, the role
-       is added, as in ``Trust: Context``;
-    3. ``LABEL: ROLE``, if the code is named after a role and a branch above the code is named after a label;
-    4. the path of a branch above the code, if the user chose to ignore this branch. The code is then ignored, too.
+    2. the name of the code, such as ``Trust``. If a parent is named after a role of evidence, the role is added, as in
+       ``Trust: Context``;
+    3. ``LABEL: ROLE``, if the code is named after a role, and a parent is named after a label;
+    4. the path of a parent that the user chose to ignore, so that the code is ignored, too.
 
     Parameters
     ----------
@@ -285,7 +286,7 @@ _QUOTED = re.compile(rf"{QUOTE}([a-z][a-z0-9_]*): ")
 
 
 def quotes_in(note: str) -> dict[str, str]:
-    """Return the evidence in a note that mechtag wrote for a record: the passages, keyed by label key."""
+    """Return the passages of evidence, keyed by label key, in a note that mechtag added to an exported record."""
     _, *parts = _QUOTED.split(note)
     return {label: text.strip().removesuffix(" |") for label, text in zip(parts[::2], parts[1::2], strict=True)}
 
