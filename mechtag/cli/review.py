@@ -98,7 +98,7 @@ def review(
             create_demo(folder)
     if folder is None:
         project = open_project(None)
-        project.require_own()
+        project.require_own(options="mechtag review FOLDER")
         folder = project.root
     if rebuild:
         rebuild_review(folder, say)
