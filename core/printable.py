@@ -1,4 +1,4 @@
-"""Escape characters that could control the terminal on which texts and file names are printed."""
+"""Make texts and file names safe to print: replace the characters that could control the terminal."""
 
 from __future__ import annotations
 

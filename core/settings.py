@@ -264,7 +264,7 @@ class TrainSettings(Strict):
     def _named(cls, added: ProjectPath) -> ProjectPath:
         if not added:
             raise ValueError(
-                "the folder for added annotations has no name; enter the name of an existing or a new folder"
+                "no folder is set for the annotations that are added by retraining; enter an existing or a new folder"
             )
         return added
 

@@ -148,21 +148,16 @@ class Project:
         train = self.settings.train.model_copy(update={"records": ProjectPath(str(records))})
         return replace(self, settings=self.settings.model_copy(update={"train": train}))
 
-    def require_own(self, *, options: str = "--project FOLDER") -> None:
+    def require_own(self) -> None:
         """Raise `MechtagError` if no project was found.
 
         Training and the review page write files, so they need a project that the user created.
-
-        Parameters
-        ----------
-        options
-            How the command line names a project; see `MechtagError`.
         """
         if self.is_shipped:
             raise MechtagError(
                 "no project found: neither this folder nor any folder above it has a params.yaml that names "
                 "a codebook; create a project with 'mechtag init FOLDER', or change to the folder of your project",
-                options=options,
+                options="--project FOLDER",
             )
 
 

@@ -375,17 +375,17 @@ class LabelExamples:
     Attributes
     ----------
     units : ndarray of int
-        Rows of the corpus that contain parts of individually coded sentences or parts of exemplars.
+        Numbers of the rows of the corpus that contain single parts: of coded sentences, or of exemplars.
     targets : ndarray
         Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
-        Rows of the corpus that contain the titles and parts of the judged papers, grouped by paper.
+        Numbers of the rows of the corpus that contain the titles and parts of judged papers, grouped by paper.
     lengths : ndarray
-        Number of rows of each paper in ``whole_units``.
+        For each judged paper, its number of rows in ``whole_units``.
     whole_targets : ndarray
         Code of each paper, 1 or 0.
     judged : int
-        Number of papers judged for the label, plus the number of parts of exemplars with a code for the label.
+        Number of papers that were judged for the label, plus the number of exemplar parts that have a code for it.
     """
 
     units: Index

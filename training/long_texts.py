@@ -68,10 +68,10 @@ class LongTexts:
     filling: dict[str, Array] = field(default_factory=dict)
 
     def scores(self, filling: str, sentences: int, *, alone: bool = False) -> tuple[Array, int]:
-        """Return the scores of long texts of a given length, shape (n_papers, n_labels), and their number of windows.
+        """Return the scores of long texts, and the number of windows of each of these texts.
 
         A long text consists of the title and abstract of a paper, followed by sentences from other papers (the
-        filling).
+        filling). All texts have the same length.
 
         Parameters
         ----------
@@ -81,6 +81,11 @@ class LongTexts:
             Number of sentences of filling in each text.
         alone
             Whether the texts consist only of filling, without the title and abstract of the paper.
+
+        Returns
+        -------
+        scores : ndarray of float, shape (n_papers, n_labels)
+        count : int
         """
         count = sum(1 for _ in windows([sentences], self.size))
         found = self.filling if alone else self.filled
@@ -219,9 +224,9 @@ def fit_windows(
     needs review are fitted separately for texts of 2, 4, 8, ... windows. The slope and intercept that were fitted to
     abstracts are not changed.
 
-    A label with enough positives and negatives has its own correction. All other labels share one correction, which is
-    fitted to all labels together. The function returns the result of `fixed_windows` in two cases: if all labels
-    together have too few positives or negatives, or if no windows could be filled with sentences.
+    A label with enough positives and negatives has its own correction. The remaining labels use a common correction,
+    which is fitted to the pooled data of all labels. If even the pooled data contain too few positives or negatives, or
+    if no windows could be filled with sentences, no correction is fitted; see `fixed_windows`.
 
     Parameters
     ----------

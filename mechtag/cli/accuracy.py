@@ -209,8 +209,8 @@ def report(
 ) -> None:
     """Print the accuracy table. Optionally, write it as Markdown, or write the full report as one HTML page.
 
-    The HTML report includes the tables, the plot points and `methods.md` that are next to METRICS, and states which of
-    these files are missing.
+    The HTML report includes further files from the folder of METRICS: the tables, the data of the plots, and
+    `methods.md`. It states which of them are missing.
 
     Example: `mechtag report reports/metrics.json -o reports/report.html`
     """

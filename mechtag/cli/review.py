@@ -82,6 +82,7 @@ def review(
 
     Example: `mechtag review --demo`
     """
+    from mechtag.core.errors import MechtagError
     from mechtag.core.settings import PARAMS
     from mechtag.review.demo import FOLDER, create_demo
     from mechtag.review.server import Team, serve
@@ -98,7 +99,10 @@ def review(
             create_demo(folder)
     if folder is None:
         project = open_project(None)
-        project.require_own(options="mechtag review FOLDER")
+        try:
+            project.require_own()
+        except MechtagError as error:
+            raise MechtagError(str(error), options="mechtag review FOLDER") from None
         folder = project.root
     if rebuild:
         rebuild_review(folder, say)

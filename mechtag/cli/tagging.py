@@ -146,7 +146,7 @@ def tag(
 
 
 class ExportFormat(StrEnum):
-    """Values of ``--to``: formats of exports."""
+    """File formats that ``mechtag export --to`` can write."""
 
     csv = "csv"
     ris = "ris"

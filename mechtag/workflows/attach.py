@@ -42,8 +42,8 @@ def attach(
     source
         Records without duplicates, as a parquet table or a search export.
     output
-        Parquet file to write the full texts to; the lists of files are written to the same folder. If a folder is
-        passed, the full texts are written to ``fulltexts.parquet`` in this folder.
+        Parquet file to write the full texts to; if a folder is passed, this is ``fulltexts.parquet`` in the folder.
+        The lists of attached, unmatched and rejected files are written to the same folder.
     map_file
         Table in which a person assigned files to records.
     groups

@@ -227,7 +227,7 @@ def _find(request: Request) -> _Found:
     if what not in get_args(What):
         raise MechtagError(f"{what!r} cannot be exported; choose one of: {', '.join(get_args(What))}", options="--what")
     if what != "decisions" and codings is None:
-        raise MechtagError(f"{source} contains decisions, but no codings; name a table of codings", options="--codings")
+        raise MechtagError(f"{source} contains decisions, but no codings; add a table of codings", options="--codings")
     if what != "codings" and predictions is None:
         raise MechtagError(
             f"{source} is a table of codings and contains no decisions; name this table as the table of codings. "

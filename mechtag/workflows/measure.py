@@ -46,8 +46,9 @@ def evaluate(
     records
         Records of the gold papers; by default, ``records.parquet`` next to the predictions.
     baselines, out_of_fold, curve, variations
-        Folders of further predictions to measure. In this order, they are written by `run_baselines`, `train`,
-        `learning_curve` and `tag_variations` in `mechtag.workflows.train`.
+        Folders of further predictions to measure. Functions of `mechtag.workflows.train` write them: `run_baselines`
+        writes ``baselines``, `train` writes ``out_of_fold``, `learning_curve` writes ``curve``, and `tag_variations`
+        writes ``variations``.
     full_texts
         Table of the full texts from which the gold papers were tagged.
     llms

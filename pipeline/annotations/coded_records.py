@@ -197,13 +197,13 @@ class CodedRecord(Codes):
 
 
 class Exemplar(Row):
-    """A sentence and the labels that it exemplifies.
+    """An example sentence for labels, which somebody invented or took from a coded paper.
 
     Attributes
     ----------
     labels
-        Labels of the sentence; empty for a negative example. If the sentence was invented, it has none of the other
-        labels. If it was taken from a paper, the other labels are not judged.
+        Labels for which the sentence is coded yes; empty for a negative example. All other labels are coded no if the
+        sentence was invented, and are not judged if it was taken from a paper.
     record_id
         Record id of the paper that contains the sentence; ``None`` if the sentence was invented.
     """

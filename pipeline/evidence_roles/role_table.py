@@ -1,10 +1,10 @@
-"""Arrange passages with roles as a table of context, mechanism and outcome, and write the table to a file.
+"""Arrange passages as a table by role of evidence, such as context and outcome, and write the table to a file.
 
-The table has one column per role. Its rows are grouped by label. There is one row per configuration, which is a group
-of linked passages. Passages that belong to no configuration are in separate rows, one per paper and coder.
+The table has one column per role of evidence. Its rows are grouped by label. There is one row per configuration, which
+is a group of linked passages. Passages that belong to no configuration are in separate rows, one per paper and coder.
 
-Besides the table, the file contains a list of all passages, each with its paper and page. Only CSV files lack this
-list. In a workbook, the cells of the table link to the list.
+A list of all passages, each with its paper and page, follows the table, except in CSV files. In a workbook, the cells
+of the table link to the list.
 """
 
 from __future__ import annotations

@@ -91,13 +91,13 @@ class Failure(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """The reason why no more requests are sent to a service in this run.
+    """A service to which no more requests are sent in this run: the reason, and how long the service asked to wait.
 
     Attributes
     ----------
     until
-        Time until which the service asked mechtag to wait, in seconds since 1970. ``None`` if the service stated no
-        time.
+        Time, in seconds since 1970, before which the service does not want new requests. ``None`` if the service stated
+        no time.
     """
 
     reason: str

@@ -28,7 +28,7 @@ class Line(NamedTuple):
     height
         Height of the font.
     fonts
-        Names of the fonts of some letters that are spread over the line, in reading order.
+        Names of the fonts of a few letters, sampled from the start to the end of the line.
     """
 
     text: str

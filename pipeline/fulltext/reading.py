@@ -211,8 +211,8 @@ def assemble_file(draft: Draft, form: Format, name: str, sha256: str) -> ReadFil
     text, sections, pages = assemble(draft.blocks, draft.page_labels)
     if len(text) > _LONGEST_TEXT:
         raise MechtagError(
-            f"{name} contains {len(text):,} characters of text, but a paper may have at most {_LONGEST_TEXT:,}; save "
-            "the paper as a file of its own"
+            f"{name} contains {len(text):,} characters of text, but a paper may have at most {_LONGEST_TEXT:,}; if "
+            "the file contains more than the paper, such as a whole book, save the paper as a separate file"
         )
     letters = sum(map(str.isalpha, text)) / (len(text) - text.count(" ") - text.count("\n"))
     quality = Quality(

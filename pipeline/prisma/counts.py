@@ -64,8 +64,8 @@ def _named(value: object) -> dict[str, object]:
         if isinstance(key, int):
             # YAML reads {Embase: 1,204} as two lines: Embase with 1, and 204 with nothing.
             raise ValueError(
-                f"found the number {key} where a name is expected; write counts without commas, and put names that are "
-                "numbers in quotes"
+                f"found the number {key} where a name is expected; if it is part of a count, write the count without "
+                "commas (1204, not 1,204); if it is a name, put it in quotes"
             )
         if not name or name in named:
             raise ValueError(

@@ -147,8 +147,8 @@ def finish(
 ) -> dict[str, Any]:
     """Write the result tables of a tagging run, then ``summary.json``; return the content of ``summary.json``.
 
-    On this machine, the chunks of results are joined into one table and then deleted. In an object store, the chunks
-    are kept as the result.
+    If the output folder is on this machine, the chunks of results are joined into one table and then deleted. If it is
+    in an object store, the chunks are kept, and no joined table is written.
 
     Parameters
     ----------
@@ -157,8 +157,8 @@ def finish(
     on_progress
         Called with the number of records written since the last call.
     read_signs
-        Function that returns the sign of each sentence of evidence, ``present`` or ``absent``. The tables contain the
-        signs.
+        Function that returns the sign of each sentence of evidence: ``present`` or ``absent``. The signs are written to
+        the tables.
     """
     chunks = [job.finished[number] for number in range(job.manifest.chunks)]
     unlike = sum(chunk.unlike for chunk in chunks)

@@ -246,7 +246,7 @@ def sign(visit: Visit) -> Response:
 
     def write(_: Connection, acts: Acts, stamp: Stamp) -> None:
         if sentence is None or (given and chosen is None):
-            raise Refused("no sentence or no sign was chosen; choose both")
+            raise Refused("choose both a sentence and a sign")
         acts.sign(stamp, record, label, sentence, chosen, stage=_stage(visit))
 
     place = f"sentence {(sentence or 0) + 1}"
@@ -299,7 +299,7 @@ def link(visit: Visit) -> Response:
 
     def write(_: Connection, acts: Acts, stamp: Stamp) -> None:
         if sentence is None or number is None:
-            raise Refused("no sentence or no configuration was chosen; choose both")
+            raise Refused("choose both a sentence and a configuration")
         acts.link(stamp, record, label, sentence, visit.text("role"), number, on=on, stage=_stage(visit))
 
     place = f"sentence {(sentence or 0) + 1}"

@@ -78,8 +78,8 @@ def make(visit: Visit) -> Response:
         everything = hidden and visit.text("everything") == "1"
         if hidden and export.name == "project" and not everything:
             raise Refused(
-                "the project contains other people's codes of records that you can still judge; tick the box to "
-                "confirm that you pass the project on without looking at these codes"
+                "the project contains codes that other people gave to records you can still judge; to export it for "
+                "somebody else, tick the box to confirm that you will not look at these codes"
             )
         viewer = visit.person.id if hidden and not everything else None
         add_job(connection, KIND, visit.person.id, name=export.name, coder=coder, viewer=viewer, **given)

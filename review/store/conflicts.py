@@ -1,4 +1,4 @@
-"""Find the records in the lists of the *Reconcile* page, such as conflicts and settled records."""
+"""Find the records for each list of the *Reconcile* page, such as the list of conflicts."""
 
 from __future__ import annotations
 

@@ -505,10 +505,10 @@ def _resolve(
 
 
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
-    """Return whether people are asked to code a record.
+    """Return whether a record is to be coded.
 
-    People are asked if the record is included. They are also asked if nobody has screened the record, but somebody has
-    coded it already (``begun``).
+    There are two such cases: the record is included; or nobody has screened it, but somebody has coded it already
+    (``begun``).
     """
     # If a record is excluded after coding has begun, its codes are kept, but people are no longer asked to code it.
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)

@@ -116,7 +116,7 @@ def test_the_option_what_chooses_decisions_or_codings() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("out", "--what", "codings"), "contains decisions, but no codings; name a table of codings (--codings)"),
+        (("out", "--what", "codings"), "contains decisions, but no codings; add a table of codings (--codings)"),
         (("codings.csv",), "name the table of records, or the search export (--records)"),
         (("codings.csv", "--records", "r", "--what", "both"), "is a table of codings and contains no decisions"),
         (("codings.csv", "--codings", "codings.csv"), "export each table separately (omit --codings)"),

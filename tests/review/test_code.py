@@ -113,8 +113,8 @@ def test_a_sign_is_set_changed_and_removed_and_goes_with_the_mark(review: Worksp
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({"sentence": 1, "sign": "good"}, "No sentence or no sign was chosen"),
-        ({"sign": "absent"}, "No sentence or no sign was chosen"),
+        ({"sentence": 1, "sign": "good"}, "Choose both a sentence and a sign"),
+        ({"sign": "absent"}, "Choose both a sentence and a sign"),
         ({"sentence": 1, "sign": ""}, "This sentence is not marked for the label"),
         ({"sentence": 7, "sign": "absent"}, "The abstract has only 3 sentences"),
     ],

@@ -192,7 +192,7 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
         ("databases: {MEDLINE: 1, ' MEDLINE': 2}\n", "databases: ' MEDLINE' appears twice"),
         (
             "databases: {Embase: 1,204}\n",
-            "databases: found the number 204 where a name is expected; write counts without commas",
+            "databases: found the number 204 where a name is expected; if it is part of a count, write the count",
         ),
         ("databses:\n", "databses: unknown key"),
         ('databases: {"\\u202e": 1}\n', "is not a printable name"),
