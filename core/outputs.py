@@ -29,14 +29,17 @@ def check_outputs(
     sources
         Files and folders that the command reads. ``None`` stands for an optional source that the user did not pass.
     decided
-        Output that may contain decisions. The command itself must keep these decisions or refuse to overwrite them.
+        Output that may contain decisions. The command itself must protect these decisions.
 
     Raises
     ------
     MechtagError
-        If an output is a source, even under a different path; if an output is an existing file in a folder of sources;
-        if two outputs are the same file; or if an output other than ``decided`` contains decisions that a person
-        entered.
+        In these cases:
+
+        - An output is a source, even under a different path.
+        - An output is an existing file in a folder of sources.
+        - Two outputs are the same file.
+        - An output other than ``decided`` contains decisions that a person entered.
     """
     read = [Path(source) for source in sources if source is not None]
     written: list[Path] = []

@@ -90,17 +90,16 @@ class Source:
     Attributes
     ----------
     path
-        Path of the file. If the file is in an archive, this is the path of the archive followed by the name of the
-        member.
+        Path of the file. For a file in an archive: the path of the archive, followed by the name of the member.
     notes
-        Notes on irregularities of the file. They are complete once the file has been read to its end.
+        Irregularities of the file. The list is complete once the file has been read to its end.
     opener
         Function that opens the file in an archive; ``None`` for a separate file.
     packed
         Compressed size in the archive, in bytes; ``None`` for a separate file.
     on_read
-        Function that is called while the text is read, with the number of bytes read since the last call. If the file
-        is in an archive, compressed bytes are counted.
+        Function that is called while the text is read, with the number of bytes read since its last call. For a file in
+        an archive, these are compressed bytes.
     """
 
     path: Path

@@ -24,8 +24,7 @@ class Marks(NamedTuple):
     record, label
         Index of the record, and index of the label.
     sentences
-        For each person, the numbers of the sentences that the person marked, counted from 0. Each person marked at
-        least one sentence.
+        One set per person: the numbers of the sentences that this person marked, counted from 0. No set is empty.
     length
         Number of sentences of the record.
     """
@@ -44,21 +43,19 @@ def evidence_agreement(marks: Sequence[Marks], labels: Sequence[str], draws: Dra
     marks
         One entry per pair of record and label.
     labels
-        Keys of the labels, to which ``Marks.label`` refers.
+        Keys of the labels; ``Marks.label`` is an index of this sequence.
     draws
-        Resamples of the records, to which ``Marks.record`` refers.
+        Resamples of the records; ``Marks.record`` is the index of a record in the resamples.
     least
-        Minimum number of entries of ``marks``. A label with fewer entries gets a note instead of metrics.
+        Minimum number of entries of ``marks`` for metrics. If there are fewer, a note replaces the metrics.
 
     Returns
     -------
     dict
-        ``all`` contains the metrics over all labels, and ``labels`` contains the metrics of each label, keyed by label.
-        There are three metrics:
+        The metrics over all labels (``all``), and the metrics of each label (``labels``, keyed by label):
 
         - ``n``: number of entries of ``marks``.
-        - ``shared``: proportion of pairs of people who marked at least one sentence in common. This proportion is
-        averaged over the entries.
+        - ``shared``: proportion of pairs of people who marked a common sentence, averaged over the entries.
         - ``krippendorff_alpha``: Krippendorff's alpha over all sentences.
     """
     # Number of marks, sum of the proportions of pairs that share a sentence, and the three coincidences of `tallies`.

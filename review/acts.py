@@ -110,22 +110,22 @@ def utc_now() -> str:
 
 @dataclass(frozen=True)
 class Stamp:
-    """Details of an action: its id, who sent it, and what this person saw.
+    """Details of an action: its id, the person who took it, and what this person saw.
 
     Attributes
     ----------
     coder
-        Number of the person's account.
+        Account number of the person.
     client_id
-        Id of the action, created by the browser; by default, a new id. An action with the id of an earlier action is
-        not written.
+        Id of the action, created by the browser; by default, a new id. If an earlier action has this id, nothing is
+        written.
     sight
         Number of the row of table ``sight`` that describes what the person saw; see `mechtag.review.sight`.
     seconds
         Time that the person spent on the record.
     based_on
-        Number of the latest event about the person's codes when the page was loaded. It shows whether the codes have
-        changed since. ``None`` if the form did not contain this number.
+        Number of the latest event about the person's codes at the time the page was loaded. If there is a later event,
+        the page is outdated. ``None`` if the form did not contain this number.
     """
 
     coder: int
@@ -154,9 +154,9 @@ _Given = ParamSpec("_Given")
 def _once(
     act: Callable[Concatenate[Acts, Connection, Stamp, _Given], list[Draft]],
 ) -> Callable[Concatenate[Acts, Stamp, _Given], int]:
-    """Decorate a method that returns drafts of events, so that the method writes these events to the log.
+    """Decorate a method that returns drafts of events, so that these events are written to the log.
 
-    If the ``client_id`` of the stamp was used before, no events are written.
+    If an earlier action has the ``client_id`` of the stamp, nothing is written.
     """
 
     @wraps(act)
@@ -173,8 +173,8 @@ def _once(
 class Acts:
     """The actions of a review.
 
-    Most methods write events to the log, and return the number of the first event. Call these methods without the
-    argument ``connection``, which is filled in automatically. The first argument to pass is a `Stamp`.
+    Most methods write events to the log, and return the number of the first event. Callers leave out the argument
+    ``connection``, which is filled in automatically, and pass a `Stamp` as the first argument.
 
     Parameters
     ----------
@@ -194,10 +194,10 @@ class Acts:
     within: Connection | None = None
 
     def in_transaction(self, connection: Connection) -> Acts:
-        """Return a copy of this object that writes all actions in the caller's transaction.
+        """Return a copy of this object that writes all actions in the transaction of ``connection``.
 
-        The caller opens and commits the transaction. After an action that changes the state of many records, such as
-        `change_plan`, the caller must also call `Store.catch_up`.
+        The caller commits the transaction. Some actions, such as `change_plan`, change the state of many records. After
+        one of these, the caller must also call `Store.catch_up`.
         """
         return replace(self, within=connection)
 
@@ -260,9 +260,9 @@ class Acts:
         Parameters
         ----------
         value
-            ``1`` for yes, ``0`` for no, or ``None`` for needs review or not judged.
+            ``1`` for yes, ``0`` for no, or ``None``; see ``refer``.
         refer
-            Whether ``None`` means needs review; otherwise, ``None`` means not judged.
+            If ``True``, ``None`` means needs review. If ``False``, ``None`` means not judged.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -355,7 +355,7 @@ class Acts:
         *,
         stage: str = "code",
     ) -> list[Draft]:
-        """Record the sign of a sentence, which states what the sentence says about a label.
+        """Record the sign of a sentence: whether what the label describes is present or absent in the sentence.
 
         If the sentence is not marked for the label, it is also marked; see `mark`.
 
@@ -364,17 +364,19 @@ class Acts:
         sentence
             Number of the sentence, counted from 0.
         sign
-            ``present`` if the sentence states the presence of what the label describes, ``absent`` if it states the
-            absence, ``unclear`` if it states both or neither. ``None`` removes an earlier sign.
+            ``present``, ``absent`` or ``unclear``; see `Sign`. ``None`` removes an earlier sign.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If ``sign`` has any other value; if ``sign`` is ``None`` and the sentence is not marked for the label; if
-            the record, the label or the sentence does not exist; if ``stage`` is ``full-text`` and the record has no
-            full text; or if an adjudicator has settled the record.
+            In these cases:
+
+            - The record, the label, the sentence or the sign does not exist.
+            - ``sign`` is ``None``, and the sentence is not marked for the label.
+            - ``stage`` is ``full-text``, and the record has no full text.
+            - An adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the page was loaded.
         """
@@ -418,17 +420,19 @@ class Acts:
         role
             Key of one of the roles of evidence in the codebook.
         on
-            If ``False``, the role is removed. The sentence then no longer has this role in any configuration (sentences
-            that together explain the label).
+            If ``False``, the sentence loses the role, also in all configurations of the label.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the record, the label, the sentence or the role does not exist; if ``on`` is ``False`` and the sentence
-            does not have the role; if ``stage`` is ``full-text`` and the record has no full text; or if an adjudicator
-            has settled the record.
+            In these cases:
+
+            - The record, the label, the sentence or the role does not exist.
+            - ``on`` is ``False``, and the sentence does not have the role.
+            - ``stage`` is ``full-text``, and the record has no full text.
+            - An adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the page was loaded.
         """
@@ -486,9 +490,13 @@ class Acts:
         Raises
         ------
         Refused
-            If the record, the label or the configuration does not exist; if the sentence does not have the role; if
-            ``on`` is ``False`` and the sentence is not in the configuration; if ``stage`` is ``full-text`` and the
-            record has no full text; or if an adjudicator has settled the record.
+            In these cases:
+
+            - The record, the label or the configuration does not exist.
+            - The sentence does not have the role.
+            - ``on`` is ``False``, and the sentence is not in the configuration.
+            - ``stage`` is ``full-text``, and the record has no full text.
+            - An adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the page was loaded.
         """
@@ -567,17 +575,20 @@ class Acts:
             ``accept`` (the code becomes what the model suggests), ``reject`` (the code becomes the opposite) or
             ``refer`` (the code becomes needs review).
         sentences
-            Numbers of the sentences that support the label, counted from 0. They are ignored unless the code becomes
-            yes.
+            Numbers of the sentences that support the label, counted from 0. They are used only if the code becomes yes.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If the page showed no suggestion for this label; if a suggestion that is neither yes nor no is accepted or
-            rejected; if the record, the label or a sentence does not exist; if ``stage`` is ``full-text`` and the
-            record has no full text; or if an adjudicator has settled the record.
+            In these cases:
+
+            - The record, the label or a sentence does not exist.
+            - The page showed no suggestion for the label.
+            - A suggestion that is neither yes nor no is accepted or rejected.
+            - ``stage`` is ``full-text``, and the record has no full text.
+            - An adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the page was loaded.
         """
@@ -622,20 +633,24 @@ class Acts:
         Parameters
         ----------
         open_labels
-            Whether labels may be left without an answer. Labels without an answer count as not judged.
+            Whether labels without an answer are allowed. They count as not judged.
         all_sentences
             Whether the person has read all sentences. If ``True``, unmarked sentences count as not supporting the
-            labels. If labels were added to the codebook after the person had finished the record, ``all_sentences``
-            applies only to these new labels.
+            labels. If the person had already finished the record, this applies only to labels added to the codebook
+            since then.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
         Raises
         ------
         Refused
-            If no label has an answer; if some labels have no answer and ``open_labels`` is false; if the record does
-            not exist; if ``stage`` is ``full-text`` and the record has no full text; or if an adjudicator has settled
-            the record.
+            In these cases:
+
+            - The record does not exist.
+            - No label has an answer.
+            - Some labels have no answer, and ``open_labels`` is ``False``.
+            - ``stage`` is ``full-text``, and the record has no full text.
+            - An adjudicator has settled the record.
         Outdated
             If the person has changed the codes of the record since the page was loaded.
         """
@@ -696,8 +711,11 @@ class Acts:
         Raises
         ------
         Refused
-            If the record or the label does not exist; if ``stage`` is ``full-text`` and the record has no full text; or
-            if ``on`` is ``True`` and the person has not marked the sentence for the label.
+            In these cases:
+
+            - The record or the label does not exist.
+            - ``stage`` is ``full-text``, and the record has no full text.
+            - ``on`` is ``True``, and the person has not marked the sentence for the label.
         """
         text = self._require_text(connection, record, stage)
         self._require_label(label)
@@ -724,7 +742,7 @@ class Acts:
         Raises
         ------
         Refused
-            If the random sample is being screened. If people left out records, the sample would no longer be random.
+            If people are screening a random sample, in which no record may be left out.
         """
         self._require_record(connection, record)
         self._require_stage(stage)
@@ -774,9 +792,13 @@ class Acts:
         Raises
         ------
         Refused
-            If the record is not included, has not been judged by anybody, or belongs to a running calibration exercise;
-            if ``stage`` is ``full-text`` and the record has no full text; if ``stage`` is ``screen`` and the label is
-            not relevance; or if the label, the code, the reason or a sentence does not exist.
+            In these cases:
+
+            - The record is not included, or nobody has judged it.
+            - The record belongs to a running calibration exercise.
+            - ``stage`` is ``full-text``, and the record has no full text.
+            - ``stage`` is ``screen``, and the label is not relevance.
+            - The label, the code, the reason or a sentence does not exist.
         """
         decision = Settlement(record, stage, label, value, reason, tuple(sentences))
         return [self._settled(connection, decision, {"why": why})]
@@ -789,13 +811,13 @@ class Acts:
         Raises
         ------
         Refused
-            If there are no decisions, if there is no explanation, or if `settle` would refuse one of the decisions. In
-            these cases, nothing is settled.
+            If there are no decisions, if there is no explanation, or if `settle` would refuse one of the decisions.
+            Nothing is settled then.
         """
         if not decisions:
             raise Refused("no record was chosen; tick the records to settle")
         if not why.strip():
-            raise Refused("enter a reason for the final codes; one line is enough, and it is saved with each code")
+            raise Refused("enter a reason for the final codes; one line is enough")
         more = {"why": why, "group": stamp.client_id}
         return self._write_together(
             stamp, lambda connection: ((self._settled(connection, each, more), each.sight) for each in decisions)
@@ -804,8 +826,8 @@ class Acts:
     def _write_together(self, stamp: Stamp, make: Callable[[Connection], Iterable[tuple[Draft, int | None]]]) -> int:
         """Write several actions in one transaction, and return the number of the first action.
 
-        For each action, ``make`` yields two values: the event, and the number of the row of table ``sight`` that
-        describes what the person saw. The number is ``None`` if there is no such row.
+        For each action, ``make`` yields the event and the number of a row of table ``sight``. The row describes what
+        the person saw; the number is ``None`` if there is no row.
         """
         with self._transaction() as connection:
             if sent := self._sent(connection, stamp):
@@ -824,10 +846,7 @@ class Acts:
         if stage in BASES:
             self._require_label(label)
         elif label != self.codebook.relevance.key:
-            raise Refused(
-                f"at screening, only the label '{self.codebook.relevance.key}' can be settled, not '{label}'; settle "
-                "other labels at coding"
-            )
+            raise Refused(f"the label '{label}' cannot be settled at screening; settle it at coding")
         if decision.value not in (0, 1):
             raise Refused("a final code must be yes or no; choose one of them")
         self._check_reason(connection, decision.reason)
@@ -886,7 +905,7 @@ class Acts:
 
     @_once
     def unblind(self, connection: Connection, stamp: Stamp, record: int, stage: str) -> list[Draft]:
-        """Show everyone's codes of a settled record to everyone. This action cannot be undone.
+        """Show all codes of a settled record to everyone. This action cannot be undone.
 
         Raises
         ------
@@ -904,7 +923,7 @@ class Acts:
             )
         if self._state(connection, head, stage) != "settled":
             raise Refused(
-                "this record is not settled yet; its codes can be shown to everyone once every label is settled", 409
+                "this record is not settled yet; settle every label before you show its codes to everyone", 409
             )
         if read_plan(connection).unblinded or is_unblinded(connection, head, stage):
             raise Refused("everyone already sees the codes of this record; reload the page", 409)
@@ -1019,14 +1038,13 @@ class Acts:
         source
             Name of the service from which the text was fetched; ``""`` if a person entered the text.
         group
-            Name of a group of actions; ``""`` if this action has no group. Undo and redo treat all actions of a group
-            as one action.
+            Name of a group of actions that are undone and redone together; ``""`` if this action has no group.
 
         Raises
         ------
         Refused
-            If ``name`` has any other value; or if the abstract is to be changed, but somebody has marked sentences of
-            the abstract. Marks are stored as sentence numbers, which could be wrong after the change.
+            If ``name`` is neither ``title`` nor ``abstract``. If somebody has marked sentences of the abstract, and
+            ``name`` is ``abstract``: the marks are sentence numbers, which could be wrong after the change.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can be corrected")
@@ -1061,8 +1079,10 @@ class Acts:
         Raises
         ------
         Refused
-            If the record does not exist; if the file does not exist, could not be read or is already attached to a
-            record; or if somebody has already coded the record from its full text.
+            In these cases:
+
+            - The record does not exist, or somebody has already coded it from its full text.
+            - The file does not exist, could not be read, or is already attached to a record.
         """
         self._require_record(connection, record)
         table, attachment = schema.full_text, schema.attachment
@@ -1124,8 +1144,8 @@ class Acts:
         ).first()
         if coded is not None:
             raise Refused(
-                "this record has been coded from its full text, and the codes refer to sentences of the file; the "
-                "coders must undo these codes before the file can be replaced or detached",
+                "this file cannot be replaced or detached, because the record has been coded from it; ask the coders "
+                "to undo these codes first",
                 409,
             )
 
@@ -1297,17 +1317,19 @@ class Acts:
         Raises
         ------
         Refused
-            If an exercise is running; if blinding has ended; if one of the people cannot code; if there are fewer than
-            two records or fewer than two people; or if one of the records is not in the result of
-            `mechtag.review.store.exercises.records_to_draw`.
+            In these cases:
+
+            - An exercise is already running, or blinding has ended.
+            - There are fewer than two records, or fewer than two people.
+            - One of the people cannot code.
+            - One of the records is not in the result of `mechtag.review.store.exercises.records_to_draw`.
         """
         self._require_stage(stage)
         if running_exercise(connection) is not None:
             raise Refused("a calibration exercise is already running; end it before you start the next one", 409)
         if read_plan(connection).unblinded:
             raise Refused(
-                "blinding has ended, so people no longer judge records independently, and no calibration exercise can "
-                "be started",
+                "blinding has ended, so no calibration exercise can be started; people no longer judge independently",
                 409,
             )
         people = sorted(set(coders))
@@ -1318,9 +1340,7 @@ class Acts:
             ).scalars()
         )
         if not active.issuperset(people):
-            raise Refused(
-                "some of the chosen people cannot code; choose only owners, adjudicators and coders who are active"
-            )
+            raise Refused("some of the chosen people cannot code; choose only active owners, adjudicators and coders")
         if len(people) < 2:
             raise Refused("a calibration exercise needs at least two people; choose more people")
         if len(records) < 2:
@@ -1341,8 +1361,8 @@ class Acts:
         Parameters
         ----------
         keep
-            Whether the codes of the exercise count like all other codes. If ``False``, the codes become drafts, and the
-            coders judge the records again.
+            If ``True``, the codes of the exercise count like all other codes. If ``False``, the codes become drafts,
+            and the coders judge the records again.
 
         Raises
         ------
@@ -1418,12 +1438,18 @@ class Acts:
         Parameters
         ----------
         codes
-            One mapping for each code. It has the keys ``label``, ``stage``, ``value`` (``1`` or ``0``), ``sentences``
-            (numbers of sentences) and ``date``. It may also have ``signs`` (dict of ``present``, ``absent`` or
-            ``unclear``, keyed by the number of the sentence) and ``roles`` (pairs of sentence number and role).
+            One mapping for each code, with these keys:
+
+            - ``label``, ``stage`` and ``date``
+            - ``value``: ``1`` or ``0``
+            - ``sentences``: numbers of the marked sentences
+            - ``signs`` (optional): signs of sentences, keyed by sentence number
+            - ``roles`` (optional): pairs of sentence number and role
         more
-            Fields to add to each code event: ``group`` (name shared by all codes of an import) and ``by`` (account
-            number of the person who imports the codes).
+            Fields to add to each event of a code:
+
+            - ``group``: name shared by all codes of an import
+            - ``by``: account number of the person who imports the codes
 
         Raises
         ------
@@ -1441,8 +1467,7 @@ class Acts:
             self._check(connection, stamp, record, stage)
             if self._code_of(connection, stamp.coder, record, stage, label) is not None:
                 raise Refused(
-                    "this person has already judged this label of the record in this review; the answer in this review "
-                    "is kept, and the imported answer is not added",
+                    "this person has already judged this label of the record; the imported answer is not added",
                     409,
                 )
             text = self._require_text(connection, record, stage) if stage in BASES else None
@@ -1476,7 +1501,7 @@ class Acts:
     def reverse_merge(
         self, connection: Connection, stamp: Stamp, plan: Callable[[Connection], list[Draft]]
     ) -> list[Draft]:
-        """Undo an import of a copy of this review, or repeat an import that was undone.
+        """Undo the import of a copy of this review, or repeat the import after it was undone.
 
         All events are written as one action.
 
@@ -1500,14 +1525,13 @@ class Acts:
         Returns
         -------
         act, record
-            Number of the action that was undone, and number of its record. ``record`` is ``None`` if the action was not
-            about a record.
+            Number of the undone action, and number of its record; ``None`` if the action was not about a record.
 
         Raises
         ------
         Refused
-            If there is nothing to undo; if the action ended blinding; or if somebody else's later work on the record
-            depends on the action.
+            If there is nothing to undo; if the action ended blinding; or if later work of somebody else depends on the
+            action.
         """
         with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -1528,14 +1552,13 @@ class Acts:
         Returns
         -------
         act, record
-            Number of the action that was redone, and number of its record. ``record`` is ``None`` if the action was not
-            about a record.
+            Number of the redone action, and number of its record; ``None`` if the action was not about a record.
 
         Raises
         ------
         Refused
-            If the person has undone nothing; if the person has done something else since; or if somebody else's later
-            work on the record depends on the action.
+            If the person has not undone an action, or has taken a new action since. If later work of somebody else
+            depends on the action.
         """
         with self._transaction() as connection:
             if (known := self._undone(connection, stamp)) is not None:
@@ -1630,8 +1653,8 @@ class Acts:
         ).scalar()
         if later is not None:
             raise Refused(
-                f"you cannot undo this yet, because {later} has since worked on this record, and that work depends on "
-                f"your action; ask {later} to undo that work first",
+                f"this action cannot be undone yet, because later work of {later} depends on it; ask {later} to undo "
+                "that work first",
                 409,
             )
 
@@ -1675,9 +1698,9 @@ class Acts:
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the event number and record that an earlier request with the same ``client_id`` has undone or redone.
+        """Return the event number and the record of the action that an earlier, identical request has undone or redone.
 
-        If there was no such request, the result is ``None``.
+        If there was no request with the same ``client_id``, the result is ``None``.
         """
         table = schema.event
         sent = self._sent(connection, stamp)
@@ -1820,9 +1843,9 @@ _LAST_JUDGED = _last_judged()
 
 
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
-    """Return the number of the last event in which a person judged a record, or undid a judgement of the record.
+    """Return the number of the last event in which a person judged a record, or undid this.
 
-    Returns 0 if there is no such event.
+    If there is no such event, the result is 0.
     """
     found = connection.execute(_LAST_JUDGED, {"coder": coder, "record": record, "stage": stage}).scalar_one()
     return int(found or 0)

@@ -145,8 +145,8 @@ def _number(text: str, what: str) -> int:
 def identification(connection: Connection) -> Identification | None:
     """Return the counts of records before screening, or ``None`` if nothing was imported on the review page.
 
-    If some records were not imported on the review page, it is not known which files they come from. In this case, the
-    result contains only the counts that do not depend on the files.
+    If some records were not imported on the review page, their files are unknown. The result then contains only the
+    counts that do not depend on the files.
     """
     batches = [batch for batch in read_batches(connection) if batch.result]
     if not batches:
@@ -260,13 +260,14 @@ def fill_in(
     Returns
     -------
     flow, elsewhere
-        All counts of the diagram, and those of them that belong in the counts file of ``mechtag prisma``.
+        ``flow`` contains all counts of the diagram. ``elsewhere`` contains the counts for the file of ``mechtag
+        prisma``.
 
     Raises
     ------
     MechtagError
-        If the counts contradict one another; or if people entered counts of other methods, such as citation searching,
-        but not the number of records found in each source.
+        If the counts contradict one another. If people entered counts of other methods, such as citation searching,
+        without the number of records found in each source.
     """
     automation, waiting = (decided.unread, 0) if decided.stopped else (0, decided.unread)
     content: dict[str, Any] = {

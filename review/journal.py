@@ -52,8 +52,8 @@ def text_of_facts(facts: Mapping[str, Any]) -> str:
 class Journal:
     """Copies events, ended jobs and single values from the database to the log files.
 
-    Two processes can use journals of the same review at the same time. A lock ensures that only one of them writes.
-    If one process has written to the files, the journal of the other process reads them again.
+    Several processes may write to the log files of one review; a lock makes them take turns. If a different process has
+    changed the log files, the journal reads them again before it writes.
     """
 
     def __init__(self, workspace: Workspace) -> None:

@@ -105,7 +105,7 @@ def create_setup(
     Parameters
     ----------
     root
-        Folder of the review; the folder is not a project yet and need not exist.
+        Folder of the review, which need not exist yet.
     hosts
         Host names, with port, under which the page is served.
     start_key

@@ -191,7 +191,7 @@ JOB_NAMES = {
 def now_working(connection: Connection) -> Working | None:
     """Return the progress of the running job.
 
-    If no job is running, the result is the progress of the next waiting job, or ``None`` if no job is waiting.
+    If no job is running, the next waiting job counts. If no job is waiting either, the result is ``None``.
     """
     table = schema.job
     row = connection.execute(

@@ -30,26 +30,25 @@ def fit_calibration(
 
     Hard records are irrelevant records that are easily mistaken for relevant ones.
 
-    *Curves.* Relevance has its own probability curve. Each label with enough positives and negatives also has its own.
-    All other labels share one curve, which is fitted on all labels together. If no label was judged, the labels use the
+    *Curves.* Relevance has its own probability curve, and so has each label with enough positives and negatives. All
+    other labels share one curve, which is fitted on all labels together. If no label was judged, the labels use the
     curve of `definitions_calibration`.
 
-    *Thresholds.* At least the proportion ``settings.relevance_recall`` of the relevant records reach the threshold for
-    relevance. If all records are relevant, all of them reach it. The threshold for a label is the one with the highest
-    F1 over all judged records, where irrelevant records count as negative. Labels with too few positives or negatives
-    share one threshold, which is fitted on all labels together.
+    *Thresholds.* The threshold for relevance keeps the proportion ``settings.relevance_recall`` of the relevant
+    records. If all records are relevant, it is 0. The threshold for a label maximises F1; irrelevant records count as
+    negative. Labels with too few positives or negatives share one threshold, which is fitted on all labels together.
 
-    *Bounds.* A decision needs review if its probability is between two bounds, which `refer_band` sets. If the
-    threshold would not lie between the bounds, one bound is moved to the threshold.
+    *Bounds.* A decision needs review if its probability is between two bounds, which `refer_band` computes. If the
+    threshold does not lie between the bounds, one bound is moved to the threshold.
 
-    For relevance, "yes" and "no" must reach the precision ``settings.relevance_precision``. In each set with enough
-    hard records, this precision is measured on the relevant and the hard records of the set. If no set has enough hard
-    records, it is measured on all records. In addition, "no" may lose at most the proportion
-    ``settings.relevance_loss`` of the relevant records; see `safe_no`.
+    For relevance, "yes" and "no" must reach the precision ``settings.relevance_precision`` in each set with enough hard
+    records. Only the relevant and the hard records of the set count. If no set has enough hard records, all records
+    count. In addition, "no" may lose at most the proportion ``settings.relevance_loss`` of the relevant records; see
+    `safe_no`.
 
-    All labels have the same two bounds, unless one is moved to a threshold. "Yes" and "no" for labels must reach the
-    precision ``settings.decided_precision``. The precision of "yes" is measured on the same records as for relevance,
-    with the records of all sets combined. The precision of "no" is measured on relevant records only, because "no" is
+    For labels, "yes" and "no" must reach the precision ``settings.decided_precision``. All labels share the same two
+    bounds, unless a bound is moved to a threshold. The precision of "yes" is measured on the same records as for
+    relevance, with all sets combined. The precision of "no" is measured on relevant records only, because "no" is
     almost always right for irrelevant records.
 
     Parameters
@@ -127,8 +126,8 @@ def definitions_calibration(n_labels: int) -> Calibration:
 def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | None) -> list[Mask]:
     """Return masks that select the records on which the precision of decisions on relevance is measured.
 
-    A hard record is irrelevant, but easily mistaken for a relevant record. For each set with enough hard records, one
-    mask selects the relevant and the hard records of the set. If there is no such set, one mask selects all records.
+    Hard records are irrelevant, but look relevant. For each set with enough hard records, one mask selects the relevant
+    and the hard records of the set. If no set has enough hard records, a single mask selects all records.
     """
     everything = np.ones(len(relevant), dtype=bool)
     if hard is None:
@@ -141,16 +140,16 @@ def _judged_on(relevant: Mask, hard: Mask | None, source: NDArray[np.int64] | No
 def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float, float]:
     """Return the two probabilities between which decisions need review.
 
-    The bounds are chosen separately. A bound is accepted if the precision of the decisions beyond it is at least
-    ``precision`` with confidence ``CERTAINTY``. This is tested with the one-sided lower confidence limit of Clopper and
-    Pearson (1934). Among the accepted bounds, those that leave the fewest records to review are returned.
+    The two bounds are chosen separately. A bound is acceptable if the decisions beyond it are precise enough: the lower
+    confidence limit of their precision must be at least ``precision``. The limit is the one-sided limit of Clopper and
+    Pearson (1934), with confidence ``CERTAINTY``. Of all acceptable bounds, the one that leaves the fewest records to
+    review is returned.
 
     Returns
     -------
     low, high : float
-        The decision is "no" for probabilities below ``low``, and "yes" for probabilities of at least ``high``. If no
-        lower bound is accepted, ``low`` is 0, and no decision is "no". If no upper bound is accepted, ``high`` is
-        infinity, and no decision is "yes".
+        The decision is "no" below ``low``, and "yes" from ``high`` upwards. If no lower bound is acceptable, ``low`` is
+        0. If no upper bound is acceptable, ``high`` is infinity.
     """
     # The observed precision would be too optimistic, because the bound is selected on the same data.
     order = np.argsort(chances, kind="stable")
@@ -168,10 +167,10 @@ def refer_band(chances: Array, targets: Array, precision: float) -> tuple[float,
 def safe_no(chances: Array, share: float) -> float:
     """Return the highest bound for "no" that does not lose too many positives.
 
-    The decision is "no" for probabilities below the bound, so positives with such a probability are lost. With
-    confidence ``CERTAINTY``, at most the proportion ``share`` of all positives is lost, by the method of Clopper and
-    Pearson (see `refer_band`). If ``share`` is 5%, for example, the bound may lose 1 of 100 observed positives, or 6 of
-    220. If there are too few positives for this confidence, none of the observed positives is lost.
+    A positive below the bound is lost, because the decision on it is "no". With confidence ``CERTAINTY``, the
+    proportion of positives that are lost is at most ``share`` (Clopper and Pearson 1934). If ``share`` is 5%, for
+    example, 1 of 100 given positives may be lost, or 6 of 220. With too few positives for this confidence, none may be
+    lost.
 
     Parameters
     ----------
@@ -194,8 +193,8 @@ def _lower_bound(right: Array, counts: NDArray[np.int64]) -> Array:
 def f1_threshold(chances: Array, targets: Array) -> float:
     """Return the threshold with the highest F1.
 
-    The threshold lies midway between two neighbouring probabilities. If several thresholds have the same F1, the
-    highest threshold is returned. If there are no positives, 0.5 is returned.
+    The threshold lies midway between two neighbouring probabilities. If several thresholds have the highest F1, the
+    largest of them is returned. If there are no positives, 0.5 is returned.
     """
     order = np.argsort(-chances, kind="stable")
     sorted_chances, sorted_targets = chances[order], targets[order]
@@ -212,9 +211,9 @@ def f1_threshold(chances: Array, targets: Array) -> float:
 def recall_threshold(chances: Array, targets: Array, recall: float) -> float:
     """Return a threshold that keeps at least the proportion ``recall`` of the positives, but no more than necessary.
 
-    A positive is kept if its probability is not below the threshold. The threshold lies midway between the lowest
-    probability to keep and the next lower probability. If there is no lower probability, the threshold is the lowest
-    probability to keep.
+    A record is kept if its probability is at least the threshold. The threshold lies midway between the lowest
+    probability that must be kept and the next lower probability. If there is no lower probability, the threshold is the
+    lowest probability.
     """
     positives = np.sort(chances[targets == 1])[::-1]
     kept = int(np.ceil(recall * len(positives) - 1e-9))
@@ -236,9 +235,9 @@ _SLOPE, _SLOPE_SD, _INTERCEPT_SD = 1.0, 1.0, 3.0
 def fit_curve(scores: Array, targets: Array) -> tuple[float, float]:
     """Fit a logistic curve that converts scores to probabilities (Platt 1999).
 
-    The slope is regularised towards 1, and the probability at the mean score is regularised towards one half. A few
-    records therefore suffice, even if all of them have the same code. The slope is never negative, so the curve does
-    not reverse the order of the records.
+    The slope is regularised towards 1, and the probability at the mean score towards one half. The fit therefore works
+    with few records, even if all of them have the same code. The slope is never negative, so a higher score never gets
+    a lower probability.
 
     Parameters
     ----------

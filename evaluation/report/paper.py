@@ -59,15 +59,16 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
     model
         Content of the model's ``config.json``.
     summary
-        Content of the ``summary.json`` that tagging wrote for a literature search. If it is ``None``, the texts do not
-        describe the search.
+        Content of the ``summary.json`` of a tagged literature search. By default, the texts describe no search.
 
     Returns
     -------
     dict
-        Two Markdown texts. ``methods`` covers items 8 and 9 of PRISMA 2020 (Page et al. 2021, doi:10.1136/bmj.n71) and
-        the RAISE recommendations (https://osf.io/fwaud). Square brackets in this text mark what the authors must fill
-        in. ``model_card`` is in the format of Hugging Face (Mitchell et al. 2019, doi:10.1145/3287560.3287596).
+        Two Markdown texts:
+
+        - ``methods`` covers items 8 and 9 of PRISMA 2020 (Page et al. 2021, doi:10.1136/bmj.n71) and the RAISE
+          recommendations (https://osf.io/fwaud). Square brackets mark what the authors must fill in.
+        - ``model_card`` is in the format of Hugging Face (Mitchell et al. 2019, doi:10.1145/3287560.3287596).
 
     Raises
     ------
@@ -89,7 +90,7 @@ def paper_texts(results: Results, model: Mapping[str, Any], summary: Mapping[str
         return {name: _environment().get_template(f"{name}.md.j2").render(content) for name in names}
     except (KeyError, TypeError, UndefinedError) as error:
         raise MechtagError(
-            "the metrics, the model's config.json or the summary of the tagged search lacks an entry: "
+            "an entry is missing in the metrics, the model's config.json or the summary of the tagged search: "
             f"{error}; create these files again with this version of mechtag"
         ) from None
 

@@ -60,8 +60,8 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     missing = [key for key in codebook.all_keys if any(key not in own for own in found.values())]
     if missing:
         raise MechtagError(
-            f"{predictions_file} lacks predictions for {', '.join(missing)}, so it was written with a different "
-            "codebook or for different records; tag the search again ('mechtag tag')"
+            f"{predictions_file}: predictions are missing for these labels: {', '.join(missing)}; tag the search again "
+            "with the codebook of this project ('mechtag tag')"
         )
     coded = read_annotations(settings, codebook.keys, codebook.relevance.key) if has_codes(project) else []
     finder = Finder(records, settings.dedupe)

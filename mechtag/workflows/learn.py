@@ -30,16 +30,16 @@ LEAST_PAPERS = 30
 
 @dataclass(frozen=True)
 class Compared:
-    """Records on which the suggestions of the model in use are compared with those of the new model.
+    """Records on which the suggestions of two models are compared: the model in use and the new model.
 
     Attributes
     ----------
     records
         The records.
     sentences
-        The sentences of the abstracts of all records, in the order of the records.
+        The sentences of all abstracts, in the order of the records.
     keep
-        Function that is called with all suggestions that differ between the models, before the new model is installed.
+        Function that receives the suggestions that differ. It is called before the new model is installed.
     """
 
     records: Sequence[Record]
@@ -54,15 +54,16 @@ class Learned:
     Attributes
     ----------
     outcome
-        ``adopted`` if the new model is in use. ``kept`` if the previous model stays in use because the new model may be
-        worse. ``too_few`` if the previous model stays in use because too few papers have independent codes.
-        ``unchanged`` if the model in use was trained on exactly these codes.
+        - ``adopted``: the new model is in use.
+        - ``kept``: the previous model stays in use, because the new model may be worse.
+        - ``too_few``: the previous model stays in use, because too few papers have independent codes.
+        - ``unchanged``: the model in use was already trained on exactly these codes.
     model_id, former_id
         Id of the model in use now, and id of the model that was in use before.
     papers
         Number of papers used for training.
     compared
-        Number of papers with independent codes, which are codes that no suggestion can have influenced.
+        Number of papers with independent codes: codes that no suggestion can have influenced.
     reasons
         Sentences that explain the outcome.
     differences
@@ -89,8 +90,8 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
     Raises
     ------
     MechtagError
-        If the setting ``train.records`` does not name a table, or if the table was not written by this function or was
-        changed after the last call.
+        If the setting ``train.records`` does not name a table; if the table was not written by this function; or if the
+        table was changed after the last call.
     """
     from mechtag.core.tables import is_table
     from mechtag.pipeline.annotations.coding_table import write_codings
@@ -106,19 +107,19 @@ def write_codes(project: Project, codings: Sequence[Coding], former_sha256: str 
         write_codings(part, codings)
         # A run that was killed may have written the same table without returning.
         known = (former_sha256, _sha256(part))
-        _refuse_if_changed(path, known, "table of codes", "import it there")
+        _refuse_if_changed(path, known, "table of codes", "import it on the Import codes page")
     return _sha256(path)
 
 
 def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256: str | None) -> str:
-    """Write sentences of coded papers to the file of examples that training reads, and return the SHA-256 of the file.
+    """Write the examples for training to a file, and return the SHA-256 of the file.
 
     If there are no examples, the file is deleted, and ``""`` is returned.
 
     Parameters
     ----------
     examples
-        Examples, each with the record id of its paper.
+        Sentences of coded papers, each with the record id of its paper.
     former_sha256
         SHA-256 that the last call returned; ``None`` in the first call.
 
@@ -130,7 +131,7 @@ def write_examples(project: Project, examples: Sequence[Exemplar], former_sha256
     from mechtag.pipeline.annotations.coded_records import write_exemplars
 
     path = Path(project.settings.train.examples)
-    what, instead = "file of examples", "choose its sentences as examples there"
+    what, instead = "file of examples", "choose its sentences as examples on the review page"
     if not examples:
         _refuse_if_changed(path, (former_sha256,), what, instead)
         path.unlink(missing_ok=True)
@@ -165,9 +166,11 @@ def learn(
 ) -> Learned:
     """Train a model on the codes that `write_codes` wrote, and use it if it is not worse than the model in use.
 
-    The models are compared by the rule of `mechtag retrain`, on papers that neither model was trained on. There are two
-    exceptions. A model made from the definitions of the codebook alone is replaced even if there are too few papers to
-    compare the models. A model for a different version of the codebook is always replaced.
+    The two models are compared by the rule of `mechtag retrain`, on papers that neither model was trained on. In two
+    cases, the new model is used without a comparison:
+
+    - The model in use was made for a different version of the codebook.
+    - The model in use was made from the definitions of the codebook alone, and there are too few papers to compare.
 
     Parameters
     ----------
@@ -236,10 +239,10 @@ def learn(
 
 
 def judged_by(codings: Sequence[Coding], coded: Sequence[CodedRecord], codebook: Codebook) -> list[CodedRecord]:
-    """Return the coded records with the codes in ``codings`` in place of their own codes.
+    """Return the coded records, with their codes replaced by ``codings``.
 
-    A record is left out if ``codings`` contains no code for its relevance. A label without a code in ``codings`` counts
-    as not judged. The codes of sentences are not changed.
+    If ``codings`` has no code for the relevance of a record, the record is left out. If it has no code for a label, the
+    label counts as not judged. The codes of sentences are not replaced.
 
     Parameters
     ----------

@@ -40,13 +40,14 @@ def rank(
     output
         CSV file to which the ranked records are written. The records to read next are at the top.
     labels
-        Table of the decisions so far, such as the output of the previous call with decisions filled in.
+        Table of the decisions so far. The output of the previous call is such a table once people have filled in
+        decisions.
     model
         Folder of the model that ranks the records until a relevant record is known.
     recall
-        Proportion of the relevant records to find.
+        Target recall: the proportion of the relevant records to find.
     confidence
-        Confidence that this proportion has been found when reading stops.
+        Required confidence that recall has reached this target when reading stops.
     rule
         Stopping rule: ``sample`` or ``ranked``; see `screening.ranking.Target`.
 
@@ -120,9 +121,9 @@ def simulate(
     batch
         Number of records read between two rankings.
     recall
-        Proportion of the relevant records to find.
+        Target recall: the proportion of the relevant records to find.
     confidence
-        Confidence that this proportion has been found when reading stops.
+        Required confidence that recall has reached this target when reading stops.
 
     Returns
     -------

@@ -34,8 +34,8 @@ class Tagged:
     output
         Folder of the results.
     chunks
-        Folder with one file of predictions per chunk (a fixed number of records). It exists only if the output is in an
-        object store. Otherwise, the chunks were joined into one table, and the folder was deleted.
+        Folder with one file of predictions per chunk. It exists only if the output is in an object store. Otherwise,
+        the chunks were joined into one table.
     """
 
     inputs: Inputs
@@ -75,11 +75,11 @@ def tag(
     sentences
         Table of the sentences of the records. By default, tagging splits the records into sentences.
     full_texts
-        Table of full texts that `attach` writes. If a record has a full text, it is tagged from its abstract, and again
-        from its full text.
+        Table of full texts that `attach` writes. A record with a full text is tagged twice: from its abstract and from
+        its full text.
     first
-        Table of records in reading order, such as the one that `rank` writes, and number of records to tag from the top
-        of this table. Records judged relevant come first. Records judged irrelevant are left out.
+        Table of records in reading order, such as the output of `rank`, and number of records to tag from its top.
+        Records judged relevant come first, and records judged irrelevant are left out.
     runtime, threads, score_all
         Values that override the settings of the project; see `TagSettings`.
     resume
@@ -163,9 +163,9 @@ def tag(
 
 
 def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
-    """Return the path of ``groups.csv``, the list of merged records in the folder of the first source.
+    """Return the path of the list of merged records (``groups.csv``) in the folder of the first source.
 
-    If the list is missing or empty, or if the source is in an object store, ``None`` is returned.
+    If the list is missing or empty, or if the source is in an object store, the result is ``None``.
     """
     from mechtag.pipeline.dedupe.merged import groups_beside, read_merged_beside
     from mechtag.pipeline.tagging.storage import is_remote
@@ -186,8 +186,8 @@ def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, c
 
     if len(sources) > 1 or is_remote(sources[0]) or is_remote(output):
         raise MechtagError(
-            f"{ranking}: to tag records in the order of this table, mechtag needs exactly one file of records on this "
-            "machine, and a local output folder; pass the file of records that was ranked, and a folder on this machine"
+            f"{ranking}: the order of this table can be used only with one local file of records and a local output "
+            "folder; pass the file of records that was ranked, and a folder on this machine"
         )
     records = read_unique(Path(sources[0]), reporter.note)
     rows = read_judgements(ranking, project.codebook.relevance.key).reading_order(records)[:count]

@@ -1,12 +1,12 @@
 """Weigh the evidence that two records describe one paper: every field that agrees or differs has a weight.
 
-The weights follow Fellegi and Sunter. The weight of a field that agrees is approximately the binary logarithm of a
-ratio. The numerator is how often the field agrees in two records of one paper. The denominator is how often it agrees
-in two records of similar, but different papers. The weight of a field that differs is computed in the same way.
+The weights follow Fellegi and Sunter. The weight of a field that agrees is approximately log2(m / u). Here, m is the
+probability that the field agrees in two records of one paper, and u is this probability in two records of similar, but
+different papers. If the field differs, m and u are the probabilities that it differs.
 
-`benchmarks.dedupe_weights` measures these logarithms on labelled and on generated pairs of records. The weights are
-fixed, so the result for two records does not depend on other records. They are rounded, so people can check a sum by
-hand.
+`benchmarks.dedupe_weights` measures these logarithms on labelled and generated pairs of records. The weights are
+constants, so the result for two records does not depend on other records. They are rounded, so people can check a sum
+by hand.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _far(left: ComparableFields, right: ComparableFields) -> bool:
 def weigh(
     left: ComparableFields, right: ComparableFields, found: FieldAgreement, identifier: bool | None, year_gap: int
 ) -> int:
-    """Return the weight of the evidence that two records describe one paper, summed over all fields.
+    """Return the total weight, over all fields, of the evidence that two records describe one paper.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def weigh(
     identifier
         Whether the DOIs or PubMed ids agree; ``None`` if this is unknown.
     year_gap
-        Largest difference between the years of two records of one paper; see `DedupeSettings`.
+        Number of years by which two records of one paper may differ; see `DedupeSettings`.
     """
     years = found.years or 0
     moved = (found.volume is False and not (found.page and not years)) or (

@@ -74,7 +74,7 @@ class FieldAgreement(NamedTuple):
     def placed(self) -> bool:
         """Return whether two records have the same volume and the same first page.
 
-        If both journals are known, they must agree. If both issues are known, they must agree, too.
+        The result is ``False`` if the journals or the issues differ; they may be unknown.
         """
         return bool(self.page and self.volume) and self.journal is not False and self.issue is not False
 

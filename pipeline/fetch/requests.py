@@ -25,8 +25,7 @@ class Service:
     label
         Name of the service in messages.
     address
-        Beginning of all URLs of the service. The value is ``""`` for the sites of publishers, because requests to them
-        contain the whole URL.
+        Beginning of all URLs of the service; ``""`` for the sites of publishers, whose requests contain the whole URL.
     rate
         Maximum number of requests per second without a key.
     keyed_rate
@@ -43,8 +42,8 @@ class Service:
         Name of the query parameter that contains the e-mail address. The address is also sent in the header
         ``User-Agent``.
     own
-        Whether the user chose the service, such as the endpoint of a language model. The e-mail address is not sent to
-        such a service. Its redirects are not followed. Only its successful answers are cached.
+        Whether the user chose the service, such as the endpoint of a language model. For such a service, no e-mail
+        address is sent, no redirect is followed, and only successful answers are cached.
     """
 
     name: str
@@ -77,7 +76,7 @@ def readable_json(body: bytes) -> Any:
     except (ValueError, RecursionError):
         raise ValueError("the service's answer is not in JSON format, or is cut off; try again later") from None
     if not isinstance(content, dict | list):
-        raise ValueError("the service's answer is in JSON format, but is neither an object nor a list; try again later")
+        raise ValueError("the service's answer is neither a JSON object nor a JSON list; try again later")
     if isinstance(content, dict) and (fault := content.get("error") or content.get("errMsg")):
         raise ValueError(f"the service reported an error: {str(fault)[:100]}")
     return content
@@ -117,8 +116,8 @@ class Request(NamedTuple):
     body
         JSON text to send in a POST request; ``""`` for a GET request.
     check
-        Function that raises `ValueError` if an answer cannot be read, for example because it is cut off. The request is
-        then sent again, unless the error is a `UselessAnswer`.
+        Function that raises `ValueError` if an answer cannot be read, for example because it is cut off. After this
+        error, the request is sent again. After a `UselessAnswer`, it is not.
     cost
         Price of the request in US dollars.
     """
@@ -183,8 +182,8 @@ Ask = Callable[[Request], Answer | None]
 def ask_for_all(items: Sequence[T], make: Callable[[Sequence[T]], Request], ask: Ask) -> Iterator[Answer]:
     """Ask a service about many items, such as DOIs, in one request, and yield the successful answers.
 
-    If the service rejects the request as malformed or too long, each half of the items is requested separately. Halves
-    that are rejected are divided again. One invalid item therefore does not affect the others.
+    If the service rejects a request as malformed or too long, its items are divided into two requests. One invalid item
+    therefore does not affect the others.
 
     Parameters
     ----------

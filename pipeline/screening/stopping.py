@@ -4,9 +4,8 @@ The user sets a target for recall and a confidence.
 
 People first read records by rank until relevant records become rare (`sample_due`). They then read a random sample of
 the unread records, in an order that is drawn once. The sample yields an upper bound on the number of relevant records
-that were unread when the sample was drawn. Recall is computed as if this bound were the true number. If this recall
-reaches the target, reading may stop. The bound may be checked after each record, because it remains valid if it is
-checked repeatedly.
+that were unread when the sample was drawn. Reading may stop if recall reaches the target even if the bound is the true
+number. The bound may be checked after each record, because it stays valid when it is checked repeatedly.
 """
 
 from __future__ import annotations
@@ -33,11 +32,10 @@ _TIE = 1 + 1e-9
 
 
 def sample_due(labels: NDArray[np.int64], total: int) -> int | None:
-    """Return the number of read records after which people stop reading by rank and begin a random sample.
+    """Return the number of records that people read by rank before they begin a random sample.
 
-    The sample begins as soon as people have read a long enough run of irrelevant records without interruption. The run
-    must comprise at least 100 records, and at least 5% of all records. If there is no such run yet, the result is
-    ``None``.
+    The sample begins after the first long run of consecutive irrelevant records: at least 100 records, and at least 5%
+    of all records. If there is no such run yet, the result is ``None``.
 
     Parameters
     ----------
@@ -70,8 +68,8 @@ class Sample:
     population
         Number of unread records when the sample was drawn.
     drawn
-        Number of records of the sample that were read. The sample has a random order. Only the records before the first
-        unread record count as read.
+        Number of records of the sample that were read. The sample has a random order, and records after the first
+        unread record do not count.
     found
         Number of relevant records among the ``drawn`` records.
     """
@@ -91,13 +89,12 @@ class Sample:
 def bound_of_one_look(sample: Sample, confidence: float) -> int:
     """Return an upper bound on the number of relevant records in the population of a random sample.
 
-    This bound may be computed only once, at the end of a sample whose size was fixed beforehand; compare
-    `bound_of_any_look`.
+    Use this bound only if the sample size was fixed beforehand, and compute it only once, at the end of the sample. In
+    all other cases, use `bound_of_any_look`.
 
-    The bound is the exact hypergeometric counterpart of Clopper and Pearson's (1934) one-sided limit,
-    doi:10.1093/biomet/26.4.404. It is the largest number of relevant records in the population that is still plausible.
-    A number is plausible if the probability of finding ``sample.found`` or fewer relevant records is above
-    ``1 - confidence``.
+    The bound is the largest plausible number of relevant records. A number is plausible if a sample would contain at
+    most ``sample.found`` of them with a probability above ``1 - confidence``. This is the exact hypergeometric
+    counterpart of the one-sided limit of Clopper and Pearson (1934), doi:10.1093/biomet/26.4.404.
     """
 
     def excluded(unread: int) -> bool:
@@ -115,8 +112,8 @@ def bound_of_any_look(sample: Sample, confidence: float) -> int:
     computed along the way is below the true number. Reading may therefore stop as soon as one bound is low enough.
 
     The method is the prior-posterior-ratio confidence sequence for sampling without replacement (Waudby-Smith and
-    Ramdas 2020, arXiv:2006.04347, theorem 2.1). The prior affects only how tight the bound is. In the prior, K relevant
-    records have the weight 1 / ((K + 1) (K + 2)), so about half of the weight is on zero relevant records.
+    Ramdas 2020, arXiv:2006.04347, theorem 2.1). The prior gives K relevant records the weight 1 / ((K + 1) (K + 2)). It
+    affects only how tight the bound is.
     """
     possible = np.arange(sample.found, sample.population - sample.drawn + sample.found + 1)
     ways = _log_choose(possible, sample.found) + _log_choose(sample.population - possible, sample.drawn - sample.found)
@@ -141,12 +138,12 @@ class StoppingVerdict:
     stop
         Whether the target recall is reached with the target confidence.
     missed_at_most
-        Upper bound on the number of relevant records among the unread records.
+        Upper bound on the number of relevant records that are unread.
     recall_at_least
-        Lower bound on recall: the number of relevant records found, divided by the largest possible number of relevant
-        records. ``None`` if the largest possible number is 0.
+        Lower bound on recall, computed as if ``missed_at_most`` relevant records were unread. ``None`` if no relevant
+        record was found, and none can be unread.
     still_to_read
-        Number of further records after which ``stop`` becomes true, if none of these records is relevant.
+        Number of records to read until ``stop`` becomes true, if all of these records are irrelevant.
     """
 
     stop: bool
@@ -180,9 +177,8 @@ def judge_sample(
     recall, confidence
         Target recall and target confidence, between 0 and 1.
     bound
-        Function that returns an upper bound on the number of relevant records in the population of the sample. Use
-        `bound_of_one_look` if the sample size was fixed beforehand and the bound is computed only once, at the end of
-        the sample.
+        Function that returns an upper bound on the number of relevant records in the population of the sample:
+        `bound_of_any_look` or `bound_of_one_look`.
 
     Raises
     ------
@@ -204,21 +200,22 @@ def judge_ranked(
 ) -> StoppingVerdict:
     """Apply a stopping rule to records that were read by rank, without a random sample.
 
-    The rule assumes that the ranking is not worse than chance. It is the test on ranked records of Callaghan and
-    Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4. The last ``n`` records read are treated as a random sample of
-    all records that were unread before them. The test is repeated for every ``n``, and the smallest p-value counts. The
-    confidence is not guaranteed. Repeated tests make errors more likely, but a ranking better than chance makes errors
-    less likely. `docs/ranking.md` reports the measured error rate.
+    The rule is the test on ranked records of Callaghan and Müller-Hansen (2020), doi:10.1186/s13643-020-01521-4. For
+    every ``n``, the last ``n`` records read are treated as a random sample of all records that were unread before. The
+    smallest p-value counts. The rule assumes that the ranking is not worse than chance.
 
-    If records were added to the review later, pass only the records read since then in ``labels``. The records
-    read before are not a sample of the records that are unread now.
+    The confidence is not guaranteed. Repeated tests make errors more likely, but a good ranking makes errors less
+    likely. `docs/ranking.md` reports the measured error rate.
+
+    If records were added to the review during reading, ``labels`` must contain only the records read since then. The
+    records read earlier are not a sample of the records that are unread now.
 
     Parameters
     ----------
     labels
         Label of each record read, in reading order: ``1`` (relevant) or ``0`` (irrelevant).
     total
-        Number of records of the review, without those read before new records were added.
+        Number of records of the review, without the records that were read before new records were added.
     found_before
         Number of relevant records found before new records were added; 0 if none were added.
 
@@ -238,9 +235,9 @@ def judge_ranked(
 
 
 def too_many(found: int, recall: float) -> int:
-    """Return the smallest number of missed relevant records at which recall would be below the target.
+    """Return the smallest number of unread relevant records with which recall is below its target.
 
-    ``found`` is the number of relevant records that were found, and ``recall`` is the target.
+    ``found`` is the number of relevant records that were read, and ``recall`` is the target.
     """
     return math.floor(found / recall - found + 1e-9) + 1
 
@@ -248,8 +245,8 @@ def too_many(found: int, recall: float) -> int:
 def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
     """Return the p-value of the hypothesis that at least ``missed`` relevant records are unread.
 
-    A p-value is computed from the record that was read last, from the last two records read, and so on. The smallest of
-    these p-values is returned.
+    The hypothesis is tested on the last record read, on the last two records read, and so on. The smallest p-value is
+    returned.
 
     Parameters
     ----------
@@ -271,8 +268,8 @@ def ranked_p(labels: NDArray[np.int64], total: int, missed: int) -> float:
 def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: float) -> StoppingVerdict:
     """Return the result of a stopping rule.
 
-    ``missed(n)`` is an upper bound on the number of missed relevant records if the next ``n`` records read are
-    irrelevant.
+    ``missed(n)`` is an upper bound on the number of unread relevant records after ``n`` more records were read, all of
+    them irrelevant.
     """
 
     def enough(more: int) -> bool:

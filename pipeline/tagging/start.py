@@ -66,12 +66,11 @@ class Job:
     output
         Folder for the results.
     finished
-        Finished chunks of records, keyed by the number of the chunk. Code that finishes a chunk adds the chunk to this
-        dict.
+        Finished chunks of records, keyed by chunk number. The caller adds each chunk that it finishes.
     full_texts
         Table of full texts, or ``None`` if only abstracts are tagged.
     merged
-        Full texts of records that were merged into others as duplicates; ``None`` if only abstracts are tagged.
+        Full texts of the duplicates that were merged into the records; ``None`` if only abstracts are tagged.
     """
 
     records: StoragePath
@@ -119,8 +118,8 @@ class Request:
     Attributes
     ----------
     sources
-        Search exports or folders of search exports, or one Parquet table of records. A table may have a URI. The
-        records of a table are not deduplicated.
+        Search exports or folders of search exports, or the path or URI of one Parquet table of records. The records of
+        a table are not deduplicated.
     output
         Folder for the results. It may be a URI if the source is a table.
     sentences
@@ -128,7 +127,7 @@ class Request:
     full_texts
         Table of full texts, or ``None``.
     groups
-        Table of the records that were merged into the records of the source table, or ``None``; see
+        Table of the duplicates that were merged into the records of the source table, or ``None``; see
         `mechtag.pipeline.dedupe.merged`. It is used only with full texts.
     runtime
         Runtime of the encoder. It is recorded because scores differ slightly between runtimes.
@@ -160,9 +159,10 @@ class Request:
 
 
 def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> None:
-    """Raise `MechtagError` if a new run would overwrite its own input, or a file with a person's decisions.
+    """Raise `MechtagError` if a new run would overwrite one of its inputs, or a file with a person's decisions.
 
-    If the folder contains an unfinished run, nothing is checked, because the check was made when that run was started.
+    If the folder ``output`` contains an unfinished run, nothing is checked, because that run was checked when it
+    started.
     """
     folder = None if is_remote(output) else locate(output).local
     if folder and not ChunkStore(locate(output) / CHUNK_FOLDER).begun():
@@ -184,11 +184,15 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     Raises
     ------
     MechtagError
-        If the sources cannot be read; if the output is a URI, but the source is not a table of records; if sentences
-        are passed without a table of records, or belong to other records than those in the table; if a different run is
-        writing to the output folder; if the folder contains an unfinished run, and ``resume`` is false; if ``resume``
-        is true, but a source, the model, the codebook or a setting has changed; or if the run is stopped with Ctrl-C,
-        or the disk is full. A run that is stopped or fills the disk keeps its finished chunks.
+        In these cases:
+
+        - The sources cannot be read.
+        - The output is a URI, but the source is not a table of records.
+        - Sentences are passed without a table of records, or do not belong to the records in the table.
+        - A different run is writing to the output folder.
+        - The folder contains an unfinished run, and ``resume`` is false.
+        - ``resume`` is true, but a source, the model, the codebook or a setting has changed.
+        - The run is stopped with Ctrl-C, or the disk is full. The finished chunks are kept.
     """
     table = find_table(request.sources, request.sentences)
     if not table and is_remote(request.output):
@@ -300,10 +304,9 @@ def read_chunks(
     settings: SentenceSettings,
     sentences: Path | None = None,
 ) -> Iterator[ChunkInput]:
-    """Yield the chunks of records whose numbers are in ``chunks``, in ascending order.
+    """Yield the number, records and sentences of each chunk whose number is in ``chunks``, in ascending order.
 
-    Each chunk is yielded with its number, records and sentences. If ``sentences`` is ``None``, the abstracts are split
-    into sentences.
+    If ``sentences`` is ``None``, the abstracts are split into sentences.
     """
     with RecordTable(records.open(), str(records)) as table:
         if not sentences:

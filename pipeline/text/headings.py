@@ -56,9 +56,10 @@ _JOIN_ALIKE = _JOIN.replace(r"\s{1,3}|-", r"(?-i:(?<=[A-Z]{2})\s{1,3}(?=[A-Z]{2}
 
 
 def _phrase(end: str, join: str, words: str) -> str:
-    """Return a regular expression for heading words that are joined by the pattern ``join``.
+    """Return a regular expression for a phrase of heading words.
 
-    Each word ends with the pattern ``end``, and ``words`` is the quantifier for the words after the first word.
+    The pattern ``end`` follows each word, and the pattern ``join`` stands between two words. ``words`` is a quantifier
+    for the words after the first word, such as ``{0,8}``.
     """
     word = rf"(?:{_WORDS}){end}"
     return rf"{word}(?:{join}{word}){words}"
@@ -213,8 +214,8 @@ def _bare(text: str) -> Iterator[tuple[int, int, str, str]]:
 def _kind(match: re.Match[str]) -> str:
     """Return the kind of a possible heading, or ``""`` if the match is not a heading.
 
-    The kind is ``label`` for a question. For words without punctuation after them, it is ``bare`` if they are certainly
-    a heading, and ``guess`` if they may be one.
+    A question has the kind ``label``. Words without punctuation after them have the kind ``bare`` if they are certainly
+    a heading, and ``guess`` if they may be a heading.
     """
     phrase = match["phrase"]
     if match.re is _QUESTION:

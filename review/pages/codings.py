@@ -42,7 +42,7 @@ def _read(connection: Connection, number: int) -> dict[str, Any]:
 def upload(visit: Visit) -> Response:
     """Save the uploaded files, and add a job that reads them.
 
-    If the form contains the token of an earlier attempt, the files of that attempt are read again.
+    If the form contains the token of an earlier upload, the files of that upload are read again.
     """
     try:
         answers = _answers(visit)
@@ -64,7 +64,7 @@ def _answers(visit: Visit) -> dict[str, Any]:
     if basis not in _BASES:
         raise Refused("choose whether the codes are based on the abstract or on the full text")
     if not visit.text("coder").strip():
-        raise Refused("enter the name of the coder; it is used for codes whose file does not name a coder")
+        raise Refused("enter the name of the coder; it is used if a file does not name the coder")
     unticked = visit.text("unticked") or None
     if unticked not in (None, "no", "not-judged"):
         raise Refused("the form is incomplete; reload the page and complete it")
@@ -157,9 +157,9 @@ def act(visit: Visit) -> Response:
 
 
 def _people(visit: Visit, connection: Connection, names: list[str]) -> dict[str, int | None]:
-    """Return the account number that was chosen for each coder in the uploaded files.
+    """Return the account numbers that the user chose, keyed by the name of the coder in the uploaded files.
 
-    The value is ``None`` for a coder who is not a member of the review.
+    The number is ``None`` if the coder is not a member of the review.
     """
     missing = "choose a person for each coder in the files"
     if not names:

@@ -87,7 +87,7 @@ class Store:
     def catch_up(self) -> None:
         """Update the tables computed from the log of events, for all records whose update was postponed.
 
-        The work is divided into short transactions, so that other transactions can be written in between.
+        The work is divided into short transactions. Between these, others can write to the database.
         """
         more = True
         while more:

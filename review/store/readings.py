@@ -22,7 +22,7 @@ class Line(NamedTuple):
     Attributes
     ----------
     start, end
-        Offset of the first character of the sentence, and offset of the end of the sentence.
+        Offsets in the text; the sentence is ``text[start:end]``.
     section
         Heading of the section that contains the sentence; empty if there is no heading.
     page
@@ -37,7 +37,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """A text by which people code a record: an abstract or a full text.
+    """A text from which people code a record: an abstract or a full text.
 
     Attributes
     ----------
@@ -73,10 +73,10 @@ def abstract_of(entry: Entry) -> Reading:
 
 
 def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
-    """Return the text by which a record is coded at a stage.
+    """Return the text from which people code a record at a stage.
 
-    At the stage ``full-text``, the result is the full text of the record or of a record joined to it. If there is no
-    full text, the text of the result is empty. At all other stages, the result is the abstract.
+    At the stage ``full-text``, the result is the full text, which may be attached to a duplicate of the record. If
+    there is no full text, the result has an empty text. At all other stages, the result is the abstract.
     """
     if stage != "full-text":
         return abstract_of(entry)
@@ -86,25 +86,24 @@ def read_reading(connection: Connection, entry: Entry, stage: str) -> Reading:
 def sentences_in(row: Any, text: str) -> tuple[int, ...]:
     """Return the numbers of the sentences that a person marked in the given text.
 
-    If the person marked sentences in a different full text, the result is empty. This happens, for example, if the
-    marked text belongs to a duplicate that was later separated from the record. Codes written by early versions of
-    mechtag do not name the full text; all their marked sentences are returned.
+    If the person marked sentences in a different full text, the result is empty. For example, that full text may belong
+    to a duplicate that was later separated from the record. If the code does not name a full text, because it was
+    written by an early version of mechtag, its sentences are returned.
 
     Parameters
     ----------
     row
         Code of a label: a row of table ``current`` or ``final``.
     text
-        SHA-256 of the full text that is shown, or ``""`` for an abstract.
+        SHA-256 of the given full text; ``""`` for the abstract.
     """
     return tuple(json.loads(row.sentences)) if row.text in ("", text) or not text else ()
 
 
 def signs_of(row: Any, sentences: Iterable[int]) -> dict[int, Sign]:
-    """Return the signs of the given sentences, as stored in a row of table ``current`` or ``final``.
+    """Return the signs of the given sentences (``present``, ``absent`` or ``unclear``), keyed by sentence number.
 
-    A sign states whether what the label describes is ``present``, ``absent`` or ``unclear`` in the sentence. The signs
-    are keyed by number of the sentence. Sentences without a sign are left out.
+    ``row`` is a row of table ``current`` or ``final``. Sentences without a sign are left out.
     """
     signs = json.loads(row.signs)
     return {number: signs[str(number)] for number in sentences if str(number) in signs}
@@ -116,9 +115,9 @@ def roles_of(row: Any, sentences: Iterable[int]) -> dict[int, dict[str, list[int
     Returns
     -------
     dict
-        One dict per sentence, keyed by the number of the sentence. Sentences without a role are left out. The dict of a
-        sentence maps each role to a list of numbers. They are the numbers of the configurations (groups of linked
-        sentences) in which the sentence has this role.
+        One dict per sentence, keyed by the number of the sentence. Sentences without a role are left out. The keys of
+        the inner dict are the roles of the sentence. The values are the numbers of the configurations in which the
+        sentence has the role.
     """
     roles = json.loads(row.roles)
     return {number: roles[str(number)] for number in sentences if str(number) in roles}
@@ -146,10 +145,10 @@ def full_text_of(row: Any, record_id: str) -> FullText:
 
 
 def attached_file(connection: Connection, record: int) -> Any:
-    """Return the row of table ``full_text`` for the file that contains the full text of a record's paper.
+    """Return the row of table ``full_text`` for the full text of a record.
 
-    The file may be attached to any of the records that are joined as this paper. The result is ``None`` if there is no
-    file, or if mechtag has not read the text of the file.
+    The file of the full text may be attached to a different record that was joined with this record. If there is no
+    file, or if mechtag has not read the file, the result is ``None``.
     """
     return _attached(connection, record, schema.full_text).one_or_none()
 
@@ -157,8 +156,8 @@ def attached_file(connection: Connection, record: int) -> Any:
 def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
     """Return an SQL condition that holds if a record has a full text with at least one sentence.
 
-    ``record`` is a column of record numbers. Records that were joined as duplicates share their full texts. For a
-    duplicate, the column must contain the number of the record into which the duplicate was joined.
+    ``record`` is a column of record numbers. For a duplicate, it must contain the number of the record into which the
+    duplicate was joined. The full text may be attached to the record or to its duplicates.
     """
     table, attachment, joined = schema.full_text, schema.attachment, schema.joined
     return (
@@ -180,10 +179,9 @@ def is_readable(record: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def hash_of_text(connection: Connection, record: int, stage: str) -> str:
-    """Return the SHA-256 of the full text by which people code a record at a stage.
+    """Return the SHA-256 of the full text from which people code a record at a stage.
 
-    The result is ``""`` if the record has no full text, or if the stage is not ``full-text``, because people read the
-    abstract at all other stages.
+    If the stage is not ``full-text``, or if the record has no full text, the result is ``""``.
     """
     if stage != "full-text":
         return ""

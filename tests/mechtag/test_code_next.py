@@ -135,7 +135,7 @@ def test_predictions_for_other_records(review: Path) -> None:
     write_records(review / "tagged/records.parquet", records)
     status, _, message = call("next", review / "tagged", "-o", review / "next.csv", "--project", review)
     assert status == 1
-    assert "lacks predictions for about_gardens, watering, pests" in message
+    assert "predictions are missing for these labels: about_gardens, watering, pests" in message
 
 
 def test_mistakes_are_explained(review: Path) -> None:
@@ -147,4 +147,4 @@ def test_mistakes_are_explained(review: Path) -> None:
     assert "all 12 papers of this search are coded" in call(*words, review / "next.csv")[2]
     other = {**CODEBOOK, "labels": [*CODEBOOK["labels"], {"key": "shade", "name": "Shade", "definition": "Walls."}]}
     (review / "codebook.yaml").write_text(yaml.safe_dump(other), encoding="utf-8")
-    assert "lacks predictions for shade" in call(*words, review / "next.csv")[2]
+    assert "predictions are missing for these labels: shade" in call(*words, review / "next.csv")[2]

@@ -171,7 +171,7 @@ def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
     status, _, message = call(*words, "--top", 1, "-o", review / "out")
     assert (status, "this command reads it" in message) == (1, True)
     status, _, message = call(*words[:1], review / "data/raw/search.ris", *words[1:], "--top", 1, "-o", review / "two")
-    assert (status, "mechtag needs exactly one file of records" in message) == (1, True)
+    assert (status, "only with one local file of records" in message) == (1, True)
     assert call("tag", records, "--top", 1, "-o", review / "two")[0] == 2
     (review / "no.csv").write_text("record_id,decision\n" + "".join(f"{row['record_id']},no\n" for row in rows))
     status, _, message = call(*words[:-1], review / "no.csv", "--top", 1, "-o", review / "two")

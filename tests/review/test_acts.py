@@ -84,7 +84,7 @@ def show(acts: Acts, coder: int, record: int, stage: str = "code", **values: Any
         (lambda acts: acts.settle(stamp(CAT), 1, "read", EDIBLE, 1), "there is no stage 'read'", 422),
         (
             lambda acts: acts.settle(stamp(CAT), 1, "screen", APPLE, 1),
-            "at screening, only the label 'edible' can be settled",
+            "cannot be settled at screening; settle it at coding",
             422,
         ),
         (lambda acts: acts.settle(stamp(CAT), 1, "screen", EDIBLE, 2), "a final code must be yes or no", 422),
@@ -370,12 +370,12 @@ def test_a_decision_that_was_settled_is_not_undone_but_a_note_is(acts: Acts) -> 
     settle = acts.settle(stamp(CAT), 1, "screen", EDIBLE, 1)
     acts.undo(stamp(ANN))
     assert rows(acts, "note") == []
-    with pytest.raises(Refused, match="Cat has since worked on this record"):
+    with pytest.raises(Refused, match="later work of Cat depends on it"):
         acts.undo(stamp(ANN))
     # A settlement that was undone does not prevent others from undoing; one that was redone does.
     acts.undo(stamp(CAT))
     acts.redo(stamp(CAT))
-    with pytest.raises(Refused, match="Cat has since worked on this record") as refused:
+    with pytest.raises(Refused, match="later work of Cat depends on it") as refused:
         acts.undo(stamp(BOB))
     assert refused.value.status == 409
     assert acts.undo(stamp(CAT))[0] == settle
@@ -387,14 +387,14 @@ def test_an_undone_decision_is_not_redone_under_a_settled_record(acts: Acts) -> 
     acts.undo(stamp(ANN))
     acts.decide(stamp(BOB), 1, 0)
     acts.settle(stamp(CAT), 1, "screen", EDIBLE, 0)
-    with pytest.raises(Refused, match="Cat has since worked on this record"):
+    with pytest.raises(Refused, match="later work of Cat depends on it"):
         acts.redo(stamp(ANN))
 
 
 def test_an_inclusion_on_which_somebody_coded_is_not_undone(acts: Acts) -> None:
     _decide(acts)
     code_all(acts, BOB, 1)
-    with pytest.raises(Refused, match="Bob has since worked on this record"):
+    with pytest.raises(Refused, match="later work of Bob depends on it"):
         acts.undo(stamp(ANN))
 
 
@@ -402,7 +402,7 @@ def test_a_reopening_that_was_followed_is_not_undone(acts: Acts) -> None:
     _decide(acts)
     acts.reopen(stamp(CAT), 1, "screen", ANN)
     acts.decide(stamp(ANN), 1, 0)
-    with pytest.raises(Refused, match="Ann has since worked on this record"):
+    with pytest.raises(Refused, match="later work of Ann depends on it"):
         acts.undo(stamp(CAT))
 
 
@@ -477,7 +477,7 @@ def test_redo_does_not_join_records_in_a_circle(acts: Acts) -> None:
     acts.join(stamp(ANN), 2, 1)
     acts.undo(stamp(ANN))
     acts.join(stamp(BOB), 1, 2)
-    with pytest.raises(Refused, match="Bob has since worked on this record"):
+    with pytest.raises(Refused, match="later work of Bob depends on it"):
         acts.redo(stamp(ANN))
     acts.join(stamp(BOB), 2, 3)
     assert {(row.record, row.into) for row in rows(acts, "joined")} == {(1, 3), (2, 3)}

@@ -202,7 +202,7 @@ def test_a_settled_record_is_unblinded_for_its_stage_only(review: Workspace) -> 
     assert "everyone&#39;s codes of the record at screening" in ann.get("/activity")
     assert owner.post("/reconcile/screen/1/unblind").status_code == 409
     # Undo skips the unblinding and tries to undo Owen's act before it.
-    assert "Ben has since worked on this record" in owner.post("/undo").text
+    assert "later work of Ben depends on it" in owner.post("/undo").text
     assert "Ben included" in ann.get("/records/1")
     # Ann's decision after unblinding is not independent.
     sight = re.findall(r'name="sight" value="(\d+)"', ann.get("/screen?record=1"))[0]

@@ -249,7 +249,7 @@ def test_codes_that_are_there_already_are_left_out(review: Workspace) -> None:
     browser, address = add(review)
     page = texts(browser.get(address))
     assert "Added: 3 codes" in page
-    assert "doi:10.1/1: edible, Ann this person has already judged this label of the record in this review" in page
+    assert "doi:10.1/1: edible, Ann this person has already judged this label of the record; the imported" in page
     assert "doi:10.1/2: edible, Ann an adjudicator has settled this record" in page
     assert ("doi:10.1/1", "Ann", "edible", 0) in codes(review)
 

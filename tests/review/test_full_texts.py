@@ -310,10 +310,10 @@ def test_a_blinded_coder_does_not_see_what_another_marked_in_the_text(with_text:
 def test_a_text_by_which_somebody_coded_stays(with_text: Workspace, tmp_path: Path) -> None:
     review = with_text
     coded(review, OWEN, apple=1)
-    with pytest.raises(Refused, match="coded from its full text, and the codes refer to sentences"):
+    with pytest.raises(Refused, match="because the record has been coded from it"):
         review.acts.detach(Stamp(OWEN), 1)
     bring(review, Browser(review, OWEN), pdf(tmp_path, "Another short one", name="t.pdf"))
-    with pytest.raises(Refused, match="coded from its full text"):
+    with pytest.raises(Refused, match="has been coded from it"):
         review.acts.attach(Stamp(OWEN), 1, 2, "person")
 
 
@@ -602,7 +602,7 @@ def test_the_text_of_three_joined_records_with_two_files_does_not_change_under_c
     assert (text_of(review, 1), text_of(review, 4), evidence_of(review, 1)) == ("s.pdf", "t.pdf", [3, 5])
     review.acts.undo(Stamp(OWEN))
     assert (text_of(review, 1), evidence_of(review, 1)) == ("s.pdf", [3, 5])
-    with pytest.raises(Refused, match="has been coded from its full text"):
+    with pytest.raises(Refused, match="has been coded from it"):
         review.acts.detach(Stamp(OWEN), 3)
     assert review.store.rebuild() == []
 
@@ -689,7 +689,7 @@ def test_a_record_whose_text_went_with_a_separated_record_is_not_handed_out(revi
     review.acts.split(Stamp(OWEN), 3)
     assert states(review) == {}
     bring(review, Browser(review, OWEN), pdf(tmp_path, "Another short one", name="t.pdf"))
-    with pytest.raises(Refused, match="coded from its full text"):
+    with pytest.raises(Refused, match="has been coded from it"):
         review.acts.attach(Stamp(OWEN), 1, 2, "person")
     with review.store.read() as connection:
         assert [row.sentences for row in coders_codings(connection) if row.label == "apple"] == [(3,)]

@@ -30,7 +30,7 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record; a record starts at the tag RT.
 
-    Tags before the first RT become a record of their own. A note reports that this record has no RT line.
+    If there are tags before the first RT, they form a record. A note then reports the missing RT.
     """
     return numbered(_drafts(source), ("T1",))
 

@@ -388,7 +388,7 @@ def test_files_that_lack_something_are_refused(metrics, model, summary):
         ({**metrics, "transfer": {**metrics["transfer"], "labels": {}}}, model, summary),
     ):
         with pytest.raises(
-            MechtagError, match=r"lacks an entry: .*; create these files again with this version of mechtag"
+            MechtagError, match=r"an entry is missing in .*; create these files again with this version of mechtag"
         ):
             paper_texts(Results.model_validate(files[0]), *files[1:])
 

@@ -68,7 +68,8 @@ class Content:
     def note_unread(self, read: Collection[str]) -> None:
         """Add a note that lists the ignored columns.
 
-        A column is ignored if it is not in ``read`` and does not have the name of a field of a record.
+        ``read`` contains the columns that were read. Columns named after a field of a record, such as the title, are
+        not listed.
         """
         known = columns.attributes(self.names)
         unread = [name for name in self.names if name and name not in read and name not in known]
@@ -77,7 +78,9 @@ class Content:
 
 
 def load(source: Source) -> list[Content]:
-    """Return the content of a file of codings as one `Content`, or one `Content` per visible sheet of a workbook.
+    """Return the content of a file of codings.
+
+    The list has one `Content` per visible sheet of a workbook, and a single `Content` for any other file.
 
     Raises
     ------
@@ -169,7 +172,8 @@ class Code(NamedTuple):
         Other fields of `mechtag.core.records.Coding`, such as the marked sentences. Only mechtag's own tables of
         codings have them.
     role
-        Key of the role of evidence if ``label`` also names a role, as in ``Trust: Context``. Only the importer sets it.
+        Key of the role of evidence that ``label`` names, such as the role in ``Trust: Context``. Only the importer sets
+        it.
     """
 
     label: str | None
@@ -191,7 +195,7 @@ class Item(NamedTuple):
     number, line
         Number of the entry, and its line in the file; both start at 1.
     finished
-        Coders who went through all labels. If they did not code a label, they left it unticked on purpose.
+        Names of the coders who went through all labels. They left their uncoded labels unticked on purpose.
     offered
         Labels that the coders could choose from; ``None`` if the source does not record them.
     fault
@@ -252,21 +256,20 @@ def faulty(entry: Entry) -> Item:
 def name_in_tree(path: Sequence[str], asked: Asked, otherwise: str = "") -> str:
     """Return the name by which to look up the label of a code in a tree of codes.
 
-    In the tree, all codes above a code are its parents. The following names are tried in this order, and the first name
-    that is in ``asked.labels`` is returned:
+    All codes above a code in the tree are its parents. The result is the first of these names that is in
+    ``asked.labels``:
 
     1. the path of the code, such as ``Mechanisms / Trust``;
-    2. the name of the code, such as ``Trust``. If a parent is named after a role of evidence, the role is added, as in
-       ``Trust: Context``;
-    3. ``LABEL: ROLE``, if the code is named after a role, and a parent is named after a label;
-    4. the path of a parent that the user chose to ignore, so that the code is ignored, too.
+    2. the name of the code, such as ``Trust``; if a parent is named after a role of evidence, ``Trust: Context``;
+    3. ``Trust: Context``, if the code is named after the role, and a parent is named after the label;
+    4. the path of a parent that the user chose to ignore; the code is then ignored, too.
 
     Parameters
     ----------
     path
         Names of the codes from the root of the tree to the code.
     otherwise
-        Name to return if none of these names is in ``asked.labels``. By default, the path.
+        Name to return if none of these names is in ``asked.labels``; by default, the path of the code.
     """
     paths = [" / ".join(path[:end]) for end in range(len(path), 0, -1)]
     if not asked.labels.find(paths[0]):
@@ -292,9 +295,9 @@ def quotes_in(note: str) -> dict[str, str]:
 
 
 def with_quote(code: Code, quotes: Mapping[str, str], asked: Asked) -> Code:
-    """Return a copy of a code whose evidence is the quote for its label.
+    """Return a copy of a code, in which the quote for the label is the evidence.
 
-    ``quotes`` contains the quotes, keyed by label key. If there is no quote for the label, the evidence is ``""``.
+    ``quotes`` is keyed by label key. If there is no quote for the label, the evidence is ``""``.
     """
     meaning = asked.labels.find(code.label)
     return code._replace(evidence=quotes.get((meaning and meaning.key) or "", ""))
