@@ -33,8 +33,8 @@ class LanguageModel:
     codes
         Answers of the model, keyed by a tuple of record id and label: 1 for yes, 0 for no, ``None`` for unclear.
     runs
-        Description of the runs of the model; for a vote of several language models, of the runs of all voters. ``None``
-        if there is no description next to the table of codings.
+        Runs of the model; if the coder is a vote of several language models, the runs of all voters. ``None`` if there
+        is no description of runs next to the table of codings.
     """
 
     name: str
@@ -81,8 +81,8 @@ def _check(table: Path, name: str, rows: Sequence[Coding], papers: set[str], fou
         )
     if len({row.basis for row in rows}) > 1:
         raise MechtagError(
-            f"{table}: coder {name} coded both abstracts and full texts; split these codings into two tables, one "
-            "per kind of text, with a different coder name in each"
+            f"{table}: coder {name} coded both abstracts and full texts. Put the codings of abstracts and of full "
+            "texts into separate tables, and use a different coder name in each table"
         )
     if papers.isdisjoint(row.record_id for row in rows):
         raise MechtagError(
@@ -103,8 +103,8 @@ def language_models_section(
 ) -> list[dict[str, Any]]:
     """Compute the metrics of each language model on all gold papers that have a record.
 
-    An answer that is unclear or missing is treated like a decision that needs review. Metrics of decisions count it as
-    no. Metrics of ranking place it between yes and no.
+    Unclear and missing answers are treated like decisions that need review. Metrics of decisions count such answers as
+    no. Metrics of ranking place such answers between yes and no.
     """
     record_ids = [record.record_id for record in gold.evaluated]
     truth = gold.truth(label_keys)

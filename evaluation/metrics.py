@@ -1,8 +1,7 @@
 """Compute metrics of agreement between a system and people, for many resamples at once.
 
-The functions take the judgements and a stack of resamples. For each resample, they return one value per metric, or one
-value per metric and label. To compute a metric without resampling, pass a single resample in which each paper counts
-once.
+The functions take the judgements and the resamples. For each resample, they return one value per metric, or one value
+per metric and label. To compute a metric without resampling, pass the result of `as_it_is`.
 
 Items that were not judged (NaN) are excluded and never count as no. An undefined metric, such as the precision of a
 label that was never suggested, is NaN. `UNDEFINED` contains the reasons why metrics are undefined.
@@ -67,13 +66,12 @@ class Judged:
     probability
         Probabilities; NaN if the system has no probabilities.
     decided
-        Whether the label counts as predicted. This is true if the decision is yes. It is also true if the decision
-        needs review and the probability is at least ``threshold``.
+        Whether the label counts as predicted: the decision is yes, or it is *needs review* with a probability of at
+        least ``threshold``.
     referred
-        Whether the decision needs review.
+        Whether the decision is *needs review*.
     threshold
-        Lowest probability at which a decision that needs review counts as predicted; NaN if the system has no
-        thresholds.
+        Lowest probability at which *needs review* counts as predicted; NaN if the system has no thresholds.
     """
 
     truth: Array
@@ -102,7 +100,7 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weights of the papers that have the code ``yes`` for a label, and 0 for all other papers.
+        """Return the weight of a paper where its code for a label is ``yes``, and 0 elsewhere.
 
         The shape is (resamples, papers, labels).
         """
@@ -110,7 +108,7 @@ class Resamples:
 
     @property
     def negative(self) -> Array:
-        """Return the weights of the papers that have the code ``no`` for a label, and 0 for all other papers.
+        """Return the weight of a paper where its code for a label is ``no``, and 0 elsewhere.
 
         The shape is (resamples, papers, labels).
         """
@@ -232,8 +230,8 @@ def midranks(score: Array, weight: Array) -> Array:
     Returns
     -------
     numpy.ndarray
-        Ranks, shape (resamples, papers, labels). A rank is the weight of the papers with a lower score, plus half the
-        weight of the papers with the same score.
+        Ranks, shape (resamples, papers, labels). A rank is the total weight of the papers with a lower score, plus half
+        the total weight of the papers with the same score.
     """
     ranks = np.empty((len(weight), *score.shape))
     for label in range(score.shape[1]):
@@ -248,12 +246,12 @@ def midranks(score: Array, weight: Array) -> Array:
 def within_auc(judged: Judged, samples: Resamples) -> Array:
     """Compute the AUC within papers: how well a system ranks the labels of a paper above all other labels.
 
-    Each label that a paper has is compared with each label that this paper does not have. The value is the proportion
-    of comparisons in which the first label ranks above the second; ties count one half. The value expected by chance
-    is 0.5. A paper with more comparisons has more weight.
+    Each label that a paper has is compared with each label that this paper does not have. The result is the proportion
+    of comparisons in which the label that the paper has ranks higher; ties count one half. Chance gives 0.5. A paper
+    with more comparisons has more weight.
 
-    Scores are first converted to ranks over papers within each label. A label with generally high scores therefore has
-    no advantage.
+    Before the comparison, the scores of each label are converted to ranks over the papers. A label with generally high
+    scores therefore has no advantage.
 
     Returns
     -------
@@ -276,14 +274,13 @@ def within_auc(judged: Judged, samples: Resamples) -> Array:
 
 
 def example_f1(judged: Judged, samples: Resamples) -> Array:
-    """Compute example-based F1: the harmonic mean of precision and recall, each averaged over papers.
+    """Compute example-based F1: the harmonic mean of mean precision and mean recall.
 
-    The precision of a paper is the proportion of its suggested labels that are right; it is 0 if no label was
-    suggested. The recall of a paper is the proportion of its labels that were suggested. Papers without labels are
-    omitted. If no suggested label is right, the result is 0.
+    Precision and recall are computed for each paper, and then averaged over the papers that have labels. The precision
+    of a paper is the proportion of its suggested labels that are right; it is 0 if no label was suggested. The recall
+    of a paper is the proportion of its labels that were suggested. If no suggested label is right, the result is 0.
 
-    The BLUE benchmark (Peng et al. 2019, doi:10.18653/v1/W19-5006) uses this metric for the Hallmarks of Cancer
-    documents, all of which have a label.
+    Source: the BLUE benchmark, data set Hallmarks of Cancer (Peng et al. 2019, doi:10.18653/v1/W19-5006).
 
     Returns
     -------

@@ -94,8 +94,8 @@ class System:
 def decided(row: Prediction) -> bool:
     """Return whether a label counts as predicted.
 
-    A label counts as predicted if its decision is yes, or if its decision is *needs review* and its probability is at
-    least ``row.threshold``.
+    There are two such cases: the decision is yes; or the decision is *needs review*, and the probability is at least
+    ``row.threshold``.
     """
     if row.decision == "refer" and row.probability is not None and row.threshold is not None:
         return row.probability >= row.threshold

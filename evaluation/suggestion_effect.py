@@ -20,17 +20,16 @@ GROUPS = ("without", "with")
 
 @dataclass(frozen=True)
 class ComparedCodes:
-    """Human codes, each with the decision of a model on the same label of the same record.
+    """Human codes, each with the decision (yes or no) of a model on the same label of the same record.
 
-    The model decided yes or no in each case. Each array has one entry per code.
+    Each array has one entry per code.
 
     Attributes
     ----------
     record, label
         Index of the record, and index of the label.
     code
-        ``1`` for yes, ``0`` for no, any other number for *needs review*. A code of *needs review* never counts as
-        agreement with the model.
+        ``1`` for yes, ``0`` for no, any other number for *needs review*, which never agrees with the model.
     suggested
         Decision of the model: ``1`` for yes, ``0`` for no.
     seen
@@ -54,8 +53,8 @@ def effect_section(codes: ComparedCodes, labels: Sequence[str], draws: Draws, le
     draws
         Resamples of the records, in the order of the indices in ``codes.record``.
     least
-        Minimum number of codes with a suggestion, and minimum number of codes without a suggestion. If a label has
-        fewer codes of either kind, it gets a note instead of metrics.
+        Minimum number of codes of each kind, with and without a suggestion. A label with too few codes of one kind gets
+        a note instead of metrics.
 
     Returns
     -------

@@ -91,9 +91,9 @@ class Project:
     def model(self) -> Path:
         """Return the folder of the model to use for tagging.
 
-        If the project uses the shipped codebook and has no model of its own, this is the model that comes with mechtag.
-        Otherwise, it is the project's own model, whose folder may not exist yet. In a clone of the repository, the
-        model that comes with mechtag is missing, so the project's own model is always used.
+        If the project uses the shipped codebook and has no model of its own, the result is the folder of the model that
+        comes with mechtag. Otherwise, the result is the folder of the project's own model, which may not exist yet. If
+        the model that comes with mechtag is missing, as in a clone of the repository, the project's own model is used.
         """
         shipped = SHIPPED / "model"
         if self.is_shipped:

@@ -31,8 +31,8 @@ def hash_password(password: str) -> str:
 def is_right(password: str, known: str | None) -> bool:
     """Return whether a password matches a hash.
 
-    If ``known`` is ``None``, there is no hash, and the result is ``False``. The check takes equally long with and
-    without a hash, so that its duration does not reveal which accounts exist.
+    ``known`` is the hash. If it is ``None``, the result is ``False``, but the check takes equally long. Its duration
+    therefore does not reveal which accounts exist.
     """
     try:
         return _hasher().verify(known or _nobodys(), password) and known is not None

@@ -54,13 +54,12 @@ class Vote:
     letter
         Letter that identifies the person on the page of this record, such as ``A``.
     record
-        Number of the record that the person coded. This is the record on the page, or a duplicate that was joined to
-        it.
+        Number of the record that the person coded: the record on the page, or a joined duplicate.
     value
         ``1`` for yes, ``0`` for no, ``None`` if the person answered neither yes nor no.
     sentences
-        Numbers of the marked sentences in the text that is shown. Empty if the person marked sentences in a different
-        text, such as the abstract of a duplicate.
+        Numbers of the sentences that the person marked in the text on the page. Sentences of a different text, such as
+        the abstract of a duplicate, are left out.
     signs
         Signs of the marked sentences (``present``, ``absent`` or ``unclear``), keyed by number of the sentence.
         Sentences without a sign are left out.
@@ -87,19 +86,19 @@ class Sight:
     id
         Number of the row of table ``sight``; forms send this number back with the person's action.
     mode
-        Mode in which the record is shown. For an adjudicator, the mode is ``reconcile``. For a coder, it is usually the
-        mode of the plan. In two cases, the mode is ``blind`` instead: the record is audited and the coder has not
-        finished it, or a calibration exercise hides the suggestions for the record (see `hides_suggestions`).
+        Mode in which the record is shown: ``reconcile`` for an adjudicator; for a coder, usually the mode of the plan.
+        A coder has the mode ``blind`` in two further cases:
+
+        - the record is in the audit sample, and the coder has not finished the record;
+        - a calibration exercise hides the suggestions for the record; see `hides_suggestions`.
     audited
-        Whether the record belongs to the audit sample of the mode ``assisted``. Coders judge this sample without
-        suggestions, to estimate the effect of suggestions.
+        Whether the record is in the audit sample of the mode ``assisted``, which coders judge without suggestions.
     suggestions
         Suggestions, keyed by label; empty if suggestions are hidden or do not exist.
     others
         Codes of others; empty if these codes are hidden or do not exist.
     committed
-        Whether the person has finished the record. If labels were added to the codebook later, the person must also
-        have coded the record for these labels.
+        Whether the person has finished the record, including labels that were added to the codebook later.
     """
 
     id: int
@@ -227,9 +226,8 @@ def note_adjudicator(
 def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether a person can still judge a record at a stage, such as ``screen``.
 
-    If so, the codes of others must be hidden from this person. In a running calibration exercise, several coders judge
-    the same records. Each of these coders can judge each of the records once, even if enough others have judged the
-    record.
+    If so, the codes of others must be hidden from this person. A member of a running calibration exercise can judge
+    each record of the exercise once, even if enough others have judged the record.
     """
     head, _ = family_of(connection, record)
     need = schema.need
@@ -240,9 +238,8 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether the codes that others gave for a record at a stage are still hidden from an owner or adjudicator.
 
-    A stage is ``screen``, ``code`` or ``full-text``. The codes are hidden in two cases: this owner or adjudicator can
-    still judge the record, or the record is in a running calibration exercise, in which several people judge the same
-    records.
+    The codes are hidden in two cases: the owner or adjudicator can still judge the record at this stage (such as
+    ``screen``), or the record is in a running calibration exercise.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())
@@ -251,10 +248,8 @@ def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bo
 def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     """Return the places where the codes of others are still hidden from an owner or adjudicator.
 
-    A place is a pair of record number and stage, such as ``screen``. There are two cases in which the codes of others
-    are hidden: ``coder`` can still judge the record at this stage, or the record is in a running calibration exercise,
-    in which several people judge it. The result also contains the places of duplicates that were joined to such a
-    record.
+    A place is a tuple of record number and stage, such as ``screen``. See `is_hidden` for the cases in which codes are
+    hidden. If a record is hidden at a stage, so are the duplicates that were joined to it.
 
     Parameters
     ----------
@@ -274,8 +269,8 @@ def hidden_from(
 ) -> ColumnElement[bool]:
     """Return an SQL condition that holds if judgements of others must be hidden from an owner or adjudicator.
 
-    The judgements on a record must be hidden in two cases: this owner or adjudicator can still judge the paper of the
-    record, or the paper is in a running calibration exercise, in which several people judge the same papers.
+    Judgements on a record must be hidden in two cases: the owner or adjudicator can still judge the paper of the
+    record, or the paper is in a running calibration exercise.
 
     Parameters
     ----------
@@ -284,8 +279,8 @@ def hidden_from(
     record
         SQL column with the numbers of the records; joined records are allowed.
     stage
-        SQL column with the stages, such as ``screen``. A row in which the stage is NULL refers to all stages: the
-        condition holds if judgements must be hidden at one or more stages.
+        SQL column with the stages, such as ``screen``. If the stage is NULL, the condition holds if judgements must be
+        hidden at any stage.
     """
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
@@ -304,16 +299,16 @@ def in_exercise(connection: Connection, record: ColumnElement[int], stage: Colum
 
 
 def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnElement[bool]:
-    """Return an SQL condition that selects the events about codes of other people that a person may see.
+    """Return an SQL condition on rows of table ``event``: a person may see this event about another person's code.
 
-    The condition is for rows of table ``event``. It does not consider whether blinding has ended for the whole review.
+    The condition does not consider whether blinding has ended for the whole review.
 
     Parameters
     ----------
     viewer
         Account number of the person.
     blinded
-        ``False`` for owners and adjudicators, ``True`` for everybody else. Everybody else may see only events about
+        ``False`` for owners and adjudicators. ``True`` for everybody else; the condition then selects only events about
         records whose codes were shown to everyone.
     """
     table, other = schema.event, schema.event.alias()
@@ -360,11 +355,11 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:
     """Return the codes of people for a record and for the records joined to it.
 
-    The codes of a person for a record are returned only if the person has finished this record. Codes of withdrawn
-    people are left out. Marked sentences are returned only if they belong to the text of ``record``.
+    Only codes for finished records are returned. Codes of withdrawn people are left out. Marked sentences are returned
+    only if they belong to the text of ``record``.
 
-    The page shows letters (A, B and so on) instead of the names of people. The letters follow the order of the names. A
-    person who judged several of the joined records has a different letter for each of these records.
+    The page shows letters (A, B and so on) instead of the names of people, in the order of the names. A person who
+    judged several joined records has one letter for each of these records.
     """
     table, account = schema.current, schema.account
     _, members = family_of(connection, record)
@@ -405,9 +400,9 @@ def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, .
 
 
 def text_digest(connection: Connection, entry: Entry, stage: str) -> str:
-    """Return a hash of the title and the text of a record at a stage, in 16 hexadecimal digits.
+    """Return 16 hexadecimal digits of a hash of the title and the text that a record has at a stage.
 
-    At the stage ``full-text``, the text is the full text; at all other stages, it is the abstract.
+    The text is the full text at the stage ``full-text``, and the abstract at all other stages.
     """
     text = read_reading(connection, entry, stage).text
     return hashlib.sha256(f"{entry.title}\n{text}".encode()).hexdigest()[:16]
@@ -424,7 +419,7 @@ def is_audited(record_id: str, plan: Plan, seed: int) -> bool:
 def has_committed(connection: Connection, record: int, coder: int, stage: str) -> bool:
     """Return whether a person has finished a record at a stage, such as ``screen``.
 
-    If labels were added to the codebook later, the person must also have coded the record for these labels.
+    A record is not finished if the person must still code labels that were added to the codebook later.
     """
     table = schema.current
     committed = connection.execute(

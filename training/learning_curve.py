@@ -71,13 +71,13 @@ def learning_curve(
 def parts(corpus: Corpus, fold: Index, seed: int) -> Mapping[float, Mask]:
     """Draw the training papers for each point of the learning curve at random.
 
-    Each fold has two strata: its relevant papers, and its irrelevant papers. The papers are drawn separately from each
-    stratum, at least one from each.
+    From each fold, a proportion of the relevant papers and the same proportion of the irrelevant papers are drawn, at
+    least one of each.
 
     Returns
     -------
     dict
-        Masks of the drawn papers. Each mask is keyed by the proportion of papers to draw, which is one of `SHARES`.
+        Masks of the drawn papers, keyed by the proportion; see `SHARES`.
     """
     generator = np.random.default_rng(seed)
     relevant = corpus.document_targets[:, 0]

@@ -125,7 +125,7 @@ class LlmAccess:
         Parameters
         ----------
         dry
-            Whether to send nothing. Requests are then answered from the cache only.
+            Whether to answer requests from the cache only, and to send nothing.
 
         Raises
         ------
@@ -242,8 +242,8 @@ def code_with_llm(
 def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bool) -> None:
     if wanted.full_texts and not endpoint.is_local and not access.is_licensed:
         raise MechtagError(
-            f"the full texts would be sent to {endpoint.host}; publishers' licences often forbid this. If your "
-            "licences permit it, confirm this; otherwise, use a model on this machine",
+            f"the full texts would be sent to {endpoint.host}, but publishers' licences often forbid this. If your "
+            "licences permit it, confirm the permission; otherwise, use a model on this machine",
             options="to confirm, add --licence-ok",
         )
     if not access.model.strip() or not access.model.isprintable():
@@ -254,9 +254,9 @@ def _refuse(endpoint: Endpoint, access: LlmAccess, wanted: Wanted, has_price: bo
         raise MechtagError("the cost limit must be a number of US dollars, 0 or more", options="--max-cost")
     if wanted.max_cost is not None and not has_price:
         raise MechtagError(
-            f"the price of {access.model} is unknown, so its cost cannot be limited; set it in params.yaml under "
-            f"llm.prices, in US dollars per million tokens, such as\nllm:\n  prices:\n    {access.model}: "
-            "{input: 0.5, output: 1.5}\nor use the model without a cost limit",
+            f"the price of {access.model} is unknown, so the cost cannot be limited. Enter the price in params.yaml, "
+            f"in US dollars per million tokens, such as\nllm:\n  prices:\n    {access.model}: "
+            "{input: 0.5, output: 1.5}\nYou can also use the model without a cost limit",
             options="omit --max-cost",
         )
 
@@ -423,15 +423,14 @@ def vote_of_tables(project: Project, tables: Sequence[Path], output: Path, coder
         rows = read_codings(table, project.codebook.all_keys)
         if doubled := {row.coder for row in rows} & {row.coder for row in codings}:
             raise MechtagError(
-                f"{table}: coder {sorted(doubled)[0]} is also in another table; pass each table only "
-                "once, and only one table per language model"
+                f"{table}: coder {sorted(doubled)[0]} is also in another table; pass only one table per language model"
             )
         codings += rows
         found = read_runs(table)
         if found is None:
             raise MechtagError(
-                f"{path_of_runs(table)}: this file, which describes the coders of {table}, is missing. Pass tables "
-                "that 'mechtag llm' wrote, and keep each table together with the other files that the command wrote"
+                f"{path_of_runs(table)}: the description of the coders of {table} is missing. Pass tables that "
+                "'mechtag llm' wrote, and keep the files that belong to a table next to it"
             )
         if found.vote:
             raise MechtagError(f"{table}: this table is itself a vote; pass the tables of the models that voted")

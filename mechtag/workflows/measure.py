@@ -134,10 +134,10 @@ def _training_check(project: Project, table: Path, model: Path, allow: bool, rep
             raise MechtagError(
                 f"{table}: {len(checked.used)} of {len(papers.records)} papers were or may have been used to train "
                 f"model {config.model_id}:\n{listed}{more}\nAccuracy on training papers says nothing about new papers. "
-                "Remove these papers from the table, or train without them. If someone compared a paper with "
-                "the training paper that it resembles and found that they are different papers, record this under "
-                f"'not_in_training' in {table.with_suffix('.yaml').name}. You can also measure accuracy anyway; every "
-                "output then says that accuracy was measured on training papers",
+                "Remove these papers from the table, or train without them. A paper may only resemble a training "
+                "paper. If someone has compared the two and found that they are different papers, enter the finding "
+                f"under 'not_in_training' in {table.with_suffix('.yaml').name}. You can also measure accuracy anyway; "
+                "every output then says that accuracy was measured on training papers",
                 options="--allow-training-papers",
             )
         return checked

@@ -62,8 +62,8 @@ class Retraining:
     model
         Folder of the model in use; by default, the folder of the project's own model.
     out_of_fold
-        Folder of the out-of-fold predictions of the model in use; by default, the folder of the project for such
-        predictions.
+        Folder of the out-of-fold predictions of the model in use; by default, the project's folder of
+        out-of-fold predictions.
     """
 
     def __init__(
@@ -106,8 +106,8 @@ class Retraining:
             Whether to leave out records that may be papers used to measure accuracy. By default, such records cause an
             error.
         onto
-            Name of the version of the annotations to which the codings are added; by default, the version of the last
-            retraining or rollback. With ``"none"``, all codings added earlier are left out.
+            Version of the annotations to which the codings are added; by default, the version of the last retraining
+            or rollback. With ``"none"``, codings that were added earlier are not used.
 
         Returns
         -------

@@ -43,7 +43,8 @@ class Found(NamedTuple):
     candidates
         If the record was not found: the most similar records, the best match first.
     several
-        Whether several records have the identifier. If so, ``candidates`` contains these records.
+        Whether the search failed because several records fit one identifier; ``candidates`` then contains these
+        records.
     """
 
     record: Record | None
@@ -90,8 +91,8 @@ class Finder:
     settings
         Limits on how much the titles and years of one paper may differ. By default, the limits of `DedupeSettings`.
     given
-        Record ids that the user assigned to papers. They are keyed by an identifier of the paper: its name in the
-        user's table, DOI, PubMed id or title.
+        Record ids that the user assigned to papers. Each is keyed by an identifier of the paper: DOI, PubMed id, title,
+        or the name in the user's table.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class Finder:
     def _by_title(self, seen: ComparableFields) -> list[Record]:
         """Return the records that have the title of a paper and do not contradict its authors and year.
 
-        If there are none, return records with a similar title that deduplication would merge with the paper.
+        If there are none, return records with a similar title that deduplication would count as the same paper.
         """
         same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
         if same or not seen.telling:
@@ -280,10 +281,10 @@ def _texts(record: Record) -> set[str]:
 
 
 def shows_part(text: str, record: Record) -> bool | None:
-    """Return whether a coder was shown only a part of a record's title and abstract.
+    """Return whether ``text``, which a coder was shown, is only a part of the title and abstract of a record.
 
-    If so, a label that the coder did not find in ``text`` may still apply to the record. The result is ``None`` if
-    ``text`` does not occur in the title and abstract.
+    If so, a label that the coder did not find may still apply to the record. If ``text`` does not occur in the title
+    and abstract, the result is ``None``.
     """
     shown = normalise_title(text)
     if not shown or shown in (*_texts(record), normalise_title(record.title) if not record.abstract else ""):

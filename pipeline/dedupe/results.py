@@ -86,7 +86,7 @@ class Group:
 class Uncertain:
     """Two similar records that were not merged and that a person should check.
 
-    If one of the two records was merged with other records, its id is replaced by the id of the record that was kept.
+    A record that was merged with others appears here with the id of the kept record.
     """
 
     left: Record

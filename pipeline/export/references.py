@@ -129,8 +129,8 @@ def _escaped(text: str) -> str:
 def write_rayyan(path: Path, coded: CodedPapers) -> None:
     """Write papers as RIS, with decisions and labels in Rayyan's notation.
 
-    In Rayyan, a decision or a note belongs to one coder, but a label belongs to the whole team. A label is therefore
-    written only if all coders who judged it answered yes. Quotations are written as notes of their coders.
+    In Rayyan, a label belongs to the whole team. A label is therefore written only if all coders who judged the label
+    answered yes. Decisions are written for each coder. Quotations are written as notes of each coder.
     """
     with writing_records(path) as add:
         for paper in coded.papers:
@@ -207,8 +207,7 @@ def write_asreview(path: Path, coded: CodedPapers) -> None:
 def one_coder(coded: CodedPapers, program: str) -> str:
     """Return the name of the only coder of the papers.
 
-    ``program`` is the program that will read the file. The error message says that files for this program can contain
-    the codes of only one person.
+    ``program`` is the name of the program that will read the file. The name appears in the error message.
 
     Raises
     ------

@@ -96,11 +96,10 @@ SIGN = ": sign"
 
 
 def column_names(names: Mapping[str, str]) -> dict[str, str]:
-    """Return a unique name for each label, keyed by label key; the column names of a label begin with its unique name.
+    """Return a unique name for each label, keyed by label key; the names of the label's columns begin with it.
 
-    The unique name is the name of the label, shortened if necessary. The key of the label is added if another label has
-    the same name, or has this name as its key. Names that differ only in case, accents or punctuation count as the
-    same.
+    The unique name is the name of the label, shortened if necessary. If this is also the name or the key of another
+    label, the label's own key is added. Differences in case, accents and punctuation are ignored.
 
     Parameters
     ----------
@@ -126,9 +125,8 @@ def header(labels: Sequence[tuple[str, str]], by_basis: bool = False) -> list[st
     Parameters
     ----------
     labels
-        Key and name of each label, relevance first. Relevance has no column for the sign (present or absent) of its
-        evidence. It has no column for the reviewer's code either, because reviewers enter this code in the column
-        ``decision``.
+        Key and name of each label, relevance first. Relevance has no column for the sign (present or absent) of
+        evidence, and no column for the reviewer's code, which is entered in the column ``decision`` instead.
     by_basis
         Whether the table has the column ``basis`` and, for each label, a column for the pages of the evidence.
     """
@@ -198,8 +196,7 @@ def cells_of(
 ) -> Iterator[str | float | None]:
     """Yield the cells of a record in the table for reviewers, in the order of `header`, without the column ``rank``.
 
-    ``read_signs`` is the function that returns the sign of each sentence of evidence: whether the sentence says that
-    what the label describes is present or absent.
+    ``read_signs`` is the function that decides the sign of sentences: ``present`` or ``absent``.
     """
     yield None
     yield excel_cell("; ".join(record.authors))

@@ -81,8 +81,7 @@ def usable_abstract(record: Record, found: Found, replace_shorter: bool) -> bool
     Parameters
     ----------
     replace_shorter
-        Whether to replace an abstract of the record that may have been cut off, if the new abstract is longer and
-        begins in the same way.
+        Whether an abstract that may have been cut off is replaced by a longer abstract with the same beginning.
     """
     new = found.record.abstract
     if not new or is_placeholder(new):

@@ -41,10 +41,7 @@ class FileFound(NamedTuple):
 
 
 class FilesFound(NamedTuple):
-    """The files to read (``files``), and how many files were ignored.
-
-    ``ignored`` is the number of ignored files with each file name extension, keyed by extension.
-    """
+    """The files to read (``files``), and the number of ignored files, keyed by file name extension (``ignored``)."""
 
     files: tuple[FileFound, ...]
     ignored: Mapping[str, int]
@@ -53,9 +50,10 @@ class FilesFound(NamedTuple):
 def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesFound:
     """Find the files to read.
 
-    These are all files in ``sources``, and all full texts in folders in ``sources`` and their subfolders. In folders,
-    full texts are recognised by their extensions, and PDFs also by their content. All other files in folders are
-    counted as ignored. Hidden files and the files in ``excluded`` are left out. Links to folders are not followed.
+    A file in ``sources`` is always read. From a folder in ``sources`` and its subfolders, only full texts are read;
+    they are recognised by their extensions, and PDFs also by their content. All other files in the folder are counted
+    as ignored. Hidden files in folders are left out, and so are the files in ``excluded``. Links to folders are not
+    followed.
 
     Raises
     ------
@@ -116,7 +114,7 @@ class Assigned(NamedTuple):
     Attributes
     ----------
     duplicate
-        If the person named a duplicate that was merged into the record, the id of this duplicate; otherwise ``""``.
+        Id of the duplicate that the person named instead of the record; ``""`` if the person named the record.
     """
 
     record: Record
@@ -143,9 +141,8 @@ def read_map(
     Raises
     ------
     MechtagError
-        If the column ``file`` or ``record_id`` is missing; if a row names an unknown record; if the identifier in a row
-        belongs to several records; if the file name in a row belongs to several files; or if two rows assign different
-        records to the same file.
+        If the column ``file`` or ``record_id`` is missing; if a row names an unknown record, or fits several records or
+        several files; or if two rows assign different records to the same file.
     """
     table = read_table(path, f"a table with the columns {_FILE} and {_RECORD}", needed=())
     if missing := [name for name in (_FILE, _RECORD) if name not in table.names]:
@@ -242,7 +239,7 @@ class Attached:
     attached
         Files that were attached, each to a different record.
     duplicates
-        Other files that belong to the same records as the files in ``attached``.
+        Files that were not attached, because a different file was attached to their record.
     unmatched
         Files for which no record was found, and files whose record a person has to confirm.
     rejected
@@ -341,9 +338,8 @@ def attach(
 ) -> Attached:
     """Read files, choose one file for each record, write the full texts, and return the outcome for each file.
 
-    If several files belong to one record, a file that contains the title of the record is preferred. Among these files,
-    JATS is preferred to TEI, TEI to PDF, and PDF to other formats. Among files of the same format, the file with the
-    longest text is preferred. Only a few full texts are in memory at the same time.
+    If several files belong to one record, the best file is chosen; see `preference`. Only a few full texts are in
+    memory at the same time.
 
     Parameters
     ----------

@@ -15,12 +15,11 @@ VOTE = f"{LLM}vote"
 def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
     """Return the majority vote of several language models.
 
-    There is one vote for each record, label and basis that at least one model coded. If more than half of the models
-    answered yes, the vote is yes. If more than half of the models answered no, the vote is no. Otherwise, the vote is
-    unclear. The number of models includes models whose answer was unclear and models that gave no answer.
+    There is one vote for each record, label and basis that at least one model coded. If more than half of all models
+    answered yes, the vote is yes. If more than half of all models answered no, the vote is no. Otherwise, the vote is
+    unclear. *All models* includes models whose answer is unclear or missing.
 
-    If the vote is yes or no, its evidence is the evidence of the models that agree with the vote. If the vote is
-    unclear, its evidence is the evidence of all models.
+    A yes or no has the evidence of the models that agree with it. An unclear vote has the evidence of all models.
 
     Parameters
     ----------

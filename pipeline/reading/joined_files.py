@@ -57,8 +57,8 @@ _LIKE_START = {name: re.compile(f"\ufeff?(?:{pattern})", re.I) for name, pattern
 def further_records(source: Source, form: Format, entries: int) -> str:
     """Return a note if a text file seems to contain more records than were read, or ``""`` if it does not.
 
-    The note states that the file contains records in another format, or more than ``entries`` records. In a RIS file,
-    a PubMed id above the TY line of a record does not count as the start of a record in another format.
+    There are two such cases: a line starts a record in a different format, or more than ``entries`` lines look like the
+    start of a record. In a RIS file, a PubMed id may stand above the TY line, which starts a record.
 
     Parameters
     ----------

@@ -75,9 +75,8 @@ class Identity(Strict):
 class RunManifest(Strict):
     """Content of ``manifest.json``, which describes a tagging run and does not change during the run.
 
-    The records are tagged in chunks. Chunk ``n`` starts with record ``n * chunk_records`` and ends before record ``(n +
-    1) * chunk_records``. The first record has the number 0. ``intake`` contains counts that describe the input: the
-    fields of `inputs.Inputs`.
+    The records are tagged in chunks of ``chunk_records`` records; the last chunk may be smaller. Chunks and records are
+    numbered from 0. ``intake`` describes the input; it contains the fields of `inputs.Inputs`.
     """
 
     format_version: int = FORMAT_VERSION
@@ -98,7 +97,7 @@ class RunManifest(Strict):
 
 
 class Chunk(Strict):
-    """Description of a finished chunk (records that were tagged together): its number, records, file and decisions.
+    """Description of a finished chunk (records that were tagged together).
 
     Attributes
     ----------
@@ -109,8 +108,8 @@ class Chunk(Strict):
     rows, sha256
         Number of predictions in the chunk, and SHA-256 of the file that contains the predictions.
     decisions
-        Numbers of records, keyed first by label and then by decision. ``not_scored`` counts the records that were
-        decided ``no`` without scoring.
+        How many records got each decision, keyed by label and then by decision. The further key ``not_scored`` counts
+        those records that were decided ``no`` without scoring.
     unlike
         Number of records that may be relevant but are unlike the training texts.
     full_texts
@@ -130,11 +129,10 @@ class Chunk(Strict):
 class ChunkStore:
     """The chunks of a tagging run, stored in a folder.
 
-    The records of a chunk are tagged and written together. A chunk consists of two files: its predictions
-    (``predictions-00000.parquet``) and the description of the chunk (``predictions-00000.json``, see `Chunk`). The
-    description is written last, so a chunk counts as finished if its description exists. If the chunk is on this
-    machine, the predictions must also have the SHA-256 that the description states. Several processes can write chunks
-    at the same time without coordination.
+    A chunk consists of two files: its predictions (``predictions-00000.parquet``) and its description
+    (``predictions-00000.json``, see `Chunk`). The description is written last, so a chunk counts as finished if its
+    description exists. On this machine, the predictions must also have the SHA-256 in the description; in an object
+    store, this is not checked. Several processes can write chunks at the same time without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:
@@ -276,10 +274,7 @@ def _name(place: StoragePath) -> str:
 
 
 def total_decisions(chunks: Iterable[Chunk]) -> Mapping[str, Counter[str]]:
-    """Return the number of records with each decision, added up over all chunks of a tagging run.
-
-    The keys of the result are labels; the values are dicts of numbers of records, keyed by decision.
-    """
+    """Return how many records of a tagging run got each decision, keyed by label and then by decision."""
     totals: dict[str, Counter[str]] = {}
     for chunk in chunks:
         for label, counts in chunk.decisions.items():

@@ -234,8 +234,8 @@ def survey(place: StoragePath) -> Inputs:
 def copy_table(place: StoragePath, folder: Path) -> None:
     """Write a cleaned copy of a table of records to a folder.
 
-    The tables of duplicates, of uncertain pairs and of rejected entries are also written; they are empty. Cleaning does
-    not change tables written by mechtag. Offsets of evidence refer to the abstracts in the copy.
+    Empty tables of duplicates, uncertain pairs and rejected entries are also written. Offsets of evidence refer to the
+    abstracts in the copy. If mechtag wrote the table, cleaning changes nothing.
     """
     assert place.local
     _write(
@@ -275,10 +275,9 @@ def _check_ids(ids: Sequence[int], table: RecordTable, place: StoragePath) -> No
 def _sources_beside(
     table: Path, files: set[str], records: int
 ) -> tuple[tuple[SourceCounts, ...] | None, tuple[Note, ...]]:
-    """Read the counts of each source file from the ``ingest.json`` next to a table.
+    """Return the counts of each source file from the ``ingest.json`` next to a table, and notes on defects.
 
-    Two values are returned: the counts, and notes on defects of ``ingest.json``. The counts are ``None`` if
-    ``ingest.json`` is missing or describes different records.
+    The counts are ``None`` if ``ingest.json`` is missing or describes different records.
     """
     path = table.with_name("ingest.json")
     if not path.is_file():
@@ -311,7 +310,7 @@ class GivenSentences:
         self._next = next(self._groups, None)
 
     def of(self, records: Iterable[Record]) -> list[Sentence]:
-        """Return the sentences of ``records``; successive calls must pass the records in the order of the table.
+        """Return the sentences of ``records``, which must be passed in the order of the table, also across calls.
 
         Raises
         ------

@@ -14,19 +14,19 @@ _SHOWN = 5
 
 
 class MergedFullTexts(NamedTuple):
-    """Full texts whose own record is not tagged, usually because this record was merged into another record.
+    """Full texts of records that are not tagged, usually because the record was merged into a different one.
 
-    A record into which other records were merged is called a kept record.
+    The merged record is a duplicate; the record into which it was merged is the kept record.
 
     Attributes
     ----------
     used
-        Full texts that are used for a kept record. Keys are ids of merged records; values are ids of kept records.
+        Full texts that are used for the kept record: ids of kept records, keyed by id of the merged record.
     replaced
-        Full texts that are not used, because the kept record has a different full text. Keys are ids of merged records;
-        values are ids of kept records.
+        Full texts that are not used, because the kept record has a different full text: ids of kept records, keyed by
+        id of the merged record.
     unknown
-        Ids of records that have a full text, but are neither tagged nor merged into exactly one tagged record.
+        Full texts for which there is no kept record, or more than one: ids of the records to which they belong.
     """
 
     used: dict[str, str]
@@ -48,10 +48,10 @@ class MergedFullTexts(NamedTuple):
 
 
 def merged_full_texts(table: FullTextTable, records: RecordTable, merged: Sequence[MergedRecord]) -> MergedFullTexts:
-    """Assign the full texts of merged records to the records into which they were merged (kept records).
+    """Assign the full texts of merged records to the kept records, into which the records were merged.
 
-    If a kept record has no full text of its own, the full text of a merged record is used. If there are several, one is
-    chosen by the rules of `mechtag.pipeline.fulltext.attaching.attach`.
+    Such a full text is used only if the kept record has no full text of its own. If several merged records have a full
+    text, the best is chosen; see `preference`.
     """
     texts = list(table.summaries())
     known = {row["record_id"] for row in records.rows(["record_id"])}

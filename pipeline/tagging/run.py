@@ -39,8 +39,8 @@ class ScoredChunk(NamedTuple):
     abstracts
         For each record, the scores of the title and abstract.
     full_texts
-        The predictions based on each full text, and a description of how the full text was tagged, keyed by record id.
-        ``None`` if only abstracts are tagged.
+        For each full text, its predictions and how it was tagged, keyed by record id. ``None`` if only abstracts are
+        tagged.
     """
 
     sentences: list[tuple[Sentence, ...]]
@@ -115,8 +115,8 @@ def run_local(
     on_progress
         Called with the number of records processed since the last call.
     run
-        Function that runs `read_chunks`, the iterator that reads chunks and splits their records into sentences. By
-        default, the iterator runs in the current process.
+        Function that runs `read_chunks`, which reads chunks and splits their records into sentences. By default,
+        `read_chunks` runs in the current process.
     """
 
     def note(writing: Future[Chunk] | None) -> None:

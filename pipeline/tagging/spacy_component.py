@@ -57,10 +57,10 @@ def make_tagger(nlp: Language, name: str, model: str, evidence_sentences: int) -
 class MechtagComponent:
     """A spaCy component that tags documents in batches.
 
-    A document is an abstract. Its title is ``doc._.title``, or ``title`` in the context passed to ``nlp.pipe(...,
-    as_tuples=True)``. The component uses the sentences that the pipeline found. If the pipeline found no sentences, the
-    component splits the text as 'mechtag tag' does. The text is not cleaned, because offsets refer to it. Keywords and
-    notices (such as copyright lines) at the beginning and end of the text are not scored.
+    The text of a document is an abstract. The title is ``doc._.title``, or ``title`` in the context passed to
+    ``nlp.pipe(..., as_tuples=True)``. If the pipeline found sentences, the component uses them. Otherwise, it splits
+    the text as 'mechtag tag' does. The text is not cleaned, because offsets refer to it. Keywords and notices (such as
+    copyright lines) at the beginning and end of the text are not scored.
 
     The component sets:
 
@@ -70,9 +70,9 @@ class MechtagComponent:
     - ``doc.spans["mechtag"]``: the evidence for each label whose decision is not ``no``, the strongest evidence first.
       Each span is labelled with the key of the label. If a sentence starts or ends within a token, its span is
       expanded to whole tokens.
-    - ``doc.spans["mechtag_sentences"]``: all scored sentences. The score of each label is in
-      ``span._.mechtag_scores``. If the pipeline found the sentences, ``sent._.mechtag_scores`` contains the same
-      scores.
+    - ``doc.spans["mechtag_sentences"]``: all scored sentences, with the score of each label in
+      ``span._.mechtag_scores``. If the pipeline found the sentences, these scores are also in
+      ``sent._.mechtag_scores``.
     """
 
     def __init__(self, model: Model, evidence_sentences: int) -> None:

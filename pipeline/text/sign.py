@@ -1,14 +1,16 @@
-"""Distinguish sentences that say that something is present from sentences that say that it is absent.
+"""Decide whether a sentence says that something is present, or that it is absent.
 
-Something also counts as absent if it is weak, denied or failing. *The partners had no shared budget* supports the same
-label as *the partners shared a budget*, with the opposite sign. By default, the sign is decided by words alone
-(`by_words`). First, expressions such as *not only* or *without blame* are set aside. If a word that expresses lack
-remains, the sentence is about absence. In a sentence with *but* or *although*, the main statement decides.
+Something also counts as absent if it is weak, denied or failing. For example, *the partners had no shared budget* and
+*the partners shared a budget* support the same label, with opposite signs.
 
-The words were chosen on the coded records. ``python -m benchmarks.sign`` measures how well they work on other
-sentences. Of the sentences that are classified as absence there, only a half to three quarters are classified
-correctly. Absence that is expressed without such words (*each agency kept its own records*) is not found.
-`sign_by_vectors` also finds absence of this kind, but needs the encoder named ``accurate``.
+By default, words alone decide (`by_words`). First, expressions such as *not only* or *without blame* are set aside. If
+a word that expresses lack remains, the sign is ``absent``. In a sentence with *but* or *although*, the main statement
+decides.
+
+The words were chosen on the coded records. ``python -m benchmarks.sign`` measures how well the words work on other
+sentences: only a half to three quarters of the sentences with the sign ``absent`` are really about absence. Absence
+that is expressed without such words (*each agency kept its own records*) is not found. `sign_by_vectors` also finds
+absence of this kind, but needs the encoder named ``accurate``.
 """
 
 from __future__ import annotations
@@ -89,11 +91,10 @@ _STATEMENT = 4
 
 
 def sign_of(sentence: str) -> Sign:
-    """Return the sign of an English sentence, ``present`` or ``absent``, based on the words of the sentence.
+    """Return the sign of an English sentence that is evidence for a label, based on the words of the sentence.
 
-    The sentence must be evidence for a label. The sign is ``absent`` if the sentence reports lack, weakness, refusal or
-    insufficiency of what the label describes. Otherwise, the sign is ``present``. A recommendation counts as
-    ``present``.
+    The sign is ``absent`` if the sentence says that what the label describes is lacking, weak, refused or insufficient.
+    Otherwise, the sign is ``present``. A recommendation counts as ``present``.
     """
     if not _says_lack(sentence):
         return "present"
@@ -124,12 +125,7 @@ def word_features(sentence: str) -> tuple[float, ...]:
 
 
 def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
-    """Summarise the signs of several sentences.
-
-    The result is ``absent`` if all signs are ``absent``. It is ``partly absent`` if some signs are ``absent``, but not
-    all. It is ``""`` if no sign is ``absent``. Even then, something may be absent, because mechtag does not recognise
-    every statement of absence.
-    """
+    """Return ``absent`` if all signs are ``absent``, ``partly absent`` if only some are, and ``""`` if none is."""
     found = set(signs)
     if "absent" not in found:
         return ""

@@ -49,10 +49,7 @@ def _may_download(visit: Visit, row: Any, arguments: Mapping[str, Any], open_to:
 
 
 def _hides_something(visit: Visit, connection: Connection) -> bool:
-    """Return whether some codes by other people are still hidden from this owner or adjudicator.
-
-    For people with other roles, the result is ``False``.
-    """
+    """Return whether the person is an owner or adjudicator from whom some codes of others are still hidden."""
     if not visit.person.may("screen") or not visit.person.may("conflict") or read_plan(connection).unblinded:
         return False
     current = schema.current
@@ -78,8 +75,8 @@ def make(visit: Visit) -> Response:
         everything = hidden and visit.text("everything") == "1"
         if hidden and export.name == "project" and not everything:
             raise Refused(
-                "the project contains codes that other people gave to records you can still judge; to export it for "
-                "somebody else, tick the box to confirm that you will not look at these codes"
+                "the project contains other people's codes for records that you can still judge. To export the project "
+                "for somebody else, tick the box to confirm that you will not look at these codes"
             )
         viewer = visit.person.id if hidden and not everything else None
         add_job(connection, KIND, visit.person.id, name=export.name, coder=coder, viewer=viewer, **given)

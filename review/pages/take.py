@@ -25,7 +25,7 @@ from mechtag.review.visit import Visit, route
 
 @dataclass(frozen=True)
 class Row:
-    """A record in the preview of the codes that become final, with the codes that people gave for one label.
+    """A record in the preview, with the codes that people gave for one label.
 
     Attributes
     ----------
@@ -34,8 +34,8 @@ class Row:
     votes
         Codes of all coders for the label.
     taken
-        Code of the chosen person, which becomes final. It is ``None`` if this person answered neither yes nor no, or
-        gave different answers for two joined records.
+        Code of the chosen person, which will become the final code. ``None`` if this person answered neither yes nor
+        no, or answered differently for two joined records.
     """
 
     entry: Entry
@@ -46,8 +46,8 @@ class Row:
 def settlement_of(vote: Vote, record: int, stage: str, reasons: Collection[str]) -> Settlement:
     """Convert the code of one person to a final code of a record.
 
-    The final code keeps the person's reason for exclusion only if it is in ``reasons``, the reasons that the review now
-    allows. If the answer is no, the final code has no marked sentences.
+    ``reasons`` are the reasons for exclusion that the review now allows; a different reason is dropped. If the answer
+    is no, the marked sentences are dropped.
     """
     return Settlement(
         record,
@@ -144,12 +144,12 @@ def _rows(connection: Connection, visit: Visit, chosen: Selection, records: Sequ
 
 
 def _sight(connection: Connection, record: int, coder: int, stage: str) -> int:
-    """Return the number of the row of table ``sight`` for the last time a person saw others' codes of a record.
+    """Return the number of the last row of table ``sight`` in which a person saw others' codes of a record.
 
     Raises
     ------
     Refused
-        If the person has not seen other people's codes of the record.
+        If the person has not seen others' codes of the record.
     """
     table = schema.sight
     found = connection.execute(

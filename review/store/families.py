@@ -1,7 +1,7 @@
 """Query records that are, or may be, the same paper.
 
-Two records are the same paper if an import found that one is a duplicate of the other, or if people joined them. Two
-records may be the same paper if an import found that they are possible duplicates.
+Records are the same paper if an import recognised them as duplicates, or if people joined them. Records may be the same
+paper if an import found that they are possible duplicates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mechtag.review.store.events import family_of
 def any_apart(connection: Connection, record: int, other: int) -> bool:
     """Return whether somebody has marked two records as different papers.
 
-    Marks on records that are joined to either of the two records also count.
+    Marks on records that were joined to the two records also count.
     """
     (_, ours), (_, theirs) = family_of(connection, record), family_of(connection, other)
     table = schema.apart
@@ -28,14 +28,15 @@ def any_apart(connection: Connection, record: int, other: int) -> bool:
 
 
 def record_of_copy(connection: Connection, copy: int) -> int | None:
-    """Return the record number of a duplicate that an import found, or ``None`` if there is no such duplicate.
+    """Return the record number of a duplicate; ``None`` if there is no such duplicate.
 
-    If the duplicate has no record number yet, it is added as a record, and is joined to the record of the same paper.
+    A duplicate that an import found has no record number at first. This function then adds the duplicate as a record,
+    and joins it to the record of the same paper.
 
     Parameters
     ----------
     copy
-        Number of the row of table ``copy`` that describes the duplicate.
+        Number of the duplicate in table ``copy``.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one_or_none()
@@ -66,8 +67,8 @@ def undecided() -> Select[Any]:
 def count_papers(connection: Connection) -> tuple[int, int]:
     """Return the number of papers, and the number of duplicates.
 
-    Joined records count as one paper; all of them except one are duplicates. A record that was merged into another
-    record during an import is also a duplicate.
+    Of the records that were joined, one counts as the paper, and the rest count as duplicates. Records that an import
+    merged into other records also count as duplicates.
     """
 
     def count(table: Table, *where: Any) -> int:

@@ -64,9 +64,8 @@ class Code:
         Signs of the marked sentences (``present``, ``absent`` or ``unclear``), keyed by number of the sentence.
         Sentences without a sign are left out.
     roles
-        Roles of evidence of the marked sentences: a dict for each sentence, keyed by number of the sentence. This dict
-        maps each role of the sentence to numbers of configurations (groups of linked sentences). In these
-        configurations, the sentence has the role.
+        Roles of evidence of the marked sentences. ``roles[number][role]`` lists the configurations (groups of linked
+        sentences) in which sentence ``number`` has the role.
     text
         SHA-256 of the full text in which the sentences were marked; ``""`` for an abstract or an unknown file.
     """
@@ -381,10 +380,9 @@ def _code_after(before: Code | None, row: Event, text: str) -> Code:
 def _with_role(
     roles: Mapping[int, Mapping[str, tuple[int, ...]]], row: Event
 ) -> Mapping[int, Mapping[str, tuple[int, ...]]]:
-    """Return the roles of a coder's sentences after an event about the role of a sentence.
+    """Return the roles of a coder's sentences after an event about a role of one sentence.
 
-    There are four kinds of changes: the sentence gets a role, the sentence loses a role, the role is linked to a
-    configuration, or such a link is removed.
+    The event adds or removes a role of the sentence, or a link between such a role and a configuration.
     """
     number, role, on = int(row.value["sentence"]), str(row.value["role"]), bool(row.value["on"])
     own = dict(roles.get(number, {}))
@@ -407,10 +405,8 @@ def _new_labels(
 ) -> frozenset[str]:
     """Return the labels that were added after a person finished a record, and that this person must still code.
 
-    A label is left out if the person already has a committed code (not only a draft) for the label.
-
-    ``last`` is the number of the event with which the person finished the record. If the person has not finished the
-    record, ``last`` is ``None``, and no label is returned.
+    ``last`` is the number of the event with which the person finished the record. If ``last`` is ``None``, the record
+    is not finished, and no label is returned.
     """
     if last is None:
         return frozenset()
@@ -420,7 +416,7 @@ def _new_labels(
 
 
 def _commit(codes: dict[tuple[str, _Voter, str], Code], stage: str, voter: _Voter, new: Set[str] = frozenset()) -> None:
-    """Mark a person's codes for a record at a stage as committed: the codes count, and are no longer drafts.
+    """Mark a person's codes for a record at a stage as committed: they are no longer drafts.
 
     Codes for the labels in ``new`` are not marked.
     """
@@ -444,8 +440,8 @@ def _resolve(
 ) -> None:
     """Compute the final codes and the state of a record at a stage, and add them to ``found``.
 
-    The codebook may have got new labels after people finished the record. The new labels that each person must still
-    code are also added to ``found``.
+    Also add the labels that each person must still code, because they were added to the codebook later
+    (``new_labels``).
 
     Parameters
     ----------
@@ -505,10 +501,9 @@ def _resolve(
 
 
 def _is_to_be_coded(found: State, *, begun: bool) -> bool:
-    """Return whether a record is to be coded.
+    """Return whether a record is to be coded: it is included, or was coded without having been screened.
 
-    There are two such cases: the record is included; or nobody has screened it, but somebody has coded it already
-    (``begun``).
+    ``begun`` states whether somebody has coded the record.
     """
     # If a record is excluded after coding has begun, its codes are kept, but people are no longer asked to code it.
     included = any(row.stage == "screen" and row.value == 1 for row in found.finals)
@@ -516,7 +511,7 @@ def _is_to_be_coded(found: State, *, begun: bool) -> bool:
 
 
 def _is_in_shown_text(found: State, head: int, record: int | None, text: str) -> bool:
-    """Return whether the text in which sentences were marked is the text that the pages show for a paper.
+    """Return whether sentences were marked in the text that the pages show for a paper.
 
     Parameters
     ----------
@@ -564,7 +559,7 @@ def _settled(found: State, head: int, stage: str, label: str, row: Event, votes:
 def _agreed(found: State, head: int, stage: str, label: str, votes: Sequence[Code]) -> Final:
     """Return the final code of a label on which all ``votes`` agree.
 
-    The final code contains all sentences of the shown text that at least one coder marked.
+    The final code contains every sentence that a coder marked in the text that the pages show.
     """
     # The sentences of a joined record are those of a different abstract, but two records may share a full text.
     own = [vote for vote in votes if _is_in_shown_text(found, head, vote.record, vote.text)]

@@ -615,7 +615,7 @@ def test_sending_texts_to_another_machine_must_be_confirmed(
     run(project, named)  # Everything is answered, so nobody is asked.
     assert len(asked) == 2
     assert described(project).endpoint == "remote"
-    with pytest.raises(MechtagError, match="If your licences permit it, confirm this"):
+    with pytest.raises(MechtagError, match="If your licences permit it, confirm the permission"):
         run(project, named, full_texts=project.root / "fulltexts.parquet")
 
 
@@ -890,8 +890,6 @@ def test_a_vote_names_voters_without_a_description(
         run(project, replace(access, model=name), name=f"{name}.csv")
     (project.root / "out/b_run.json").unlink()
     tables = [project.root / f"out/{name}.csv" for name in "ab"]
-    with pytest.raises(
-        MechtagError, match=r"b_run\.json: this file, which describes the coders of .*b\.csv, is missing"
-    ):
+    with pytest.raises(MechtagError, match=r"b_run\.json: the description of the coders of .*b\.csv is missing"):
         list(vote_of_tables(project, tables, project.root / "out/vote.csv"))
     assert not (project.root / "out/vote.csv").exists()

@@ -37,8 +37,11 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per record.
 
-    A record starts at the tag PMID, or at a tag OWN if the record above already has a tag OWN. After an empty line, a
-    record also starts at the tag PMC, PMCR or OWN.
+    A new record starts in three cases:
+
+    - at the tag PMID;
+    - at the tag PMC, PMCR or OWN after an empty line;
+    - at a second tag OWN in the same record.
     """
     return numbered(_drafts(source), ("TI",))
 

@@ -1,7 +1,7 @@
 """Read projects of qualitative analysis programs (NVivo, MAXQDA, ATLAS.ti, QualCoder) in the REFI-QDA format ``.qdpx``.
 
-If a passage is coded with a label, the answer is yes. Projects that mechtag exported also contain variables, which
-store the answers ``no`` and ``not judged``. If the coder also coded a passage with the label, the variable is ignored.
+If a coder coded a passage with a label, the answer is yes. Projects that mechtag exported also contain variables, which
+store the answers ``no`` and ``not judged``. A variable is ignored if its coder also coded the text with the label.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _paper(source: QdaSource) -> CitedPaper:
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
     """Yield the codes that people gave to a source (a text).
 
-    The codes are read from the codings of the source, and from the variables in which mechtag exports answers.
+    The codes are read from the coded passages, and from the variables in which mechtag exports answers.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
@@ -103,9 +103,9 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Return two values: the signs of passages (present, absent or unclear), and the codings with labels.
+    """Return the signs of passages (present, absent or unclear), and the codings with labels.
 
-    The signs are keyed by tuples: label key, coder, text of the passage.
+    The signs are keyed by a tuple of label key, coder and text of the passage.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
     others: list[QdaCoding] = []
