@@ -36,7 +36,8 @@ class Header(NamedTuple):
     Attributes
     ----------
     start, end
-        Indexes of the first and the last line of the header. They differ if a column name contains a line end.
+        Indexes of the first and the last line of the header. They differ if a column name contains
+        a line end.
     names
         Column names.
     delimiter
@@ -59,8 +60,8 @@ class Table(NamedTuple):
     delimiter
         Delimiter of the table.
     before
-        Text before the header, on the same line; usually ``""``. If the line end before the header is missing, this
-        text is the last row of the previous table.
+        Text before the header on the same line, usually ``""``. If a line end is missing, this text is the last row of
+        the previous table.
     """
 
     names: list[str]
@@ -81,12 +82,12 @@ def header(
 ) -> Header:
     """Find the header of a table whose delimiter is unknown.
 
-    If the first line states the delimiter, such as ``sep=;``, this delimiter is used. Otherwise, each delimiter is
-    tried. The best delimiter yields the most known column names or, if there is a tie, the most columns.
+    The first line may state the delimiter, such as ``sep=;``. Otherwise, each delimiter is tried, and the one with the
+    most known column names is used. If there is a tie, the one with the most columns is used.
 
-    A delimiter is doubtful if its header is below the first filled row, and most of the next rows have a different
-    number of cells. It may then occur only within cells, for example between the names in a list. A doubtful delimiter
-    is used only if all delimiters are doubtful.
+    Some characters occur only within cells, for example between the names in a list. A delimiter is therefore doubtful
+    if its header is below the first filled row, and most of the next rows have a different number of cells than the
+    header. Doubtful delimiters are used only if all delimiters are doubtful.
 
     Parameters
     ----------
@@ -95,8 +96,8 @@ def header(
     known
         Function that returns those cells of a row that are known column names.
     certain
-        Function that returns whether a row is certainly a header. Different delimiters may lead to different rows of
-        this kind. The one that comes first in the file is then the header.
+        Function that returns whether a row is certainly a header. If different delimiters lead to different rows that
+        are certainly headers, the first of these rows in the file is the header.
     """
     lines = [f"{line}\n" for line in source.head.split("\n")[:_PREAMBLE]]
     delimiters = DELIMITERS
@@ -128,13 +129,14 @@ def rows(
 ) -> Iterator[tuple[int, list[str], str]]:
     """Skip ``start`` lines, then yield a tuple for each row that is not empty.
 
-    The tuple consists of the line number of the row, its cells, and its fault. The fault is a message that says what is
+    The tuple consists of the line number of the row, its cells, and its fault. The fault is a message about what is
     wrong with the row, or ``""`` if nothing is wrong.
 
     A quotation mark that is never closed would turn all rows below into one cell. Therefore, only the line with this
-    mark is reported as faulty, and reading continues with the next line. A mark also counts as never closed if two
-    conditions are met: the row has the wrong number of cells, and the second line of the row alone has as many cells as
-    the header.
+    mark is reported as faulty, and reading continues with the next line.
+
+    If a row has several lines and the wrong number of cells, its second line is examined. If this line alone has as
+    many cells as the header, the quotation mark in the first line counts as never closed.
 
     Parameters
     ----------
@@ -142,8 +144,8 @@ def rows(
         Number of cells in the header; 0 if it is unknown.
     next_table
         Function that recognises the header of a further table in the same file. It is called at the start of each row,
-        with the number of the line, the line, the delimiter and the width. If the line is such a header, the function
-        returns the further table, which determines how the rows below are read.
+        with the number of the line, the line, the delimiter and the width. It returns the further table if the line is
+        the header of one, and ``None`` otherwise.
     """
     # Reference lists exceed the module's default limit of 128 KB.
     csv.field_size_limit(LONGEST_ENTRY)

@@ -26,28 +26,28 @@ def invariance_section(
     resamples: int,
     generator: np.random.Generator,
 ) -> dict[str, Any]:
-    """Measure how the decisions on papers change when the texts of the papers are varied.
+    """Measure how decisions change when the texts of papers are varied.
 
     Parameters
     ----------
     predictions
-        Predictions, keyed by variation. The key ``AS_IT_IS`` stands for the original texts. The predictions with this
-        key must include the papers of all variations.
+        Predictions, keyed by variation. The predictions with the key ``AS_IT_IS`` are those for the original texts;
+        they must include all papers.
 
     Returns
     -------
     dict
-        One dict for each variation, keyed by the name of the variation, with these keys:
+        A dict for each variation, keyed by the name of the variation. A cell is the decision on one label of one paper.
+        The keys of the dict are:
 
         - ``papers``: number of papers whose text the variation changes.
-        - ``cells``: number of papers times number of labels. A cell is the decision on one label of one paper.
+        - ``cells``: number of cells of these papers.
         - ``changed_cells``, ``changed``: number and proportion of cells whose decision changes.
         - ``mean_change``: mean change of the probability.
         - ``relevance_changed``: number of papers whose decision on relevance changes.
-        - ``relevance_reversed``: number of papers whose decision on relevance changes from yes to no, or from no to
-        yes.
+        - ``relevance_reversed``: number of papers whose decision on relevance is reversed (yes to no, or no to yes).
 
-        If a variation changes no paper, the counts are 0, and the metrics have no value.
+        If a variation changes no paper, the counts are 0, and ``changed`` and ``mean_change`` have no value.
 
     Raises
     ------
@@ -61,8 +61,8 @@ def invariance_section(
             f"no variation is called {' or '.join(map(repr, wrong))}" if wrong else f"the table '{AS_IT_IS}' is missing"
         )
         raise MechtagError(
-            f"predictions for varied texts: {fault}. There must be a table '{AS_IT_IS}' with predictions for the "
-            f"original texts; all other tables must be named after a variation ({', '.join(VARIATIONS)}). Run 'mechtag "
+            f"predictions for varied texts: {fault}. Each table must be named after a variation "
+            f"({', '.join(VARIATIONS)}), except '{AS_IT_IS}', the table for the original texts. Run 'mechtag "
             "variations' again"
         )
     base = System(AS_IT_IS, predictions[AS_IT_IS])

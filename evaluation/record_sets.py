@@ -1,7 +1,7 @@
 """Compute metrics separately for each set of coded records.
 
-A set consists of the coded records in one file, or of all records that 'mechtag retrain' added. Sets differ in kind of
-text and in difficulty.
+The coded records in one file are a set. All records that 'mechtag retrain' added are one more set. Sets differ in kind
+of text and in difficulty.
 """
 
 from __future__ import annotations
@@ -226,8 +226,8 @@ def _second_coder(
 def _laid_out(figures: Mapping[str, Estimate], reasons: Mapping[str, str | None]) -> dict[str, Any]:
     """Convert estimates to the format of the metrics file.
 
-    The result states for each metric without a value why the value is missing. ``reasons`` contains the metrics that
-    must be left out, with the reason for each of them.
+    Each metric without a value has a reason in the result. ``reasons`` contains the reasons for leaving metrics out,
+    keyed by metric.
     """
     shown = {name: _NO_FIGURE if reasons.get(name) else found for name, found in figures.items()}
     undefined = {

@@ -391,19 +391,12 @@ class TransformerEncoder:
         return pool_tokens(self.model(**batch).last_hidden_state, batch["attention_mask"])
 
     def hidden_states(self, texts: Sequence[str], layers: int) -> list[torch.Tensor]:
-        """Return the hidden states that enter the top layers of the model.
-
-        There is one hidden state per token of each text, in half precision.
-
-        Parameters
-        ----------
-        layers
-            Number of top layers.
+        """Return the hidden states that enter the top ``layers`` layers of the model, in half precision.
 
         Returns
         -------
         list of Tensor, shape (n_tokens, size)
-            One tensor per text.
+            One tensor per text, with one row per token.
         """
         tokens = self.tokens(texts)
         found: dict[int, torch.Tensor] = {}

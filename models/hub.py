@@ -33,7 +33,7 @@ _FILES = (
 
 @dataclass(frozen=True)
 class Download:
-    """The files of a planned download, their source, their target, and their size.
+    """A planned download of an encoder.
 
     Attributes
     ----------
@@ -54,9 +54,9 @@ class Download:
 
 
 def find_cached(name: str, revision: str) -> Path | None:
-    """Return an encoder's folder in the local cache of the Hugging Face hub; ``None`` if it is not there.
+    """Return the folder of an encoder in the local cache of the Hugging Face hub; the network is not used.
 
-    The network is not used.
+    If the encoder is not in the cache, the result is ``None``.
     """
     from huggingface_hub import snapshot_download
 

@@ -51,16 +51,16 @@ class Example:
 def visible_examples(connection: Connection, viewer: int, *, blinded: bool) -> list[Example]:
     """Return the examples of labels that a person may see.
 
-    People may see their own examples. An example by somebody else is returned only if its coder has finished the
-    record, and if the person may see the codes of the record.
+    People may see their own examples. They may see an example by somebody else if its coder has finished the record,
+    and if they may see the codes of the record.
 
     Parameters
     ----------
     viewer
         Account number of the person.
     blinded
-        ``False`` for owners and adjudicators, ``True`` for everybody else. If ``True``, the person sees other people's
-        examples only in records whose codes are shown to everyone, until blinding ends.
+        ``False`` for owners and adjudicators, ``True`` for everybody else. Until blinding ends, everybody else sees
+        other people's examples only in records whose codes are shown to everyone.
     """
     kept = _kept(connection)
     if not kept:
@@ -77,8 +77,8 @@ def teaching_examples(connection: Connection, codings: Iterable[Coding], codeboo
     """Return the examples from which a model can learn.
 
     An example is returned if its coder has finished the record, and if the final code of the record for the label is
-    yes. Each returned example contains the record id of its paper. When a model is evaluated on this paper, training
-    leaves the example out.
+    yes. The example has the record id of its paper, so that a model that is evaluated on this paper does not learn from
+    the example.
 
     Parameters
     ----------

@@ -54,10 +54,12 @@ class Batch:
     state
         ``reading``, ``read``, ``adding``, ``added``, ``removing`` or ``discarded``.
     found
-        Counts and notes from reading the files, keyed as in `mechtag.pipeline.reading.ingest.Reading.summary`, and
-        three more items: ``without_abstract`` (number of records), ``rejected_entries`` (list of entries with reasons)
-        and ``left_out``. The last is a list of sentences about uploaded files that were not imported, for example
-        because they had been uploaded before.
+        Counts and notes from reading the files, keyed as in `mechtag.pipeline.reading.ingest.Reading.summary`, with
+        three further keys:
+
+        - ``without_abstract``: number of records without an abstract;
+        - ``rejected_entries``: list of entries with reasons;
+        - ``left_out``: list of sentences about uploaded files that were not imported.
     result
         Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and ``pairs`` (pairs of possible
         duplicates). Empty if no records were added.
@@ -107,9 +109,9 @@ def clean_name(name: str) -> str:
 
 
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> int:
-    """Save uploaded files, and add a job with which the worker process reads the files.
+    """Save uploaded files as a new import, and add a job that reads the files.
 
-    Files that were uploaded before are left out. If a file is sent twice, it is saved once.
+    Files that were uploaded before are left out. A file that is sent twice is saved once.
 
     Returns
     -------
@@ -284,7 +286,7 @@ def _batch(connection: Connection, row: Any) -> Batch:
 
 
 def ask(workspace: Workspace, coder: int, number: int, kind: str) -> None:
-    """Add a job with which the worker process reads the files of an import, adds its records or removes its records.
+    """Add a job that reads the files of an import, adds its records or removes its records.
 
     If a job for this import is already waiting or running, nothing happens.
 

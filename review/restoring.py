@@ -56,10 +56,10 @@ class Restored:
 
 
 def read_log(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield all events in the files of a log, in the order of their numbers.
+    """Yield all events of a log in the order of their numbers.
 
-    There is one file per month, in which the events are sorted by number. An event that was imported from a colleague
-    is in the file of the month in which it happened. Its number can therefore be higher than numbers in later files.
+    The log has one file per month. The numbers increase within each file, but not always from file to file: an event
+    that was imported from a colleague is in the file of the month in which it happened.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def restore(database: Path, folder: Path, seed: int) -> Restored:
     folder
         The folder ``data/review/log``.
     seed
-        Seed of a random order of the records. People read the records in this order until the records have been ranked.
+        Seed of the random order in which people read the records until a ranking is available.
 
     Raises
     ------
@@ -232,8 +232,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
 def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) -> int:
     """Insert the jobs that the log contains, and return the number for the next new job.
 
-    The returned number is higher than the numbers of all earlier jobs. ``written`` contains the numbers of the jobs
-    that wrote events, even if the log does not contain these jobs.
+    The number is higher than those of all earlier jobs. ``written`` contains the numbers of all jobs that wrote events;
+    some of these jobs may be missing from the log.
     """
     rows = {row["id"]: row for row in read_lines(folder / JOBS)}
     if rows:
@@ -244,7 +244,7 @@ def _restore_jobs(connection: Connection, folder: Path, written: Iterable[int]) 
 
 
 def _add_jobs(connection: Connection, number: int) -> None:
-    """Insert jobs that finish interrupted imports of records and full texts, and compute the data that the log lacks.
+    """Insert jobs that finish interrupted imports, and jobs that compute the data that the log lacks.
 
     The first inserted job gets the number ``number``.
     """

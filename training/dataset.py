@@ -27,18 +27,18 @@ NO_DOCUMENT = -1
 
 @dataclass(frozen=True)
 class CodedDocument:
-    """A document with its human codes.
+    """A document, which is the text of one paper, with its human codes.
 
     Attributes
     ----------
     codes
-        Code of the whole paper for each label: 1, 0, or ``None`` if not judged. If the paper is irrelevant, all its
-        labels count as not judged.
+        Code of the whole document for each label: 1, 0, or ``None`` if not judged. All labels of an irrelevant document
+        count as not judged.
     sentence_labels
-        Labels of each sentence, or ``None`` if only the paper was coded.
+        Labels of each sentence, or ``None`` if only the whole document was coded.
     sentences_not_judged
-        Labels for which ``sentence_labels`` must not be used. For these labels, nobody went through all sentences, or a
-        later coding changed the code of the paper.
+        Labels for which ``sentence_labels`` must not be used, because nobody read all sentences for the label, or
+        because a later coding changed the document's code for it.
     added
         Whether the document was added by 'mechtag retrain'.
     hard
@@ -86,15 +86,17 @@ class Corpus:
     wholes : ndarray, shape (n_documents, size)
         Vectors of ``whole_texts``.
     unit_targets : ndarray, shape (n_texts, 1 + n_labels)
-        Codes of the unit that each text belongs to. All codes of titles and of uncoded sentences are NaN. The column of
-        relevance is NaN, because relevance applies to whole documents. If a unit with several parts has a label, its
-        code for this label is NaN as well, because it is unknown which part has the label.
+        Codes of each text: the codes of its unit, except that codes are NaN in three cases:
+
+        - relevance, because it applies to whole documents;
+        - titles and sentences that were not coded;
+        - a label that a unit with several parts has, because it is unknown which part has it.
     document : ndarray, shape (n_texts,)
         Number of the document that each text belongs to, from 0; ``NO_DOCUMENT`` for exemplars.
     taken_from : ndarray, shape (n_texts,)
         Number of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the
-        texts of documents. If a document is left out of the training, its exemplars are left out, too. Otherwise, a
-        model could be trained on a sentence of the document that it scores out of fold.
+        texts of documents. If a document is left out of the training, so are the exemplars taken from it. Otherwise, a
+        model could be trained on sentences of a document that it scores out of fold.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
         Codes of the documents as a whole.
     source : ndarray of int, shape (n_documents,)
@@ -206,15 +208,14 @@ class Corpus:
         )
 
     def whole_targets(self) -> Array:
-        """Return the codes that fine-tuning uses for papers as a whole, shape (n_documents, 1 + n_labels).
+        """Return the codes that fine-tuning uses for whole documents, shape (n_documents, 1 + n_labels).
 
-        The first column is relevance. The other columns are the labels in codebook order. If sentences of a paper were
-        coded for a label, the code of the paper for this label is usually NaN, because fine-tuning uses the codes of
-        the sentences instead.
+        The first column is relevance. The other columns are the labels in codebook order.
 
-        There is one exception. Some sentences consist of several parts, separated by semicolons. If such a sentence has
-        a label, it is unknown which part has the label. If only such sentences of a paper have the label, the code of
-        the paper is used.
+        If sentences of a document were coded for a label, fine-tuning uses their codes, and the code of the document is
+        NaN. There is one exception: if the document has the label, but none of its texts has the code 1, the code of
+        the document is used. In this case, the label is in a sentence with several parts, and it is unknown which part
+        has it.
         """
         own = self.document != NO_DOCUMENT
         judged, carried = np.zeros(self.document_targets.shape, bool), np.zeros(self.document_targets.shape, bool)

@@ -28,8 +28,8 @@ _TOLERANCE = 1e-4
 class Bags:
     """Papers that were coded as a whole; each paper is stored as the features of its units.
 
-    In multiple-instance learning, a bag is a group of units with one code. Here, a bag is a paper. Its units are the
-    title and the pieces of the sentences.
+    In multiple-instance learning, a bag is a group of units with one code. Here, each bag is a paper, and its units are
+    the title and the parts of the sentences.
 
     Attributes
     ----------
@@ -64,14 +64,13 @@ def fit_units(
     regularisation
         Parameter ``C`` of scikit-learn's logistic regression.
     prior : ndarray, shape (n_features,), optional
-        Mean of the Gaussian prior of the weights: the fitted weights are regularised towards these weights. By default,
-        zeros.
+        Weights towards which the fitted weights are regularised (mean of a Gaussian prior). By default, zeros.
 
     Returns
     -------
     weights : ndarray, shape (n_features,)
     intercept : float
-        Intercept for units. If no unit was coded individually, this is the intercept for papers.
+        Intercept for units or, if no unit was coded individually, for papers.
     """
     both = [features, bags.features]
     rows: Any = vstack(both, format="csr") if issparse(features) else np.vstack(both)

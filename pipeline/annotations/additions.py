@@ -67,7 +67,7 @@ def match_codings(
     records
         Records supplied with the codings. Records without a coding are ignored.
     known
-        Records that have been coded before. The deduplication rules recognise copies of these records in ``records``.
+        Records that have been coded before. Copies of these records in ``records`` are recognised as duplicates.
     place
         Source of the codings, for error messages.
 
@@ -75,7 +75,7 @@ def match_codings(
     ------
     MechtagError
         If a coding refers to a record that is neither in ``records`` nor in ``known``; or if one coder gave two
-        different codes for the same label, record and basis. The two rows may name the record by different identifiers.
+        different codes for the same label, record and basis.
     """
     before, new = Finder(known, settings), Finder(records, settings)
     names = [coding.record_id or coding.key or "" for coding in codings]
@@ -123,8 +123,8 @@ def extend_additions(
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
     """Combine new codings with the codings that earlier retrainings added to the training data.
 
-    A new code replaces an earlier code by the same coder for the same record, label and basis. A coding
-    without a version in ``codebook_version`` counts as made under the current definitions.
+    A new code replaces an earlier code by the same coder for the same record, label and basis. A new coding without a
+    codebook version counts as made under the current definitions.
 
     Parameters
     ----------
@@ -133,14 +133,13 @@ def extend_additions(
     base_definitions
         Label definitions under which ``base`` was coded.
     refused
-        Reasons why records must not be used for training, keyed by record id. Codings of some of these records may have
-        been added earlier.
+        Records that must not be used for training: the reason for each, keyed by record id.
 
     Returns
     -------
     additions : Additions
-        The earlier and the new codings. All codings of records in ``refused`` are left out. For a
-        record with contradictory codes, only the new codings are left out.
+        The earlier and the new codings, with two exceptions. For a record in ``refused``, all codings are left out. For
+        a record with contradictory codes, the new codings are left out.
     set_aside : list of SetAside
         Records in ``refused``, and records with contradictory codes on relevance. Codes are contradictory if coders
         disagree on relevance, or if one coder coded a record as not relevant, but assigned a label to it.
@@ -221,10 +220,10 @@ def _disputed(
 
 
 def find_stale(additions: Additions, base: Sequence[CodedRecord], codebook: Codebook) -> list[Stale]:
-    """Return the codes that may be outdated, because the definition of their label has changed since the coding.
+    """Return the codes that may be outdated, because the definition of their label has changed.
 
-    Codes that were assigned under an unknown version of the codebook are included. If a coding in ``additions``
-    replaces a code in ``base``, only the coding in ``additions`` is checked.
+    Codes that were assigned under an unknown version of the codebook are included. Codes in ``base`` that a coding in
+    ``additions`` replaces are left out.
 
     Parameters
     ----------

@@ -65,8 +65,8 @@ def read_annotations(
 def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str) -> list[CodedRecord]:
     """Read the coded records in ``train.records``, without the codings that were added later.
 
-    ``train.records`` is a JSON Lines file, a folder of JSON Lines files, or a table of codings. For a table of codings,
-    the records are read from ``train.texts``.
+    ``train.records`` is a JSON Lines file, a folder of JSON Lines files, or a table of codings. A table of codings does
+    not contain the texts of the records, so they are read from ``train.texts``.
 
     Raises
     ------
@@ -91,8 +91,8 @@ def read_base(settings: Settings, label_keys: Sequence[str], relevance_key: str)
         )
     if not Path(settings.train.texts).exists():
         raise MechtagError(
-            f"{settings.train.texts}: no such file, but train.texts in params.yaml names it as the table of the coded "
-            "records; write it with 'mechtag ingest EXPORTS -o data/records.parquet' and 'mechtag dedupe "
+            f"{settings.train.texts}: train.texts in params.yaml names this table of records, but it does not exist; "
+            "create it with 'mechtag ingest EXPORTS -o data/records.parquet', then 'mechtag dedupe "
             f"data/records.parquet -o {settings.train.texts}'"
         )
     records = list(map(clean_record, read_records(settings.train.texts)))
@@ -106,22 +106,23 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 
     At least one column must identify the record: ``record_id``, ``key``, ``id``, ``doi``, ``pmid`` or ``title``. The
     columns ``coder``, ``label``, ``value`` and ``basis`` are required. ``value`` is 1, 0, or empty for not judged; see
-    `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional. A repeated row is ignored. Rows
-    with roles of evidence are combined into one coding without a role if they have the same coder, record, label and
-    basis; `read_role_codings` returns each of these rows.
+    `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional.
+
+    A repeated row is ignored. Rows that differ only in their role of evidence become one coding without a role;
+    `read_role_codings` keeps the roles.
 
     Parameters
     ----------
     all_keys
         Keys of relevance and of the labels in the codebook.
     finders
-        Finders that look up the record of a coding, in the order in which they are tried. If a finder finds the record,
-        the coding gets the id of the record. If no finder finds the record, and the row has neither record id nor key,
-        the first identifier in the row, such as the DOI, is used as the key.
+        Finders that look up the record of a coding, in the order in which they are tried. The coding gets the id of the
+        found record. If no record is found, and the row has neither record id nor key, the first identifier in the row,
+        such as the DOI, becomes the key.
     to_train
         Whether a model will learn from the codings. If so, a coding by a language model becomes a coding of the person
-        who confirmed it (column ``confirmed_by``). An unconfirmed coding by a language model is left out if its value
-        is empty, and is an error otherwise.
+        who confirmed it (column ``confirmed_by``). If nobody confirmed it, a yes or no is an error, and a coding
+        without a value is left out.
 
     Raises
     ------
@@ -248,8 +249,8 @@ def _of_person(coding: Coding, place: str) -> Coding:
     if not is_person(person):
         raise MechtagError(
             f"{place}: this is a coding by a language model ({coding.coder}) that no person confirmed, so no model may "
-            f"learn from it. Check it against the paper and, in the column '{CONFIRMED}', enter the name of the person "
-            "who checked it; or remove the row"
+            f"learn from it. Check the code against the paper, and enter your name in the column '{CONFIRMED}'; or "
+            "remove the row"
         )
     return coding.model_copy(update={"coder": person, "assisted": True, "confirmed_by": None})
 
@@ -272,20 +273,19 @@ def coded_from(
 ) -> list[CodedRecord]:
     """Combine codings and records into coded records.
 
-    A label counts as not judged if coders disagree on it, or if one coder coded it differently for the abstract and for
-    the full text.
+    If the codes for a label contradict each other, the label counts as not judged. The codes may be from different
+    coders, or from one coder who read the abstract and the full text.
 
     A record counts as relevant if at least one coder coded it as relevant, or if no coder judged its relevance. A coder
-    who did not judge relevance, but coded a label as yes, counts as having coded the record as relevant.
+    who coded a label as yes, but did not judge relevance, counts as having coded the record as relevant.
 
-    The sentences of a record also get codes for a label if a coder read all sentences of the abstract for this label,
-    and if the coder's code for the label is also the record's code.
+    The sentences of the abstract get codes for a label if a coder read all of them for this label. The coder's code for
+    the label must also be the code of the record.
 
     Parameters
     ----------
     records
-        Records to which the codings may belong. Records without a coding are ignored. `record_finder.Finder` finds the
-        record of a coding.
+        Records to which the codings may belong. Records without a coding are ignored.
     place
         Source of the codings, for error messages.
 
@@ -346,9 +346,9 @@ def coded_from(
 def _sentence_labels(
     codings: Sequence[Coding], values: Mapping[str, int | None], count: int, place: str
 ) -> tuple[tuple[tuple[str, ...], ...] | None, tuple[str, ...]]:
-    """Return two values: the labels of each sentence, and the labels for which the sentences have no codes.
+    """Return the labels of each sentence, and the labels for which no sentence has a code.
 
-    If the sentences have no codes at all, the result is ``(None, ())``.
+    If the sentences have no codes for any label, the result is ``(None, ())``.
     """
     marks: dict[str, set[int]] = {}
     for row in codings:
@@ -380,8 +380,8 @@ def write_codings(path: Path, codings: Sequence[Coding], columns: Collection[str
 def used_fields(codings: Sequence[Coding], columns: Collection[str] = ()) -> list[str]:
     """Return the fields that `write_codings` writes to a table of codings.
 
-    Fields that earlier versions of mechtag did not have are returned only if ``columns`` contains them, or if at least
-    one coding has a value in them. All other fields are always returned.
+    A field that earlier versions of mechtag did not have is left out if it is empty in all codings, unless ``columns``
+    contains it.
     """
     return [
         name

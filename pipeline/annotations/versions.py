@@ -74,8 +74,8 @@ class Additions:
     records
         Records that belong to ``codings`` and are not in ``train.records``, in the order in which they were added.
     definitions
-        Label definitions under which the codings were made (see `mechtag.core.codebook.Codebook.definitions`), keyed by
-        the ``codebook_version`` of the codings. The key ``BASE`` contains the definitions for ``train.records``.
+        Label definitions under which the codings were made, keyed by the ``codebook_version`` of the codings. The
+        definitions for ``train.records`` have the key ``BASE``. See `mechtag.core.codebook.Codebook.definitions`.
     """
 
     codings: tuple[Coding, ...] = ()
@@ -124,8 +124,8 @@ def read_additions(folder: StrPath, name: str | None = None) -> Additions:
     if found.digest != name.split("-")[1]:
         raise MechtagError(
             f"{path}: the annotations in this folder were changed after they were written (their hash is now "
-            f"{found.digest}); restore the folder, for example with 'dvc checkout'. Use 'mechtag retrain' to add "
-            "corrections"
+            f"{found.digest}); restore the folder, for example with 'dvc checkout'. To correct annotations, use "
+            "'mechtag retrain'"
         )
     return found
 

@@ -54,16 +54,15 @@ class Match(NamedTuple):
     by
         Detail by which the record was found, such as ``DOI`` or ``title``.
     likeness
-        Similarity of the record's title and the beginning of the file. The value is ``1`` if the beginning contains the
-        title, and ``0`` if the two are not more similar than unrelated texts. It is ``None`` if nothing was found, or
-        if the record has no title.
+        Similarity of the record's title and the beginning of the file, from ``0`` (no more similar than unrelated
+        texts) to ``1`` (the beginning contains the title). ``None`` if no record was found, or if it has no title.
     doubt
         Sentence that states why a person has to confirm the record; ``""`` if there is no doubt.
     candidates
         The possible records, if several records match the file equally well.
     duplicate
-        Id of a duplicate that was merged into ``record``, if the record was found by a detail of this duplicate, such
-        as a file path; otherwise ``""``.
+        If ``record`` was found by a detail of a duplicate that was merged into it, such as a file path: the id of this
+        duplicate. Otherwise ``""``.
     """
 
     record: Record | None
@@ -142,10 +141,9 @@ class Identifier:
         self._pmcids = {pmcid: record for record in records for pmcid in pmcids_of(record)}
 
     def likeness(self, record: Record, beginning: Beginning) -> float | None:
-        """Return the similarity, from 0 to 1, of a record's title and the beginning of a file.
+        """Return the similarity of a record's title and the beginning of a file; ``None`` if the record has no title.
 
-        If the beginning contains the title, the result is ``1``. If title and beginning are not more similar than
-        unrelated texts, the result is ``0``. If the record has no title, the result is ``None``.
+        The value ``0`` means no more similar than unrelated texts; ``1`` means that the beginning contains the title.
         """
         title = self._letters[record.record_id]
         return _scaled(beginning.similarity(title)) if title else None
@@ -212,9 +210,9 @@ class Identifier:
         return ""
 
     def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
-        """Return the position and text of a file's first DOI, or ``None`` if it is a DOI of ``record``.
+        """Return the position and text of a file's first DOI if it is not a DOI of ``record``; otherwise ``None``.
 
-        The result is also ``None`` if the file or ``record`` has no DOI.
+        If the file or ``record`` has no DOI, the result is ``None``, too.
         """
         if not record.doi or not beginning.dois:
             return None
@@ -312,11 +310,11 @@ def _dois(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _described(records: Sequence[Record], words: Collection[str], *, years: bool) -> Record | None:
-    """Return the record that best matches ``words``, the words of a text or file name.
+    """Return the record that the words of a text or file name describe best.
 
-    A record matches if ``words`` contain the family name of its first author. If ``years`` is true, it also matches if
-    ``words`` contain its year; a record with both matches better. The result is ``None`` if no record matches, or if
-    several records match equally well.
+    The words describe a record by the family name of its first author and, if ``years`` is true, by its year. Name and
+    year together are better than one of them. If no record is described, or if several records are described equally
+    well, the result is ``None``.
     """
     ranked: dict[int, list[Record]] = defaultdict(list)
     for record in records:

@@ -1,7 +1,11 @@
 """Clean the printed lines of a document.
 
-Running heads and line numbers are removed. Parts of the same printed row are joined. Wrong characters for the ligature
-'Th' and words that a line end divides are repaired.
+The functions of this module
+
+- remove running heads and line numbers;
+- join the parts of a printed row;
+- restore the ligature 'Th' if it was read as a wrong character;
+- join words that a line end divides.
 """
 
 from __future__ import annotations
@@ -95,8 +99,8 @@ def without_running_heads(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
 def without_line_numbers(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Return the lines of each page without line numbers, which many manuscripts print in front of each line.
 
-    The numbers go up by one from line to line. They are removed only if most pages have them. The rows of a numbered
-    table therefore keep their numbers.
+    The numbers go up by one from line to line. They are removed only if most pages have them, so that numbered tables
+    keep their numbers.
     """
     numbered = [_numbered(lines) for lines in pages]
     long = [found for found, lines in zip(numbered, pages, strict=True) if len(lines) >= _FEWEST_NUMBERED]
@@ -134,11 +138,11 @@ def text_height(lines: Iterable[Line]) -> float:
 
 
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
-    """Return the lines of each page; each drop cap is joined to the line that it begins.
+    """Join each drop cap to the line that it begins, and return the lines of each page.
 
-    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. A
-    drop cap can be a word of its own, such as 'A' in 'A new team'; a space is then added after the drop cap. The 'A'
-    counts as a word if the document contains 'new' elsewhere, but not 'anew'.
+    A drop cap is a single capital that is about two lines high or higher. If it is a word of its own, such as 'A' in
+    'A new team', a space is added after it. The 'A' counts as a word if the document contains 'new' elsewhere, but not
+    'anew'.
     """
     every = [line for lines in pages for line in lines]
     if not every:

@@ -376,15 +376,17 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
         Files, folders, or zip and gzip archives. The files in a folder or archive are read in the order of their names.
         Hidden files are skipped. If one of the files is unreadable, it is listed in ``unread`` and the others are read.
     on_progress
-        Function that is called with the number of bytes read since the last call. The numbers add up to the size of the
-        files.
+        Called with the number of bytes read since the last call. The numbers add up to the size of the files.
 
     Raises
     ------
     MechtagError
-        If a source is missing, is neither a file nor a folder, is an empty or unreadable folder, or is listed twice; or
-        if a file is empty, binary, damaged, too large or of an unknown format, or is a table without a column of
-        titles. For a folder or archive, such a file raises the error only if none of the files can be read.
+        In three cases:
+
+        - A source is missing, is listed twice, is neither a file nor a folder, or is an empty or unreadable folder.
+        - A source is an unreadable file. A file is unreadable if it is empty, binary, damaged, too large or of an
+          unknown format, or if it is a table without a column of titles.
+        - None of the files in a folder or archive is readable.
     """
     reading = Reading(sources)
     # Records have no reference cycles, and searching ever more of them for cycles takes as long as the reading.
@@ -469,7 +471,7 @@ def _check_unique(path: Path, records: Iterable[tuple[str, int]]) -> None:
         if record_id in first:
             raise MechtagError(
                 f"{path}: record {number} is the same paper as record {first[record_id]} "
-                f"({record_id}); run 'mechtag ingest' and 'mechtag dedupe' first, and use their output"
+                f"({record_id}); run 'mechtag ingest', then 'mechtag dedupe', and use the output"
             )
         first[record_id] = number
     if not first:

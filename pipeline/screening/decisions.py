@@ -63,8 +63,8 @@ class Judgements(Row):
         Raises
         ------
         MechtagError
-            If none of the decisions is about any of the records; if an identifier belongs to several records; or if
-            decisions under two identifiers of one record contradict each other.
+            If no decision is about a record in ``records``; if an identifier belongs to several records; or if one
+            record has contradictory decisions under two identifiers.
         """
         found = np.full(len(records), np.nan)
         for row, value in self._placed(records):
@@ -120,8 +120,8 @@ class Judgements(Row):
             values = self.values[names.setdefault(row, name)], self.values[name]
             if None not in values and len(set(values)) > 1:
                 raise MechtagError(
-                    f"{self.path}: {names[row]!r} and {name!r} are the same record ({found.record.record_id}), but the "
-                    f"decision is {values[0]} in one row and {values[1]} in the other; correct one of the two rows"
+                    f"{self.path}: {names[row]!r} and {name!r} are the same record ({found.record.record_id}), but "
+                    f"their decisions differ ({values[0]} and {values[1]}); correct one of the two rows"
                 )
         if not rows:
             first = next(iter(self.papers.values()))
@@ -145,9 +145,13 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
     ``title``; see `record_finder.Finder`. The decision is in a column ``decision``, ``value``, ``relevant``,
     ``included`` or ``label``, or in a column whose name is ``relevance_key``.
 
-    ``1``, ``yes`` and ``included`` mean that the record is relevant. ``0``, ``no`` and ``excluded`` mean that it is
-    irrelevant (see `tables.read_tick`). If the cell is empty, the record was not judged. In a table of codings, which
-    has the columns ``label`` and ``value``, only the rows on relevance are read.
+    A decision is one of the following (see `tables.read_tick`):
+
+    - relevant: ``1``, ``yes`` or ``included``;
+    - irrelevant: ``0``, ``no`` or ``excluded``;
+    - not judged: an empty cell.
+
+    A table of codings has the columns ``label`` and ``value``; only its rows on relevance are read.
 
     Raises
     ------

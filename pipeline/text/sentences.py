@@ -104,7 +104,7 @@ def _ends(earlier: str, word: str, following: str) -> bool:
 def _openings(words: Iterable[tuple[int, str]]) -> Iterator[int]:
     """Yield the position of each word that starts a sentence, except the first word.
 
-    ``words`` contains the position and the text of each word.
+    Each item of ``words`` is the position and the text of a word.
     """
     earlier = word = ""
     opening = True
@@ -204,8 +204,8 @@ def _gaps(abstract: str, start: int, stop: int) -> Iterator[re.Match[str]]:
 def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
     """Yield the sections of an abstract.
 
-    Each item is a tuple of three values: the offset at which the preceding section ends; the offset at which the text
-    of the section starts; and the heading of the section, or a `Tail` if the section is a keyword list or a notice.
+    An item consists of the offset at which the preceding section ends, the offset at which the text of this section
+    starts, and the heading of this section. Keyword lists and notices have a `Tail` instead of a heading.
     """
     content = find_content(abstract)
     ends = [Tail(0, content.start, NOTICE), *content.tails] if content.start else list(content.tails)
@@ -224,10 +224,9 @@ def _sections(abstract: str) -> Iterator[tuple[int, int, Heading | Tail]]:
 
 
 def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
-    """Split an abstract at its headings and line ends, and yield the passages.
+    """Split an abstract at its headings and line ends, and yield the heading, the offset and the text of each passage.
 
-    Each item is a tuple of three values: the heading of the section, or a `Tail` if the section is a keyword list or a
-    notice; the offset of the passage; and the text of the passage.
+    Passages of keyword lists and notices have a `Tail` instead of a heading.
     """
     above: Heading | Tail = Heading(0, 0, "")
     start = 0
@@ -243,14 +242,13 @@ def _passages(abstract: str) -> Iterator[tuple[Heading | Tail, int, str]]:
 def section_of(sentence: str, heading: str = "", first: bool = True) -> str:
     """Return the name of the section that a sentence belongs to.
 
-    Usually, this is the heading above the sentence. There are two exceptions.
+    Usually, the section is the heading above the sentence. There are two exceptions:
 
-    First, if the whole sentence is a note, such as a statement on funding, its section is the kind of the note; see
-    `sections.note_of`. However, if the heading above a note is about ethics, the heading is the section of the note.
-
-    Second, a heading that announces a note, such as "Trial registration:", applies only to the first sentence below it.
-    Exports may print such notes in the middle of an abstract. Later sentences have no section unless they are notes
-    themselves.
+    - If the whole sentence is a note, such as a statement on funding, the section is the kind of note
+      (see `sections.note_of`). Below a heading on ethics, the section is the heading, however.
+    - A heading that announces a note, such as "Trial registration:", applies only to the first sentence below it.
+      Later sentences have no section unless they are notes. The reason is that exports may print such a heading in the
+      middle of an abstract.
 
     Parameters
     ----------
@@ -300,9 +298,13 @@ def _spans(passage: str, starts: Iterable[int]) -> list[tuple[int, int]]:
 def split(records: Iterable[Record], settings: SentenceSettings) -> Iterator[Sentence]:
     """Split the abstracts of records into sentences, lazily and in order.
 
-    Headings are not sentences. A heading becomes the ``section`` of the sentences below it; see `section_of`. Every
-    other word is in exactly one sentence. Sentences of keyword lists have the section ``keywords``. Sentences of
-    notices, such as copyright notices, have the section ``notice``. Offsets refer to the abstract as passed.
+    Headings are not sentences; all other words are in exactly one sentence. The section of a sentence is:
+
+    - in a list of keywords, ``keywords``;
+    - in a notice, such as a copyright notice, ``notice``;
+    - otherwise, the result of `section_of`, usually the heading above the sentence.
+
+    Offsets refer to the abstract as passed.
 
     Parameters
     ----------

@@ -31,12 +31,12 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
     Returns
     -------
     dict
-        The weeks of each stage, keyed by stage, such as ``screen``. Weeks with fewer than `LEAST` records are left out.
-        The entry of a week contains:
+        A list of weeks for each stage, keyed by stage, such as ``screen``. A record belongs to the week in which a
+        second person finished it. Weeks with fewer than `LEAST` records are left out. Each week has these keys:
 
         - ``week``: ISO date of the Monday
-        - ``records``: number of records that a second person finished in this week
-        - ``agreement``: percent agreement (``value``), with the ends of its interval (``ci_low`` and ``ci_high``)
+        - ``records``: number of records
+        - ``agreement``: percent agreement (``value``) and the ends of its interval (``ci_low`` and ``ci_high``)
     """
     from mechtag.evaluation.agreement import tallies
     from mechtag.evaluation.coders import coders_of
@@ -77,9 +77,9 @@ def weekly_agreement(workspace: Workspace, codings: Sequence[Coding]) -> dict[st
 def _agreement(terms: Array, drawn: Array) -> dict[str, Array]:
     """Compute the percent agreement for each resample of the records.
 
-    The first row of ``terms`` contains, for each record, the number of labels that at least two people judged. The
-    second row contains, for each record, the agreement summed over these labels. The agreement on a label is the
-    proportion of pairs of people who agree. ``drawn`` contains how often each resample includes each record.
+    ``terms`` has one column per record. Its first row is the number of labels that at least two people judged. Its
+    second row is the sum, over these labels, of the proportion of pairs of people who agree. ``drawn`` is the number of
+    times that each resample (row) includes each record (column).
     """
     from mechtag.evaluation.agreement import ratio
 

@@ -80,10 +80,10 @@ def files(workspace: Workspace, arguments: dict[str, Any], progress: Progress) -
 
 
 def full_records(workspace: Workspace, numbers: Mapping[str, Any]) -> Iterator[Record]:
-    """Yield the records in ``numbers``, with all fields that ``data/unique.parquet`` contains.
+    """Yield the records whose rows are in ``numbers``, with all fields that ``data/unique.parquet`` contains.
 
-    Titles and abstracts are the current ones in the database. Records that ``data/unique.parquet`` does not contain
-    come last. They have only the fields that the database contains.
+    Titles and abstracts are taken from the rows. Records that are missing from ``data/unique.parquet`` come last, and
+    have only the fields of their rows.
 
     Parameters
     ----------
@@ -111,10 +111,9 @@ def place_of(record: Record) -> Place:
 
 
 def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Record]:
-    """Return the records of the given imports as they were read from the search exports, keyed by their place.
+    """Return the records of imports as they were read from the search exports, keyed by place (see `place_of`).
 
-    The place of a record is a pair: the name of its source file, and the number of the record in this file. The result
-    also contains the records that were in the project before the first import.
+    The records that were in the project before the first import are included.
     """
     from mechtag.core.parquet import read_records
 
@@ -123,7 +122,9 @@ def as_read_in(workspace: Workspace, batches: Sequence[int]) -> dict[Place, Reco
 
 
 def in_review(connection: Connection, as_read: Mapping[Place, Record], *where: Any) -> list[Record]:
-    """Return the records of the review; each record has all fields that were read from the search exports.
+    """Return the records of the review in the order of their numbers.
+
+    Fields that table ``record`` does not contain come from ``as_read`` or from duplicates of the record.
 
     Parameters
     ----------

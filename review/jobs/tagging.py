@@ -45,13 +45,12 @@ class Tagging:
     def __call__(self, workspace: Workspace, arguments: dict[str, Any], progress: Progress) -> dict[str, Any]:
         """Compute the missing suggestions of the current model, and then delete the suggestions of earlier models.
 
-        If a ranking is requested while the job is running, the job ends early and adds a new job for the remaining
-        records.
+        If a ranking is requested while this job is running, this job ends early and adds a new job for the rest.
 
         Returns
         -------
         dict
-            - ``records``: number of texts for which suggestions were computed
+            - ``records``: number of abstracts and full texts for which suggestions were computed
             - ``model_id``: id of the current model
             - ``continues``: ``True`` if the job ended early; otherwise, this key is missing
         """

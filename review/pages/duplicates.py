@@ -76,12 +76,12 @@ class Member:
     reason
         Reason why the record was joined to the group; ``""`` for the representative.
     gave
-        Names of the fields that were empty in the representative and were filled from this record.
+        Names of the fields of the representative that were empty and got their value from this record.
     copy
-        Number of the row of table ``copy`` (duplicates found during imports) if the record is only in this table;
-        otherwise ``None``.
+        Number of the record's row in table ``copy``, which contains duplicates found during imports; ``None`` if the
+        record is in table ``record``.
     record
-        Record number if the record is in table ``record`` and is not the representative; otherwise ``None``.
+        Number of the record in table ``record``; ``None`` if it is not in this table, or if it is the representative.
     """
 
     title: str
@@ -230,9 +230,9 @@ def _mark_differences(left: str, right: str) -> tuple[Markup, Markup]:
 
 
 def _heads(connection: Connection, words: str) -> list[int]:
-    """Return the numbers of the records that represent groups of duplicates, the least certain group first.
+    """Return the record number of the representative of each group of duplicates, the least certain group first.
 
-    If ``words`` is not empty, only records whose titles contain all these words are returned.
+    If ``words`` is not empty, only representatives whose titles contain all these words are returned.
     """
     copy, joined, record = schema.copy, schema.joined, schema.record
     into = joined.alias()

@@ -245,14 +245,14 @@ def _taken(visit: Visit, record: int, stage: str, label: str) -> Settlement:
         if (vote.letter, vote.label) == (visit.text("take"), label) and vote.value is not None:
             return settlement_of(vote, record, stage, reasons)
     raise Refused(
-        "this code cannot become final; show the codes of all coders, and choose a coder who answered yes or no", 409
+        "this code cannot become final; show the codes of all coders, and choose a coder whose code is yes or no", 409
     )
 
 
 def _same_record(visit: Visit, stage: str, record: int) -> str:
-    """Return the address of the page that was shown, so that it can be shown again.
+    """Return the address of the page of a record, so that the page can be shown again.
 
-    If the page showed which coder gave which code, the page at this address shows this too.
+    If the page already showed which coder gave which code, it continues to do so.
     """
     votes = "&votes=1" if visit.text("votes") else ""
     return f"/reconcile/{stage}/{record}?{_query(_came_from(visit, stage))}{votes}"

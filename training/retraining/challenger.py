@@ -106,17 +106,17 @@ def _key(settings: Settings, codebook: Codebook, version: str) -> str:
 def champion_predictions(
     champion: Model, out_of_fold: Path, coded: Sequence[CodedRecord]
 ) -> tuple[list[Prediction], list[CodedRecord]]:
-    """Return predictions of the model in use for all coded records, and the records that it was not trained on.
+    """Return predictions of the model in use for all coded records, and the records that are new to this model.
 
-    No record is predicted by a model that was trained on it. If the model in use was trained on a record, the
-    prediction is the model's out-of-fold prediction. All other records are tagged with the model in use.
+    For records on which the model was trained, its out-of-fold predictions are used. All other records are tagged with
+    the model. So no prediction is made by a model that was trained on the record.
 
     Returns
     -------
     predictions
         Predictions for all coded records.
     new
-        Records of ``coded`` that the model in use was not trained on.
+        Records in ``coded`` on which the model in use was not trained.
 
     Raises
     ------

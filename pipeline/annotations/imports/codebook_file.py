@@ -35,8 +35,8 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
     """Read a codebook that was made in another program.
 
     The names of the codes become keys in lower case. The descriptions become definitions. In files that mechtag wrote,
-    the description also contains the key and the rules. The code named ``Relevant`` never becomes a label. Unless
-    ``relevance`` is set, this code becomes the relevance rule.
+    the description also contains the key and the rules. The code named ``Relevant`` becomes the relevance rule,
+    and never a label. If ``relevance`` is set, it replaces this rule.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def read_codebook_file(path: Path, name: str = "", relevance: str = "") -> Codeb
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise MechtagError(
             f"{path}: {counted(len(missing), 'code')} without a description: {', '.join(missing[:_SHOWN])}{more}. "
-            "The model uses descriptions as definitions of the labels; enter the missing descriptions in the program "
-            "that wrote the file, and export the codebook again"
+            "The model uses descriptions as definitions of the labels. Enter the missing descriptions in the program "
+            "that wrote the file, then export the codebook again"
         )
     keys = _keys(entries)
     rules = [

@@ -71,13 +71,15 @@ class Imported:
     never_no
         Labels with at least one "yes" but no "no". A model cannot learn when to answer "no" for these labels.
     entries
-        Number of entries for each outcome. ``read`` is the sum of ``matched``, ``without codes``, ``unmatched`` and
-        ``rejected``.
+        Number of entries for each outcome: ``matched``, ``without codes``, ``unmatched`` and ``rejected``. ``read`` is
+        the sum of these numbers.
     codes
-        Number of codes for each outcome. The sum of ``read`` and ``unticked`` equals the sum of ``written``,
-        ``doubled``, ``contradicting``, ``unmatched`` and ``passed over``. ``unticked`` is the number of labels that a
-        coder did not tick and that were counted as "no". ``doubled`` is the number of codes that repeat another code.
-        ``passed over`` is the number of codes whose label name is unknown or ignored.
+        Number of codes for each outcome. ``read`` and ``unticked`` together are as many as all other outcomes together:
+        ``written``, ``doubled``, ``contradicting``, ``unmatched`` and ``passed over``.
+
+        - ``unticked``: labels that a coder did not tick and that count as "no".
+        - ``doubled``: codes that repeat another code.
+        - ``passed over``: codes whose label name is unknown or ignored.
     found_by
         Number of matched entries, keyed by the kind of identifier.
     files
@@ -138,8 +140,8 @@ def read_codings_from(
     basis
         Text that the coder read (abstract or full text), for files that do not record the basis.
     unticked
-        Meaning of an empty cell in a matrix, and of a label that a coder did not tick. By default, an empty cell is an
-        error, and an unticked label counts as not judged.
+        Meaning of a label that a coder did not tick, and of an empty cell in a matrix. By default, an unticked label
+        counts as not judged, and an empty cell is an error.
     mapped
         The user's mapping of the names of labels, coders and papers in the files.
 
@@ -215,9 +217,9 @@ class _Run:
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
-        """Return each table or sheet of a file that contains codings, paired with its format.
+        """Return the tables or sheets of a file that contain codings, each with its format.
 
-        If there is none, an error is raised, unless ``spare`` is true.
+        If no table contains codings, an error is raised, unless ``spare`` is true.
         """
         found, faults = [], []
         try:

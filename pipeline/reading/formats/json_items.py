@@ -50,9 +50,9 @@ def at(item: Any, *path: str) -> Any:
 
 
 def text(item: Any, *path: str) -> str:
-    """Return the text at a path of names in nested JSON objects, or ``""`` if there is no such text.
+    """Follow the keys ``path`` through nested JSON objects, and return the text that they lead to.
 
-    If the value at the path is a list, the texts in the list are joined by semicolons.
+    If they lead to a list, its texts are joined by semicolons. If they lead to no text, the result is ``""``.
     """
     value = at(item, *path)
     if isinstance(value, list):

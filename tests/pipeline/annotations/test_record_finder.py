@@ -145,6 +145,6 @@ def test_two_rows_of_one_paper_are_refused_unless_they_repeat_each_other(tmp_pat
     path.write_text("key,doi,decision\nleadership-2019,,1\n,10.1234/boards.7,0\n", encoding="utf-8")
     with pytest.raises(
         MechtagError,
-        match=r"'leadership-2019' and '10.1234/boards.7' are the same record .* is 1 in one row and 0 in the other",
+        match=r"'leadership-2019' and '10.1234/boards.7' are the same record .* their decisions differ \(1 and 0\)",
     ):
         read_judgements(path, BOOK.relevance.key).labels(records)

@@ -42,8 +42,8 @@ def recognise(content: Content) -> bool:
 def read(content: Content, asked: Asked) -> Iterator[Item]:
     """Yield one item per record, with its decision and its tags.
 
-    If a record is relevant, an unchecked tag means no. In all other records, an unchecked tag means not judged, because
-    reviewers who press 'not relevant' may not have looked at the tags.
+    For a relevant record, an unchecked tag means no. For other records, it means not judged, because reviewers who
+    press 'not relevant' may not have looked at the tags.
     """
     own = (name for name in content.names if fold(name).startswith("asreview_") or fold(name) in NAMES)
     if content.kind == "table":
