@@ -411,8 +411,8 @@ class FullTextTable:
     name
         Name of the table in error messages.
     merged
-        Ids of the records that deduplication kept, keyed by the ids of their merged duplicates. `read` returns a full
-        text of a merged duplicate under the id of the kept record.
+        Id of the kept record, keyed by the id of each duplicate that was merged into this record. `read` returns the
+        full text of a duplicate under the id of the kept record.
 
     Raises
     ------
@@ -448,7 +448,7 @@ class FullTextTable:
     def summaries(self) -> Iterator[FullTextSummary]:
         """Yield a summary of each full text, without reading the texts.
 
-        The record ids are those in the file, even if they are ids of merged duplicates.
+        The record ids are those in the file; unlike in `read`, ids of merged duplicates are not replaced.
         """
         for group in range(self._file.metadata.num_row_groups):
             with _reading(self._name):

@@ -119,7 +119,7 @@ class Record(Row):
         Number of the record in this file, from 1.
     raw
         All fields of the record in the file, as pairs of name and value in file order. A repeated field has one pair
-        per occurrence. Exporters also write the fields that mechtag does not use.
+        per occurrence. Fields that mechtag does not use are also kept, for exports.
     """
 
     record_id: str
@@ -403,8 +403,7 @@ LLM = "llm:"
 def is_llm(coder: str) -> bool:
     """Return whether a coder is a language model or a vote of language models, judging by the name.
 
-    Capitals, full-width letters, spaces and invisible characters in the name make no difference. A name that merely
-    looks like the name of a language model is therefore recognised, too.
+    Capitals, full-width letters, spaces and invisible characters in the name make no difference.
     """
     letters = unicodedata.normalize("NFKC", coder).casefold()
     return "".join(char for char in letters if char.isprintable() and not char.isspace()).startswith(LLM)
@@ -436,16 +435,16 @@ class Coding(Row):
     sentences_complete
         Whether the coder has read all sentences, so that unmarked sentences count as not supporting the label.
     signs
-        Sign of each passage. ``present`` means that the passage reports what the label describes, ``absent`` that the
-        passage reports its absence, and ``unclear`` that the passage says both or neither. ``None`` stands for a
-        missing sign. The passages are the marked ``sentences``. If ``sentences`` is ``None``, the passages are the
-        quotations in ``evidence``. The tuple is empty if no passage has a sign.
+        Sign of each passage: whether the passage says that what the label describes is ``present`` or ``absent``.
+        ``unclear`` means both or neither. ``None`` stands for a missing sign. The passages are the marked
+        ``sentences``, or the quotations in ``evidence`` if ``sentences`` is ``None``. The tuple is empty if no passage
+        has a sign.
     refer
         Whether the coder referred the label to somebody else (needs review). If so, ``value`` is ``None``.
     role
-        Key of the role of evidence, such as ``context``, that the coder gave to the passages in this row. ``None`` if
-        the row is the judgement on the label as a whole. Each label has one row without a role, and a further row for
-        each role.
+        Key of the role of evidence, such as ``context``, that the coder gave to the passages in this coding. ``None``
+        if the coding is the judgement on the label as a whole. A label has one coding without a role, and a further
+        coding for each role.
     reason
         Reason for an exclusion. If the coder is a language model, it is the reason for the answer.
     assisted
@@ -485,13 +484,10 @@ class Coding(Row):
             source = "passages in 'evidence'" if self.sentences is None else "sentences in 'sentences'"
             raise ValueError(
                 f"'signs' has {len(self.signs)} entries, but there are {passages} {source}; enter one sign for each, "
-                "separated by semicolons, and leave a missing sign empty, as in 'absent; ; present'"
+                "separated by semicolons. Leave a missing sign empty, as in 'absent; ; present'"
             )
         if self.role and self.value != 1:
-            raise ValueError(
-                "'role' is set, so the row is about a passage that supports the label, but 'value' is not 1; enter 1, "
-                "or leave 'role' empty"
-            )
+            raise ValueError("'role' is set, but 'value' is not 1; enter 1 in 'value', or leave 'role' empty")
         return self
 
 

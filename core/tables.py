@@ -161,8 +161,8 @@ class Table:
     path
         Path of the file, for messages.
     names
-        Column names in file order. If a column has filled cells but no name, its name is ``""``. The rows do not
-        contain such a column.
+        Column names in file order. ``""`` stands for a column that has filled cells but no name; its cells are not in
+        ``rows``.
     """
 
     path: str

@@ -56,11 +56,10 @@ class CodedSet:
     second
         A second coder's codes for some of the records.
     table
-        Codings of each coder, if the records were coded in a table. ``records`` then contains the codes on which all
-        coders agree.
+        Codings of each coder, if the records were coded in a table. ``records`` then contains only the codes on which
+        all coders agree.
     learning
-        Predictions for records, as in ``documents``, by models that were trained on fewer papers. The keys are the
-        numbers of training papers.
+        Predictions for records by models that were trained on fewer papers, keyed by number of training papers.
     about
         Title and kind of text of each set of records, keyed by the name of the set.
     """
@@ -217,9 +216,9 @@ def relevance_section(coded: CodedSet, relevance_key: str, draws: Draws, min_pos
 
 
 def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, relevance_key: str) -> dict[str, Any]:
-    """Count the model's decisions on relevant gold papers, and rank these papers among irrelevant coded records.
+    """Count the model's decisions on relevant gold papers, and rank each of these papers among irrelevant records.
 
-    A gold paper counts as relevant unless the gold table codes it as irrelevant.
+    The irrelevant records are coded records. A gold paper is relevant unless the gold table codes it as irrelevant.
 
     Returns
     -------
@@ -230,9 +229,9 @@ def gold_relevance(gold: GoldStandard, transfer: System, coded: CodedSet, releva
         - ``papers``: number of relevant gold papers that have a record.
         - ``yes``, ``refer``, ``no``: number of relevant gold papers with this decision.
         - ``kept``: sum of ``yes`` and ``refer``.
-        - ``irrelevant_records``: number of irrelevant coded records.
-        - ``ranks``: rank of each relevant gold paper among the irrelevant coded records, keyed by the key of the paper.
-          Rank 1 is above all of these records, and ties count against the paper.
+        - ``irrelevant_records``: number of irrelevant records.
+        - ``ranks``: rank of each relevant gold paper, keyed by the key of the paper. The rank is 1 plus the number of
+          irrelevant records whose score is at least the score of the paper.
         - ``median_rank``: median of ``ranks``.
     """
     documents = System("coded records", coded.documents)
@@ -270,17 +269,17 @@ def coded_agreement(
     Returns
     -------
     dict
-        Result of `coders.agreement_section`. If several people coded the same records, only these records are compared.
-        Otherwise, all records are compared. The dict has these additions:
+        Result of `coders.agreement_section` for the records that two or more people coded; for all coded records if
+        there are no such records. The dict has these additions:
 
-        - ``pairs`` also contains the agreement of two people on sentences, if two people coded sentences.
+        - ``pairs`` also contains the agreement on sentences, if two people coded sentences.
         - ``adjudicate`` lists the codes that people should resolve; it covers all coded records.
         - ``texts`` contains the number of compared records, keyed by kind of text.
 
     Raises
     ------
     MechtagError
-        If a record of the second coder matches no coded record, or more than one; see `first_coding`.
+        If a record of the second coder does not match exactly one coded record; see `first_coding`.
     """
     people = _people(coded, labels, relevance_key)
     everyone = with_model(people, System("coded records", coded.documents))
@@ -303,8 +302,8 @@ def coded_agreement(
 def doubted_gold(gold: GoldStandard, transfer: System, labels: Sequence[str], least: int) -> list[dict[str, Any]]:
     """List the codes of the gold standard that the model confidently contradicts, so that people can check them.
 
-    The model was not trained on the gold standard. Papers without a record are omitted. A label is also omitted if
-    people assigned it to fewer than ``least`` papers of the gold standard.
+    The model was not trained on the gold standard. Papers without a record are omitted. Labels that people gave to
+    fewer than ``least`` papers are also omitted.
     """
     matrix = gold.matrix
     codings = [row for row in matrix.codings(labels, "reviewers", "full-text") if row.key in gold.records]
@@ -340,8 +339,8 @@ def _people(coded: CodedSet, labels: Sequence[str], relevance_key: str) -> Coder
 def first_coding(records: Sequence[CodedRecord], second: Codes) -> CodedRecord:
     """Return the coded record that a second coder also coded.
 
-    This record has the same key as ``second``. If the second coder coded sentences, this record also has the same
-    number of sentences.
+    A coded record matches if it has the same key as ``second``. If the second coder coded sentences, the coded record
+    must also have the same number of sentences.
 
     Raises
     ------

@@ -37,14 +37,14 @@ class Coders:
     model : bool
         Whether the last coder is the model.
     keys
-        Key of each record, which is the coders' own identifier of the record; ``None`` if the record has no key.
+        The coders' own identifier of each record; ``None`` if there is none.
     records
-        Id of each record; the key if the id is unknown.
+        Id of each record. If the id is unknown, the coders' own identifier.
     labels
         Relevance, followed by the labels in codebook order.
     codes : ndarray, shape (coders, records, labels)
-        1 for yes, 0 for no, NaN where the coder did not judge. If a decision of the model needs review, the code is 1
-        if the probability reaches the threshold, otherwise 0.
+        1 for yes, 0 for no, NaN where the coder did not judge. A decision of the model that needs review counts as 1
+        if the probability reaches the threshold, otherwise as 0.
     probability : ndarray, shape (records, labels)
         Probabilities of the model; NaN if the model is not included or has no probability.
     """
@@ -105,15 +105,17 @@ def coders_of(
     place
         Name of the source of the codings, for error messages.
     ids
-        Record ids, keyed by the coders' own identifiers of the papers. They are needed only for papers whose record id
-        is in none of the codings.
+        Record ids, keyed by ``key`` of the codings. They are needed only for papers whose record id is in none of the
+        codings.
 
     Raises
     ------
     MechtagError
-        If a coding has no record id, and its key (the coder's own identifier of the paper) belongs to two records; if a
-        coder gave two different codes to one label of one record; or if a coder has the name that is reserved for the
-        model.
+        In these cases:
+
+        - A coding has no record id, and its ``key`` belongs to two records.
+        - A coder gave two different codes to one label of one record.
+        - A coder has the name that is reserved for the model.
     """
     rows = list(codings)
     found = _record_ids(rows) | dict(ids or {})
@@ -190,11 +192,13 @@ CONTRADICTED = "the model confidently contradicts"
 def confident_errors(code: Array, probability: Array) -> Array:
     """Return the probability of the opposite code for each code that the model doubts; 0 for all other codes.
 
-    The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125). The model doubts a
-    code ``0`` if the item's probability of yes is at least the mean of this probability over the items coded ``1``. It
-    doubts a code ``1`` if the item's probability of no is at least the mean of this probability over the items coded
-    ``0``. Both means come from the model's own probabilities. If all its probabilities are too high or too low, the
-    means shift with them, so the error alone does not make the model doubt many codes.
+    The method is confident learning (Northcutt, Jiang and Chuang 2021, doi:10.1613/jair.1.12125):
+
+    - The model doubts a no if the probability of yes is at least as high as it is on average for the items coded yes.
+    - The model doubts a yes if the probability of no is at least as high as it is on average for the items coded no.
+
+    If all probabilities are too high or too low, the averages are so, too. Bad calibration alone therefore does not
+    make the model doubt many codes.
 
     Parameters
     ----------
@@ -220,7 +224,9 @@ def confident_errors(code: Array, probability: Array) -> Array:
 
 
 def disagreement(codes: Array) -> Array:
-    """Return the proportion of coder pairs who disagree on each item; 0 if fewer than two coders judged the item.
+    """Return the proportion of disagreeing pairs of coders for each item.
+
+    Only pairs in which both coders judged the item count. If there are none, the proportion is 0.
 
     Parameters
     ----------
@@ -236,18 +242,21 @@ def disagreement(codes: Array) -> Array:
 def to_adjudicate(coders: Coders, least: int) -> list[dict[str, Any]]:
     """List the codes that people should resolve, the most urgent first.
 
-    If people disagree on a code, its urgency is the proportion of coder pairs who disagree. If people agree, but
-    `confident_errors` finds the code doubtful, its urgency is the model's probability of the opposite code. All other
-    codes are omitted. If codes are equally urgent, those of papers with more codes to resolve come first. In the
-    result, ``score`` is the urgency.
+    A code is listed in two cases. Its urgency, ``score`` in the result, depends on the case:
+
+    - People disagree on the code. The urgency is the proportion of pairs of people who disagree.
+    - People agree on the code, but the model doubts it (see `confident_errors`). The urgency is the probability of the
+      opposite code.
+
+    Of equally urgent codes, those of papers with more codes to resolve come first.
 
     Parameters
     ----------
     coders
-        Codes of all coders. The model's probabilities must come from models that were not trained on the records.
+        Codes of all coders. The probabilities must come from models that were not trained on the records.
     least
-        Minimum number of records that people coded as having a label. If fewer records have the label, agreed codes for
-        the label are omitted, because the model cannot have learned the label.
+        Minimum number of records to which people gave a label. If there are fewer, the model's doubts about the label
+        are ignored, because the model cannot have learned the label.
     """
     people = coders.codes[: coders.people]
     split = disagreement(people)
@@ -290,8 +299,8 @@ def cells_of(first: Array, second: Array) -> Array:
     Parameters
     ----------
     first, second
-        Codes of the two coders, of the same shape: 1 for yes, 0 for no, NaN for not judged. Items that one of the
-        coders did not judge are in no cell.
+        Codes of each coder, in arrays of the same shape: 1 for yes, 0 for no, NaN for not judged. Only items
+        that both coders judged are in a cell.
 
     Returns
     -------
@@ -309,13 +318,13 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
     Parameters
     ----------
     cells
-        Shape (4, records, labels): how many items are in each of the four cells of the contingency table of the two
-        coders; see `cells_of`. An item is a record, or one of its sentences.
+        Shape (4, records, labels): number of items in each cell of the contingency table of the two coders; see
+        `cells_of`. An item is a record, or one of its sentences.
     labels
         Relevance, followed by the labels. The agreement over all labels excludes relevance.
     least
-        Minimum number of items that at least one of the two coders coded yes for a label. Labels with fewer such items
-        get a note instead of metrics.
+        Minimum number of items coded yes (by one coder or both). A label with fewer such items gets a note instead of
+        metrics.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
 
@@ -338,13 +347,13 @@ def pair_section(cells: Array, labels: Sequence[str], relevance_key: str, draws:
 def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of two coders over all items; an item is a record or sentence that is coded for a label.
 
-    If fewer than ``least`` items were coded yes by at least one coder, the result contains a note instead of metrics.
-
     Parameters
     ----------
     cells
-        Shape (4, records): how many items of each record are in each of the four cells of the contingency table of the
-        two coders; see `cells_of`.
+        Shape (4, records): number of items in each cell of the contingency table of the two coders; see `cells_of`.
+    least
+        Minimum number of items coded yes (by one coder or both). If there are fewer such items, the result contains a
+        note instead of metrics.
     """
     counts = cells.sum(axis=1)
     found = bootstrap(lambda drawn: two_coders(*np.einsum("br,cr->cb", drawn, cells)), draws)
@@ -355,13 +364,15 @@ def pooled_pair(cells: Array, draws: Draws, least: int) -> dict[str, Any]:
 def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of any number of coders on each label, and on all labels together.
 
-    Relevance has its own metrics, and is not included in the metrics of all labels together. If fewer than ``least``
-    items were coded yes for a label, the label gets a note instead of metrics.
+    Relevance has its own metrics, and is not included in the metrics of all labels together.
 
     Parameters
     ----------
     codes
         Codes, shape (coders, records, labels).
+    least
+        Minimum number of records coded yes (by one coder or more). A label with fewer such records gets a note instead
+        of metrics.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
     terms = tallies(codes)
@@ -393,8 +404,9 @@ def pairs_of(coders: Coders) -> Iterator[tuple[int, int, str]]:
 def agreement_section(coders: Coders, relevance_key: str, draws: Draws, least: int) -> dict[str, Any]:
     """Compute the agreement of each pair of coders and of groups of coders.
 
-    The groups are: all people, all people with all language models, and all people with the model. Groups of fewer than
-    two coders are omitted. Labels with fewer than ``least`` items coded yes get a note instead of metrics.
+    There are three groups: people, people with language models, and people with the model. Groups of fewer than two
+    coders are omitted. ``least`` is the minimum number of records coded yes. A label with fewer such records gets a
+    note instead of metrics.
     """
     section: dict[str, Any] = {
         "records": len(coders.records),

@@ -24,14 +24,13 @@ class Key:
     action
         Name by which templates refer to the shortcut.
     names
-        Alternative keys in the notation of ``reader.js``, such as ``1``, ``shift+n`` or ``ctrl+enter``. With ``g+s``,
-        two keys are pressed one after the other. Pages show the first alternative.
+        Alternative shortcuts in the notation of ``reader.js``, such as ``1``, ``shift+n`` or ``ctrl+enter``. ``g+s``
+        means G and then S. Pages show the first alternative.
     meaning
         What the shortcut does, as shown in lists of keys.
     screens
         Beginnings of the addresses of the pages on which the shortcut works. If empty, the shortcut works on all pages.
-        The value ``reasons`` stands for the list of reasons for exclusion on the *Screen* page: the shortcut works only
-        while this list is open.
+        ``reasons`` is not an address: the shortcut works while the list of reasons on the *Screen* page is open.
     """
 
     action: str
@@ -142,10 +141,10 @@ class Choice:
     Attributes
     ----------
     key_set
-        Name of a key set in `SETS`. If `SETS` has no such key set, the keys of `TABLE` apply.
+        Name of a set of shortcuts in `SETS`. For any other name, the shortcuts of `TABLE` apply.
     own
-        Keys that the person has changed, keyed by action. For these actions, the key set is ignored. The value ``""``
-        means that the action has no key.
+        Shortcuts that the person has changed, keyed by action. They override the set. ``""`` means that the action has
+        no shortcut.
     """
 
     key_set: str = "default"
@@ -185,14 +184,14 @@ class Choice:
         Parameters
         ----------
         typed
-            The key as a person types it, such as ``x``, ``Shift X`` or ``Space``. An empty text turns the shortcut off.
-            A shortcut that opens a page consists of ``G`` and a second key. For such a shortcut, the second key is
-            enough.
+            The keyboard key as a person types it, such as ``x``, ``Shift X`` or ``Space``. An empty text turns the
+            shortcut off. For an action that opens a page, such as ``G then S``, the second key (``S``) is enough.
 
         Raises
         ------
         MechtagError
-            If the action or the key does not exist, or if the key already has a different meaning on the same page.
+            If the action does not exist, if the keyboard key cannot be used, or if a different action on the same page
+            has this shortcut.
         """
         if action not in _BY_ACTION:
             raise MechtagError("this shortcut does not exist; choose one of the shortcuts on the Keys page")
@@ -204,8 +203,9 @@ class Choice:
                 continue
             if shared := set(after.names(action)) & set(after.names(other.action)):
                 raise MechtagError(
-                    f"{spoken(min(shared))} already means “{other.meaning}” on the same page; choose a different key, "
-                    f"or first change the key for “{other.meaning}”"
+                    f"the keyboard shortcut {spoken(min(shared))} is already used on the same page, for "
+                    f"“{other.meaning}”; choose a different shortcut, or first change the shortcut for "
+                    f"“{other.meaning}”"
                 )
         return after
 
@@ -223,7 +223,7 @@ def _key(action: str, typed: str) -> str:
         return f"g+{name}"
     if name == "g":
         raise MechtagError(
-            "G is the first key of the shortcuts to other pages, such as G then S; choose a different key"
+            "the key G is reserved for the shortcuts to other pages, such as G then S; choose a different key"
         )
     if leads or not (single or with_shift or name == "space"):
         raise MechtagError(
@@ -248,17 +248,14 @@ class PageKeys:
     chosen
         The shortcuts that the person has chosen.
     used
-        Key and meaning of each shortcut for which the template has called `on`, keyed by action.
+        For each action for which the template has called `on`: the shortcut and its meaning, as shown to people.
     """
 
     chosen: Choice = Choice()
     used: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def on(self, action: str) -> Markup:
-        """Return the HTML attribute that assigns a shortcut to the control of an action.
-
-        If the action has no key, the result is empty.
-        """
+        """Return the HTML attribute that gives the control of an action its shortcut; empty if there is no shortcut."""
         names = self.chosen.names(action)
         if not names:
             return Markup()
@@ -266,16 +263,10 @@ class PageKeys:
         return Markup('data-key="{}"').format(" ".join(names))
 
     def hint(self, action: str) -> Markup:
-        """Return the HTML that shows the key of an action next to its control.
-
-        If the action has no key, the result is empty.
-        """
+        """Return the HTML that shows the shortcut of an action next to its control; empty if there is no shortcut."""
         names = self.chosen.names(action)
         return Markup("<kbd>{}</kbd>").format(spoken(names[0])) if names else Markup()
 
     def listed(self) -> list[tuple[str, str]]:
-        """Return the key and the meaning of each control on the page, in the order of `TABLE`.
-
-        The result contains only controls for which the template has called `on`.
-        """
+        """Return the entries of ``used`` (shortcut and meaning) in the order of `TABLE`."""
         return [self.used[key.action] for key in TABLE if key.action in self.used]

@@ -1,9 +1,9 @@
 """Choose the record that a person judges next.
 
-A ranking is a list of records, which each person reads from the top. While a person has a record on the screen, the
-record is reserved for this person for some minutes (a lease). During this time, the record is shown to other people
-only if the plan requires the codes of several people. The order is shuffled within blocks of ten records, because a
-high rank would suggest to people that a record is relevant.
+A ranking is a list of records, which each person reads from the top. It is shuffled within blocks of ten records, so
+that people cannot guess from the rank of a record whether it is relevant. A record on a person's screen is reserved for
+this person for some minutes (a lease). During a lease, other people get the record only if the plan requires several
+coders.
 """
 
 from __future__ import annotations
@@ -106,9 +106,9 @@ def next_record(
 ) -> int | None:
     """Reserve the record that a person should judge next, and return its number.
 
-    During a calibration exercise, several coders judge the same records. These coders judge the records of the exercise
-    first. A record is not available if the person has judged it, or if enough other people have judged or reserved it.
-    Records that the person put aside come last, in the order in which they were put aside.
+    In a calibration exercise, several people judge the same records. If the person takes part in a running exercise,
+    its records come first. Records that the person put aside come last, in the order in which they were put aside. A
+    record is left out if the person has judged it, or if enough other people have judged or reserved it.
 
     Returns
     -------
@@ -158,8 +158,8 @@ def next_record(
 def is_available(connection: Connection, record: int, coder: int, stage: str) -> bool:
     """Return whether `next_record` could choose a record for a person at a stage, such as ``screen``.
 
-    For records in a running calibration exercise, in which several people judge the same records, the result is always
-    ``False``; see `left_in_exercise` for these records.
+    In a calibration exercise, several people judge the same records. For the records of a running exercise, the result
+    is always ``False``; see `left_in_exercise` for these records.
     """
     ranking = _ranking(connection, stage)
     if ranking is None:
@@ -177,10 +177,7 @@ def _ranking(connection: Connection, stage: str) -> int | None:
 def _parameters(
     connection: Connection, coder: int, stage: str, ranking: int, exercise: Exercise | None, now: float
 ) -> dict[str, object]:
-    """Return the parameters of the queries that `_available` builds.
-
-    These queries find records of the ranking with number ``ranking`` that a person can judge now.
-    """
+    """Return the parameters of the queries that `_available` builds; ``ranking`` is the number of a ranking."""
     # Only the coders of an exercise judge its records.
     besides = list(() if exercise is None else exercise.records)
     if stage != "screen":
@@ -193,9 +190,8 @@ def _parameters(
 def left_in_exercise(connection: Connection, coder: int, exercise: Exercise) -> list[int]:
     """Return the records of a calibration exercise that a person still has to judge, in the order of reading.
 
-    In a calibration exercise, several people judge the same records. Records that the person put aside come last. If a
-    record no longer has to be judged, for example because it was excluded while the exercise was running, it is left
-    out.
+    In a calibration exercise, several people judge the same records. Records that the person put aside come last.
+    Records that no longer have to be judged, for example because they were excluded during the exercise, are left out.
     """
     if coder not in exercise.coders:
         return []
@@ -306,10 +302,9 @@ _PUT_ASIDE = (
 
 
 def _next_available(connection: Connection, values: Mapping[str, object], start: int) -> tuple[int, int] | None:
-    """Return the number and the position of the next record that a person can judge now.
+    """Return the number and the position of the next record that a person can judge now; ``None`` if there is none.
 
-    The search begins at position ``start`` of the ranking. If no record is found, the result is ``None``. ``values``
-    are the parameters that `_parameters` returns.
+    The search begins at position ``start`` of the ranking. ``values`` is the result of `_parameters`.
     """
     queue = schema.queue
     last = None

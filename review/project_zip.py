@@ -87,6 +87,6 @@ def _check(members: list[zipfile.ZipInfo]) -> None:
         total += info.file_size
         if total > LARGEST or (info.file_size > _UNSUSPECTED and info.file_size > _HIGHEST_RATIO * info.compress_size):
             raise MechtagError(
-                f"this zip unpacks to more than {LARGEST // 1_000_000_000} GB, or contains a file that unpacks to "
-                f"more than {_HIGHEST_RATIO} times its compressed size; ask the sender for a new zip"
+                f"this zip unpacks to more than {LARGEST // 1_000_000_000} GB, or a file in it unpacks to more than "
+                f"{_HIGHEST_RATIO} times its compressed size; ask the sender for a new zip"
             )

@@ -45,7 +45,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Result of `fit`: encoder, heads, calibration, and the out-of-fold scores from which the calibration was computed.
+    """Result of `fit`.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Fitted:
     fold : ndarray, shape (n_documents,)
         Number of the fold of each document.
     held_out : HeldOut
-        Out-of-fold scores.
+        Out-of-fold scores, on which the calibration was fitted.
     """
 
     encoded: Encoded
@@ -114,8 +114,8 @@ def fit_folds(
 def aligned(corpora: Sequence[Corpus], heads: Sequence[Heads], learned: Sequence[Mask]) -> list[Heads]:
     """Shift the intercepts of the labels in each fold, so that scores from different folds can be compared.
 
-    After the shift, the mean score of a label is the same in every fold. The mean is taken over those
-    documents judged for the label that the heads of the fold were fitted on. Relevance is not shifted.
+    After the shift, the mean score of a label on the training documents is the same in every fold. Training documents
+    that were not judged for the label do not count. Relevance is not shifted.
 
     Parameters
     ----------
@@ -221,14 +221,15 @@ def assign_folds(
 ) -> Index:
     """Return the number of the fold to which each document is assigned, shape (n_documents,).
 
-    Three kinds of documents are spread evenly over the folds: relevant, irrelevant, and hard (irrelevant, but easily
-    mistaken for relevant). Each source (a file of coded records) is split separately, so that its documents keep their
-    folds when other files are added. If a source has fewer documents of one kind than there are folds, it cannot be
-    split. Each of its relevant documents is then assigned to the fold with the fewest relevant documents, and each of
-    its other documents to the fold with the fewest irrelevant documents.
+    There are three kinds of documents: relevant, irrelevant and hard (irrelevant, but easily mistaken for relevant).
+    Documents are assigned in three steps:
 
-    Documents added by retraining are assigned last, to one fold after the other. The folds of all other documents stay
-    the same.
+    1. Each large source (a file of coded records) is split on its own, with each kind spread evenly over the folds. Its
+       documents therefore keep their folds when other sources are added.
+    2. A source is small if one of the kinds in it has fewer documents than there are folds. Its relevant documents go,
+       one by one, to the fold with the fewest relevant documents, and its irrelevant documents to the fold
+       with the fewest irrelevant documents.
+    3. Documents added by retraining are assigned to one fold after the other. The other documents keep their folds.
 
     Parameters
     ----------
@@ -239,8 +240,7 @@ def assign_folds(
     source : ndarray of int, shape (n_documents,), optional
         Number of the source of each document. By default, all documents have the same source.
     hard : ndarray of bool, shape (n_documents,), optional
-        Whether each document is hard: irrelevant, but easily mistaken for a relevant document. By default, no document
-        is hard.
+        Whether each document is hard. By default, no document is hard.
     """
     known = np.arange(len(relevant)) < len(relevant) - added
     fold = np.full(len(relevant), -1, dtype=np.int64)
@@ -271,9 +271,9 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
     """Fit a head for relevance, and two logistic regressions for each label: one on vectors, one on words.
 
     The score of a label is the sum of the scores of its two regressions. The weights of the regression on vectors are
-    regularised towards weights that score texts only by the definition (see `features.Definitions.label_weights`). The
-    more papers were judged, the weaker this effect is (see `freedom`). If the codes of a label do not include both yes
-    and no, the label is scored by its definition. `LabelExamples` describes the training examples of a label.
+    regularised towards weights from the definition of the label (see `features.Definitions.label_weights`). The more
+    training examples a label has, the weaker this effect is (see `freedom`). If the codes of a label do not include
+    both yes and no, the label is scored by its definition. For the training examples, see `LabelExamples`.
 
     Parameters
     ----------
@@ -304,14 +304,10 @@ ENOUGH = 100
 
 
 def freedom(judged: int) -> float:
-    """Return the factor by which ``C``, the inverse strength of regularisation, is multiplied for a label.
+    """Return the factor by which the regularisation parameter ``C`` is multiplied for a label.
 
-    The factor increases with the square root of ``judged``. If ``judged`` is ``ENOUGH`` or more, the factor is 1.
-
-    Parameters
-    ----------
-    judged
-        Number of training examples of the label; see `LabelExamples`.
+    ``judged`` is the number of training examples of the label; see `LabelExamples`. The factor increases with the
+    square root of this number, and is 1 from ``ENOUGH`` examples. ``C`` is the inverse strength of regularisation.
     """
     # Sentences may be coded although no paper was judged.
     return float(np.sqrt(min(max(judged, 1) / ENOUGH, 1)))
@@ -370,22 +366,22 @@ class LabelExamples:
     """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
     A paper whose sentences were coded is used twice: as single sentences and as a whole. A part is a sentence, or a
-    piece of a sentence between semicolons.
+    piece of a sentence between semicolons. Each row of the corpus is a title or a part.
 
     Attributes
     ----------
     units : ndarray of int
-        Numbers of the rows of the corpus that contain single parts: of coded sentences, or of exemplars.
+        Rows of the parts of coded sentences and exemplars.
     targets : ndarray
         Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
-        Numbers of the rows of the corpus that contain the titles and parts of judged papers, grouped by paper.
+        Rows of the titles and parts of judged papers, grouped by paper.
     lengths : ndarray
-        For each judged paper, its number of rows in ``whole_units``.
+        Number of rows of each judged paper.
     whole_targets : ndarray
-        Code of each paper, 1 or 0.
+        Code of each judged paper, 1 or 0.
     judged : int
-        Number of papers that were judged for the label, plus the number of exemplar parts that have a code for it.
+        Number of judged papers, plus the number of parts of exemplars that have a code for the label.
     """
 
     units: Index

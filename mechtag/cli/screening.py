@@ -35,8 +35,8 @@ def rank(
         Path | None,
         typer.Option(
             "--labels",
-            help="CSV, XLSX or JSON lines file with your decisions so far, such as the table that 'mechtag rank' "
-            "wrote, after you have filled it in.",
+            help="CSV, XLSX or JSON lines file with your decisions so far, such as the file that 'mechtag rank' wrote "
+            "and you filled in.",
         ),
     ] = None,
     model: Annotated[
@@ -55,8 +55,8 @@ def rank(
         float | None,
         typer.Option(
             "--confidence",
-            help="Required confidence that the proportion in --recall has been found; you may stop once this "
-            f"confidence is reached. {_DEFAULT} 0.95.",
+            help="Required confidence, from 0 to 1, that the target in --recall is reached. You may stop at this "
+            f"confidence. {_DEFAULT} 0.95.",
             show_default=False,
         ),
     ] = None,
@@ -120,16 +120,15 @@ def simulate(
         float,
         typer.Option(
             "--confidence",
-            help="Required confidence that the proportion in --recall has been found; a replay stops once this "
-            "confidence is reached.",
+            help="Required confidence, from 0 to 1, that the target in --recall is reached. A replay stops at this "
+            "confidence.",
         ),
     ] = 0.95,
     project: ProjectFolder = None,
 ) -> None:
     """Replay a finished review, to see when `rank` would have found the relevant records and stopped.
 
-    simulation.json contains the results. reading.csv contains the recall after each record, from which you can draw
-    plots.
+    simulation.json contains the results. reading.csv contains the recall after each record, for plots.
 
     Example: `mechtag simulate review.csv --labels review.csv -o simulation/`
     """

@@ -14,9 +14,11 @@ def train(
 ) -> tuple[str, str]:
     """Train a model on the annotations named in the settings, write the model folder, and log the run to MLflow.
 
-    The reporter receives a table of the labels, and warnings about some labels. There is a warning about a label if the
-    model's ranking of records is not demonstrably better than chance; if it is not demonstrably better than a ranking
-    by similarity to the definition alone; or if it could not be measured.
+    The reporter receives a table of the labels, and warnings. There is a warning about a label in three cases:
+
+    - The model's ranking of records is not demonstrably better than chance.
+    - The ranking is not demonstrably better than a ranking by similarity to the definition of the label.
+    - The quality of the ranking could not be measured.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
     Returns
     -------
     list of int
-        Sizes of the subsets, in papers. Each size is a mean over the folds.
+        Numbers of papers in the subsets; each number is a mean over the folds.
     """
     from mechtag.training.learning_curve import SHARES
     from mechtag.training.learning_curve import learning_curve as tag_by_shares
@@ -112,16 +114,15 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag the coded records and rewritten versions of their texts.
+    """Tag variations of the texts of the coded records, by models that were not trained on the record.
 
-    A record is tagged only by models that were not trained on this record.
-
-    For each kind of rewriting, a table of predictions is written to the folder ``output``.
+    For each kind of variation, including the unchanged texts, a table of predictions is written to the folder
+    ``output``.
 
     Returns
     -------
     list of str
-        Names of the kinds of rewriting.
+        Names of the kinds of variation.
     """
     from mechtag.training.invariance import tag_varied
 

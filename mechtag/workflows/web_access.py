@@ -141,6 +141,6 @@ def refuse_unfinished(transport: Transport) -> None:
         reasons = "; ".join(f"{label}: {pause.reason}" for label, pause in waiting.items())
         skipped = sum(transport.skipped[label] for label in waiting)
         raise MechtagError(
-            f"{reasons}. Requests not sent: {skipped}. After the stated time, run the same command again; requests "
-            "that were answered are not sent again"
+            f"{reasons}. Requests not sent: {skipped}. After the stated time, run the same command again; it sends "
+            "only the requests that were not answered"
         )

@@ -33,15 +33,14 @@ def fullness(record: Record) -> tuple[int, int, int]:
 
 
 def merge(members: Sequence[Record]) -> tuple[Record, tuple[Filled, ...]]:
-    """Merge the records of one paper: fill the missing fields of the first record from the other records.
+    """Merge the records of one paper: fill the empty fields of the first record from the other records.
 
-    Return the completed record, and the fields that were filled.
+    Return the completed first record, and the fields that were filled. ``raw`` is not filled.
 
     Parameters
     ----------
     members
-        The record to keep, followed by the other records in order of preference. Existing values and ``raw`` fields of
-        the kept record do not change.
+        The record to keep, followed by the other records in order of preference.
     """
     kept, *others = members
     values: dict[str, Any] = {}
@@ -72,10 +71,9 @@ def _content(record: Record) -> tuple[object, ...]:
 
 
 def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tuple[list[Record], dict[int, int]]:
-    """Return a list of records and papers, and a dict of positions.
+    """Return ``records``, followed by the papers in ``existing`` that are not among them, and a dict.
 
-    The list contains ``records``, followed by the papers in ``existing`` that are not among ``records``. The dict maps
-    the position of each existing paper in the list to its position in ``existing``.
+    The dict contains the position of each existing paper in ``existing``, keyed by its position in the returned list.
     """
     names = Counter(paper.record_id for paper in existing)
     if twice := [name for name, count in names.items() if count > 1]:
@@ -98,10 +96,10 @@ def _add_existing(records: Sequence[Record], existing: Sequence[Record]) -> tupl
 def _resolve(
     decisions: Iterable[Decision], records: Sequence[Record], order: Sequence[int]
 ) -> tuple[list[tuple[int, int, bool, str]], tuple[str, ...]]:
-    """Return the decisions on the given records, and the places (file and row) of all other decisions.
+    """Return the decisions on pairs of the given records, and the places (file and row) of all other decisions.
 
-    Each returned decision is a tuple of four items: the positions of both records in ``order``, whether both describe
-    the same paper, and the place of the decision.
+    Each returned decision has four items: the positions of the two records in ``order``, whether the two records
+    describe the same paper, and the place of the decision.
     """
     decisions = list(decisions)
     spoken_of = {reference for decision in decisions for reference in (decision.left, decision.right)}
@@ -124,14 +122,14 @@ def _digest(record: Record) -> str:
 
 
 def _best_id(members: Sequence[Record]) -> str:
-    """Return the best record id in a group: from a DOI if there is one, else from a PubMed id, else from a title."""
+    """Return the best record id in a group: ids from a DOI come first, then ids from a PubMed id, then from a title."""
     return min((record.record_id for record in members), key=lambda name: _RANKS.get(name.split(":")[0], 0))
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
-    """Return a record id for each new paper, and add the ids to ``taken``.
+    """Return a new record id for each paper, with the keys of ``papers``, and add the ids to ``taken``.
 
-    No id was in ``taken`` before, and no two papers have the same id. The keys of the result are those of ``papers``.
+    The ids differ from one another and from all ids in ``taken``.
     """
     wanted = {index: _best_id(members) for index, members in papers.items()}
     sharing = Counter(wanted.values())
@@ -244,11 +242,10 @@ def dedupe(
 
 
 def _as_before(kept: Record, earlier: Record, split: Sequence[Record]) -> Record:
-    """Fill the empty fields of a paper with its values from an earlier run.
+    """Fill the empty fields of ``kept`` with the values of ``earlier``, the same paper in an earlier run.
 
-    ``kept`` is the paper in this run, and ``earlier`` is the same paper in the earlier run. ``split`` contains the
-    records that people have separated from the paper. A value that one of these records also has is not used, because
-    it may come from that record.
+    ``split`` contains the records that people have separated from the paper. Values that occur in these records are not
+    used.
     """
     lacking = {name: value for name in FIELDS if not getattr(kept, name) and (value := getattr(earlier, name))}
     # Such a value may come from the separated record.

@@ -1,9 +1,8 @@
 """Read configurations from a text in which a marker follows each passage, as in published realist reviews.
 
-A configuration consists of passages that together explain a label. A marker such as ``(C)`` or ``(M+, Resource)`` names
-the role of the passage before it. A sign in the marker means that the passage describes something present (``+``) or
-absent (``-``). Further examples are ``[M-, Reasoning]``, ``(M-Res)`` and ``(O-)``. A paragraph with markers is one
-configuration. A paragraph without markers is the heading of the paragraphs below it, and names their label.
+A marker such as ``(C)``, ``(M-Res)`` or ``[M+, Reasoning]`` names the role of the passage before it. The sign ``+`` in
+a marker means that the passage describes something present, and ``-`` something absent. A paragraph with markers is one
+configuration. A paragraph without markers is a heading, which names the label of the paragraphs below it.
 """
 
 from __future__ import annotations
@@ -62,16 +61,19 @@ def read_marked_text(
 ) -> Configurations:
     """Read the passages that are followed by a marker, such as ``(C)``.
 
-    A passage has two roles if two markers in a row follow it, or if a marker such as ``(C/O)`` names two roles. The
-    following pieces of text are rejected, each with a reason: text after the last marker of a paragraph, a passage
-    whose marker cannot be read, and a paragraph whose label is not known.
+    A passage can have several roles: from markers in a row, or from a marker such as ``(C/O)``. Three kinds of text are
+    rejected with a reason:
+
+    - text after the last marker of a paragraph
+    - a passage whose marker cannot be read
+    - a paragraph whose label is not known
 
     Parameters
     ----------
     file
         Name of the file that contains the text. The name is stored with each rejected piece.
     label
-        Key of the label for paragraphs whose heading names no label.
+        Key of the label of each paragraph whose heading names no label.
     coder
         Name of the coder who set the markers.
     record_id
@@ -188,8 +190,8 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
             words += [(token, [])] if token != "and" else []
         elif words and kind == "number":
             raise _Unreadable(
-                "the marker has a number, and it is not clear whether the number refers to the passage or to the "
-                "configuration; remove the number, and write each configuration as a separate paragraph"
+                "the marker has a number, whose meaning is not clear; remove the number, and write each configuration "
+                "as a separate paragraph"
             )
         elif kind not in ("between", "space"):
             raise _Unreadable(_unclear(codebook))
@@ -207,8 +209,8 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
             of_mechanism = None
         if sign and of_mechanism and sign != of_mechanism:
             raise _Unreadable(
-                "the marker has one sign for the mechanism and another for its resource or reasoning; write only one "
-                "sign"
+                "the marker has two different signs, one for the mechanism and one for its resource or reasoning; "
+                "write only one sign"
             )
         part_is_missing = False
         found.append((key, sign or of_mechanism))
@@ -222,10 +224,7 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
 def _named(
     words: list[tuple[str, list[Sign]]], names: dict[str, set[str]], codebook: Codebook
 ) -> Iterator[tuple[str | None, list[Sign]]]:
-    """Yield the key of each role that a marker names, together with the signs after the name.
-
-    For 'mechanism', which means resource and reasoning together, the key is ``None``.
-    """
+    """Yield the key of each role that a marker names, with the signs after the name; ``None`` for 'mechanism'."""
     start = 0
     while start < len(words):
         # Names of several words come first; no sign is within a name.

@@ -49,10 +49,9 @@ class Step(NamedTuple):
 
 
 class SeedCount(NamedTuple):
-    """The numbers of papers that a service lists for one seed; a seed is a paper whose citations are followed.
+    """How many papers a service lists for one seed; a seed is a paper whose citations are followed.
 
-    A number is ``None`` if it was not requested, if the service does not know the seed, or if the service cannot list
-    these papers.
+    A number is ``None`` if it was not requested, or if the service could not state it.
 
     Attributes
     ----------
@@ -212,9 +211,9 @@ class Chaser:
         self._steps.append(step)
 
     def _merged(self, existing: Sequence[Record]) -> tuple[list[Chased], int]:
-        """Merge duplicates among the found papers, and return the new papers and the number of different papers.
+        """Merge duplicates among the found papers, and count the papers that remain.
 
-        The new papers are those that are not in ``existing``. The number includes papers in ``existing``.
+        Return the remaining papers that are not in ``existing``, and the number of all remaining papers.
         """
         result = dedupe(self._found, self._settings, existing=existing)
         numbers = {(record.source_file, record.source_index): place for place, record in enumerate(self._found)}

@@ -58,7 +58,7 @@ def by_title(record: Record, founds: Sequence[Found]) -> list[Candidate]:
     """Return the papers that a record may describe, each with a verdict.
 
     ``founds`` are the papers that a search for the title of the record found. Papers with clearly different titles are
-    left out. At most one verdict has an empty ``doubt``; all other papers are uncertain.
+    left out. At most one paper is free of doubt (``doubt`` of its verdict is empty).
     """
     # A service may list one paper twice.
     papers: dict[str, Found] = {}

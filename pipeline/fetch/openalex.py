@@ -151,10 +151,10 @@ def _identifier(url: str) -> str:
 
 
 def mark_gaps(index: Any) -> dict[str, list[int]] | None:
-    """Mark missing words in the inverted index of an abstract with ellipses, and return the new index.
+    """Return the inverted index of an abstract, with an ellipsis at each position that has no word.
 
-    An inverted index maps each word to its positions. If a position is not listed for any word, a word is missing
-    there. If the index is not valid, or if too many words are missing, the result is ``None``.
+    An inverted index is a dict of positions, keyed by word. If the index is not valid, or if too many positions have
+    no word, the result is ``None``.
     """
     if not isinstance(index, dict):
         return None

@@ -108,7 +108,7 @@ def parse_endpoint(url: str, send_text_to: str = "") -> Endpoint:
         allowed = f"; you allowed sending them only to {send_text_to}" if send_text_to else ""
         raise MechtagError(
             f"{url}: the texts of your records would be sent to {host}, which is not this machine{allowed}. If "
-            f"licences and your agreements permit this, allow sending texts to {host}; otherwise, use a model on this "
+            f"licences and your agreements permit sending them to {host}, allow it; otherwise, use a model on this "
             "machine",
             options=f"to allow sending, add --send-text-to {host}",
         )
@@ -308,9 +308,9 @@ def parameters(seed: int) -> dict[str, float | int]:
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """Return two numbers: the most tokens that a request can have, and the most tokens that its answer can have.
+    """Return the maximum numbers of tokens of a request and of its answer.
 
-    The first number is estimated from the length of the request. The second number is stated in the request.
+    The maximum for the request is estimated from its length. The request itself states the maximum for the answer.
     """
     return len(request.body.encode()) // _BYTES_PER_TOKEN + 1, int(json.loads(request.body)["max_tokens"])
 
@@ -414,8 +414,8 @@ def find_mode(
         if answer is None and known is None:
             if not budget.allows(request):
                 raise MechtagError(
-                    f"the short test request costs up to {budget.most(request):.4f} USD. It was not sent, because the "
-                    f"cost could exceed the limit of {budget.limit} USD; set a higher limit",
+                    f"a short test request was not sent: it costs up to {budget.most(request):.4f} USD, so that the "
+                    f"cost of the run could exceed the limit of {budget.limit} USD; set a higher limit",
                     options="--max-cost",
                 )
             confirm()
@@ -429,11 +429,10 @@ def find_mode(
         if _accepts(completion):
             if not json_in(completion.content):
                 note(
-                    f"note: the answer of {asking.model} to a short test request was cut off after {asking.max_tokens} "
-                    "tokens, while the model was still thinking. The endpoint works, but it is not "
-                    "known whether its answers follow the schema. If many answers are cut off, allow longer "
-                    "answers with 'mechtag llm ... --max-tokens NUMBER', or switch off thinking in the settings of the "
-                    "endpoint"
+                    f"note: {asking.model} was still thinking when its answer to a short test request was cut off "
+                    f"after {asking.max_tokens} tokens. The test therefore does not show whether answers follow the "
+                    "schema. If many answers are cut off, allow longer answers with "
+                    "'mechtag llm ... --max-tokens NUMBER', or switch off thinking in the settings of the endpoint"
                 )
             return mode
     endpoint = asking.endpoint
@@ -442,8 +441,8 @@ def find_mode(
         why = pause.reason
     raise MechtagError(
         f"{endpoint.url}: the endpoint did not answer a short test request correctly: {why}. Check that the server is "
-        f"running, that it has the model {asking.model}, that it supports response_format, and, if it needs a key, "
-        f"that {KEY_VARIABLE} is set",
+        f"running, has the model {asking.model} and supports response_format. If the server needs an API key, set "
+        f"{KEY_VARIABLE}",
         options="check --endpoint and --model",
     )
 

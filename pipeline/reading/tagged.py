@@ -76,10 +76,7 @@ class Outside:
 
 
 def overlong(number: int, line: int, start: str) -> Entry:
-    """Return an entry for a text that is too long for a record.
-
-    The entry contains only the beginning of the text, and the reason why the text was not read.
-    """
+    """Return an entry that reports a text as too long for a record, and shows the beginning of the text."""
     fault = (
         f"the entry has more than {LONGEST_ENTRY:,} characters, which is too long for a record; the file may be "
         "damaged or lack line ends; export it again"
@@ -167,10 +164,10 @@ class Draft:
         return self._fields
 
     def entries(self, titles: Collection[str]) -> Iterator[Entry]:
-        """Yield the finished record, or several records if the first lines of some records seem to be missing.
+        """Yield the finished record; if it seems to consist of several records, yield each of them.
 
-        If a tag in ``titles`` has different values before and after an empty line, the fields are split into two
-        records at this line. Values keep their line ends.
+        A new record begins at an empty line if a tag in ``titles`` has different values before and after this line.
+        Values keep their line ends.
         """
         fields = self._finished()
         if self._length > LONGEST_ENTRY:
@@ -211,10 +208,7 @@ def by_tag(fields: Sequence[tuple[str, Any]]) -> Mapping[str, list[str]]:
 
 
 def first(values: Mapping[str, list[str]], *tags: str) -> str | None:
-    """Return the first value of the first tag that has a value, or ``None`` if none of the tags has a value.
-
-    The tags are searched in the order given.
-    """
+    """Try the tags in order until one has a value, and return its first value; ``None`` if no tag has a value."""
     for tag in tags:
         if tag in values:
             return values[tag][0]

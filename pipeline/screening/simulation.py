@@ -33,8 +33,7 @@ class Figures:
     Attributes
     ----------
     loss
-        Area between the recall curves of the best possible order and of this order, divided by the area between the
-        curves of the best and the worst order. 0 is best, 1 is worst, and a random order has about 0.5.
+        0 for the best possible order, 1 for the worst order, and about 0.5 for a random order; see function `loss`.
     wss_95, wss_100
         Work saved over sampling at a recall of 95% and of 100%; see `work_saved`.
     mean_time_to_discovery
@@ -57,8 +56,9 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     read = np.asarray(labels)
     if read.ndim != 1 or not np.isin(read, (0, 1)).all() or not 0 < read.sum() < len(read):
         raise MechtagError(
-            f"labels: found {len(read)} values ({int(np.sum(read == 1))} ones, {int(np.sum(read == 0))} zeros); pass "
-            "1 for each relevant record and 0 for each irrelevant record, in reading order, with at least one of each"
+            f"labels: of {len(read)} values, {int(np.sum(read == 1))} are 1 and {int(np.sum(read == 0))} are 0; pass 1 "
+            "for each relevant record and 0 for each irrelevant record, in reading order. Both values must occur, and "
+            "no others"
         )
     return read.astype(np.int64)
 
@@ -66,14 +66,12 @@ def _checked(labels: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 def loss(labels: Sequence[int] | NDArray[np.int64]) -> float:
     """Return the loss of a reading order, from 0 for the best possible order to 1 for the worst order.
 
-    The recall curve of the reading order is compared with the recall curve of the best order. The loss is the area
-    between these two curves, divided by the area between the recall curves of the best and the worst order. The result
-    equals ``asreview.metrics.loss``.
+    After each record, count the relevant records found so far; the area of an order is the sum of these counts. The
+    loss is (best - own) / (best - worst), where best, own and worst are the areas of the best order, of this order and
+    of the worst order. The result equals ``asreview.metrics.loss``.
 
-    Let N be the number of records and R the number of relevant records. For each position, count the relevant records
-    found up to this position, and let c be the sum of these counts. The best order has c = R (N - (R - 1) / 2), and the
-    worst order has c = R (R + 1) / 2. The best c exceeds the worst c by R (N - R). The loss is the amount by which the
-    best c exceeds the c of the reading order, divided by R (N - R).
+    With N records, of which R are relevant, best = R (N - (R - 1) / 2) and worst = R (R + 1) / 2, so that
+    best - worst = R (N - R).
     """
     read = _checked(labels)
     records, relevant = len(read), int(read.sum())
@@ -96,12 +94,11 @@ def work_saved(labels: Sequence[int] | NDArray[np.int64], recall: float) -> floa
 
 
 def extra_found(labels: Sequence[int] | NDArray[np.int64], share: float) -> float:
-    """Return the extra relevant records found (ERF), as a proportion of all relevant records.
+    """Return the extra relevant records found (ERF) when the proportion ``share`` of all records has been read.
 
-    ERF is the number of relevant records found, minus the number found in a random order. Both numbers are counted when
-    the proportion ``share`` of all records has been read. The number found in a random order is assumed to grow
-    linearly, from 0 at the first record to all relevant records at the last record. It is rounded to a whole number, as
-    in ASReview insights.
+    ERF is the number of relevant records found, minus the number expected in a random order. The difference is divided
+    by the number of all relevant records. As in ASReview insights, the expected number grows linearly from 0 at the
+    first record to all relevant records at the last record, and is rounded to a whole number.
     """
     read = _checked(labels)
     by_chance = np.round(np.linspace(0, read.sum(), len(read)))
@@ -126,7 +123,7 @@ def screening_figures(labels: Sequence[int] | NDArray[np.int64]) -> Figures:
     Raises
     ------
     MechtagError
-        If any label is neither 1 nor 0, if no label is 1, or if no label is 0.
+        If the labels are not a mixture of 1 and 0.
     """
     read = _checked(labels)
     places = np.flatnonzero(read) + 1
@@ -283,8 +280,7 @@ def stop_by_sample(
     labels
         Label of each record in the order of ranked reading: 1 for relevant, 0 for irrelevant.
     bound
-        Function that computes the upper bound that the rule uses: the largest plausible number of relevant records
-        among the remaining records.
+        Function that computes the largest plausible number of relevant records among the remaining records.
     """
     due = sample_due(labels, len(labels))
     if due is None:

@@ -152,7 +152,7 @@ def do_next(workspace: Workspace, known: Mapping[str, Job]) -> bool:
     Parameters
     ----------
     known
-        Function of each kind of job; see `jobs`.
+        Function that does the work of a job, keyed by kind of job.
     """
     table = schema.job
     with workspace.store.read() as connection:

@@ -75,8 +75,8 @@ def read_exercises(connection: Connection) -> list[Exercise]:
 def running_exercise(connection: Connection, stage: str | None = None) -> Exercise | None:
     """Return the running calibration exercise, or ``None`` if none is running.
 
-    In a calibration exercise, several people judge the same records before the real work. If ``stage`` (such as
-    ``screen``) is given, only an exercise at this stage counts.
+    In a calibration exercise, several people judge the same records. If ``stage`` (such as ``screen``) is given, only
+    an exercise at this stage counts.
     """
     running = (one for one in read_exercises(connection) if one.state == "running" and stage in (None, one.stage))
     return next(running, None)
@@ -85,20 +85,20 @@ def running_exercise(connection: Connection, stage: str | None = None) -> Exerci
 def hidden_records(connection: Connection, stage: str) -> tuple[int, ...]:
     """Return the records of the calibration exercise that is running at a stage, such as ``screen``.
 
-    If no exercise is running at this stage, the result is empty. In a calibration exercise, several people judge the
-    same records. Before the exercise ends, nobody may see the state of these records (such as ``settled``) or other
-    people's codes of these records.
+    In a calibration exercise, several people judge the same records. Until the exercise ends, nobody may see the state
+    of these records (such as ``settled``) or the codes that other people gave. If no exercise is running at the stage,
+    the result is empty.
     """
     exercise = running_exercise(connection, stage)
     return () if exercise is None else exercise.records
 
 
 def hides_suggestions(connection: Connection, record: int, stage: str) -> bool:
-    """Return whether the running calibration exercise hides the suggestions for a record at a stage.
+    """Return whether the running calibration exercise hides the model's suggestions for a record at a stage.
 
-    In a calibration exercise, several people judge the same records. An exercise hides the suggestions for its records
-    at its own stage. An exercise at one of the two coding stages (``code`` and ``full-text``) hides them at both,
-    because a suggestion for one text would influence the coding of the other text.
+    In a calibration exercise, several people judge the same records. An exercise at one of the stages ``code`` and
+    ``full-text`` hides the suggestions for its records at both of these stages. An exercise at another stage hides them
+    only at its own stage.
     """
     exercise = running_exercise(connection)
     if exercise is None or record not in exercise.records:
@@ -128,9 +128,9 @@ def count_done(connection: Connection, exercise: Exercise) -> dict[int, int]:
 def records_to_draw(connection: Connection, stage: str) -> list[int]:
     """Return the records from which a calibration exercise at a stage can be drawn.
 
-    In a calibration exercise, several people judge the same records before the real work. A record is returned only if
-    nobody has judged it at this stage, and if it was in no earlier exercise at this stage. At the stage ``full-text``,
-    the full text of the record must also contain a sentence to code.
+    In a calibration exercise, several people judge the same records. A record can be drawn if nobody has judged it at
+    this stage, and if it was in no earlier exercise at this stage. For the stage ``full-text``, its full text must also
+    contain a sentence to code.
     """
     need, joined = schema.need, schema.joined
     # Their codes may have been set aside, but people have seen and discussed each other's codes.

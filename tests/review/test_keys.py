@@ -147,12 +147,16 @@ def test_one_key_can_be_changed_and_turned_off(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("action", "typed", "message"),
     [
-        ("include", "2", "2 already means “Exclude the record” on the same page"),
-        ("include", "l", "L already means “Put the record or the pair of records aside for later”"),
-        ("doi", "w", "W already means “Highlight words"),
-        ("yes", "u", "U already means “Undo”"),
-        ("go_code", "s", "G then S already means “Go to Screen”"),
-        ("include", "g", "G is the first key of the shortcuts to other pages"),
+        ("include", "2", "the keyboard shortcut 2 is already used on the same page, for “Exclude the record”"),
+        (
+            "include",
+            "l",
+            "shortcut L is already used on the same page, for “Put the record or the pair of records aside for later”",
+        ),
+        ("doi", "w", "shortcut W is already used on the same page, for “Highlight words"),
+        ("yes", "u", "shortcut U is already used on the same page, for “Undo”"),
+        ("go_code", "s", "shortcut G then S is already used on the same page, for “Go to Screen”"),
+        ("include", "g", "the key G is reserved for the shortcuts to other pages"),
         ("include", "ctrl+x", "cannot be used as a key"),
         ("include", "Enter", "cannot be used as a key"),
         ("include", "F1", "cannot be used as a key"),

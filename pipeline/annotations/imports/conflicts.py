@@ -42,10 +42,10 @@ class Conflict(NamedTuple):
     Attributes
     ----------
     kind
-        ``contradicting`` if the same label is coded as yes and as no. Neither code is kept. ``not relevant, yet coded``
-        if the paper is coded as not relevant, but has labels. None of these codes is kept.
+        ``contradicting`` if a label is coded as yes and as no; ``not relevant, yet coded`` if the paper is coded as not
+        relevant, but has labels.
     rows
-        The codes.
+        The codes, none of which is kept.
     """
 
     kind: Literal["contradicting", "not relevant, yet coded"]
@@ -68,10 +68,10 @@ class Disagreement(NamedTuple):
 class Settled(NamedTuple):
     """The codings that `settle` kept, and the conflicts and disagreements that it found.
 
-    A conflict is between codes of the same coder. A disagreement is between coders, whose codes are all kept.
+    A conflict is between codes of one coder. A disagreement is between coders, whose codes are all kept.
 
-    ``doubled`` is the number of codes that were left out because they repeat other codes. ``contradicting`` is the
-    number of codes that were left out because they contradict other codes.
+    Two numbers count the codes that were left out: ``doubled`` because they repeat other codes, ``contradicting``
+    because they contradict other codes.
     """
 
     codings: tuple[Coding, ...]
@@ -84,9 +84,8 @@ class Settled(NamedTuple):
 def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook: Codebook) -> Settled:
     """Keep at most one code for each combination of record, coder, basis, label and role, and report the conflicts.
 
-    Disagreements between coders are also reported. A coder may have coded several parts of the text of a record, such
-    as its sentences. These codes are then combined. A yes for one part is a yes for the record, but a no for one part
-    does not apply to the other parts.
+    Disagreements between coders are also reported. If a coder coded several passages of a record, these codes are
+    combined: a yes for one passage is a yes for the record, but a no for one passage is not a no for the record.
     """
     groups = defaultdict(list)
     for judgement in _of_texts(judgements):
@@ -117,10 +116,7 @@ def settle(judgements: Sequence[Judgement], records: Sequence[Record], codebook:
 
 
 def _of_texts(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """If a coder coded several passages of a record, replace each ``no`` for a passage by ``None`` (not judged).
-
-    A ``no`` for one passage does not mean ``no`` for the record.
-    """
+    """If a coder coded several passages of a record, replace each no for a passage by ``None`` (not judged)."""
     texts = defaultdict(set)
     for row in judgements:
         texts[row.record.record_id, row.coder, row.basis].add(row.text)
@@ -149,7 +145,8 @@ def _joined(rows: Sequence[Judgement]) -> Judgement:
 def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] | None) -> tuple[Sign | None, ...]:
     """Return the sign of each passage of a merged judgement; ``None`` for a passage without a sign.
 
-    The passages are sentences, by number, if ``sentences`` is given; otherwise, they are the texts in ``evidence``.
+    The passages are the sentences with the numbers in ``sentences``. If ``sentences`` is ``None``, the passages are the
+    quotations in ``evidence``.
     """
     found: dict[int | str, Sign] = {}
     for row in rows:
@@ -162,10 +159,9 @@ def _signs(rows: Sequence[Judgement], evidence: str, sentences: tuple[int, ...] 
 def _refuse_irrelevant(
     own: dict[tuple[str, str | None], Judgement], codebook: Codebook, conflicts: list[Conflict]
 ) -> int:
-    """If a coder coded a paper as not relevant but gave it labels, move these codes to ``conflicts``.
+    """If a coder coded a paper as not relevant but gave it labels, move these codes from ``own`` to ``conflicts``.
 
-    The code for relevance and the codes for these labels are moved; the function returns their number. ``own`` contains
-    the coder's codes for the paper.
+    ``own`` contains one coder's codes for one paper. Return the number of codes that were moved.
     """
     decision = own.get((codebook.relevance.key, None))
     ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]

@@ -125,8 +125,8 @@ _QUOTED = ("JSON", "JSONL", "XML")
 def find_format(source: Source) -> Format:
     """Return the format of a search export, judging by the content of the file and not by its name.
 
-    If the content matches several formats, the format that matches the earliest lines is returned. Later text, such as
-    an abstract, may merely look like the start of a different format.
+    If the content matches several formats, the format that matches the earliest line is returned. A later match may be
+    part of an abstract.
 
     Raises
     ------

@@ -230,7 +230,10 @@ def test_a_table_with_roles_is_read_as_codes_of_labels_and_as_passages(tmp_path:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("ann,trust,0,abstract,context", "'role' is set, .* but 'value' is not 1; enter 1, or leave 'role' empty"),
+        (
+            "ann,trust,0,abstract,context",
+            "'role' is set, but 'value' is not 1; enter 1 in 'value', or leave 'role' empty",
+        ),
         ("ann,trust,1,abstract,cause", "line 2: the codebook has no role 'cause'; use one of its roles: context, res"),
     ],
 )

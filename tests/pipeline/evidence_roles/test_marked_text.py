@@ -107,13 +107,13 @@ _UNCLEAR = "the marker does not clearly name one of these roles: Context, Resour
             (marker, _UNCLEAR)
             for marker in ("(M-, Ressource)", "(C: policy)", "(Smith, Resource)", "(C→O)", "(C or O)")
         ),
-        ("(C1)", "the marker has a number, and it is not clear whether the number refers to"),
-        ("(Outcome 2)", "the marker has a number, and it is not clear whether the number refers to"),
+        ("(C1)", "the marker has a number, whose meaning is not clear"),
+        ("(Outcome 2)", "the marker has a number, whose meaning is not clear"),
         ("(C/O+)", "the marker has a sign for only some of its roles; write one marker for each role"),
         ("(M: Res + Rea)", "the marker has a sign for only some of its roles"),
         (
             "(M+, Resource-)",
-            "the marker has one sign for the mechanism and another for its resource or reasoning; write only one sign",
+            "the marker has two different signs, one for the mechanism and one for its resource or reasoning; write",
         ),
     ],
 )

@@ -59,8 +59,7 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
     Raises
     ------
     MechtagError
-        If a record has labels whose coder is not known. This is the case if the user named no coder, and the export has
-        either no team member or several.
+        If a record has labels, but the user named no coder, and the decisions are not those of exactly one team member.
     """
     members = {code.coder for entry in content.entries for code in _decisions(_sections(entry))}
     owner = asked.coder or (next(iter(members)) if len(members) == 1 else "")
