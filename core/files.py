@@ -71,12 +71,12 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise MechtagError(
             f"{path}: the file is not readable as JSON: {error}; restore it from a backup, or "
-            "run the command that wrote it again"
+            "repeat the command that wrote it"
         ) from None
     if not isinstance(data, dict):
         raise MechtagError(
             f"{path}: found a value of type {type(data).__name__}, but expected one JSON object ({{...}}); "
-            "restore the file from a backup, or run the command that wrote it again"
+            "restore the file from a backup, or repeat the command that wrote it"
         )
     return data
 

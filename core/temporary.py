@@ -82,9 +82,9 @@ def _delete(folder: Path) -> None:
 
 
 def _lock(file: IO[bytes], *, wait: bool) -> bool:
-    """Lock a file; return ``False`` if it cannot be locked.
+    """Lock a file, and return whether this succeeded.
 
-    If another process has locked the file, wait for that process if ``wait`` is true.
+    If another process has locked the file, ``wait`` decides: if true, wait for the process; if false, return ``False``.
     """
     if sys.platform == "win32":
         return False

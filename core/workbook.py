@@ -47,8 +47,8 @@ def _refuse_bombs(source: Source) -> None:
             if part.file_size > _LARGEST or (part.file_size > _LARGE and ratio > _RATIO):
                 raise MechtagError(
                     f"{source.path}: {part.filename} would unpack to {part.file_size / 1e6:,.0f} MB, "
-                    f"{ratio:,.0f} times its compressed size, so for safety the workbook was not read; save the table "
-                    "as CSV"
+                    f"{ratio:,.0f} times its compressed size. For safety, the workbook was not read; save the table as "
+                    "CSV"
                 )
 
 
@@ -72,8 +72,8 @@ def _readable(source: Source) -> Iterator[None]:
 def open_sheets(source: Source) -> dict[str, Any]:
     """Open a workbook and return its visible sheets, keyed by name.
 
-    For each hidden sheet, a note is added to the source. Sheets that only explain or repeat a table written by mechtag
-    are omitted.
+    Hidden sheets are left out, and a note on each of them is added to the source. Sheets that mechtag wrote only to
+    explain or repeat another sheet are also left out.
 
     Raises
     ------

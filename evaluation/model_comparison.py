@@ -95,8 +95,8 @@ def compare_systems(
     names = [each.figure for each in found]
     if unknown := [name for name in settings.margins if name not in names or name in LOWER_IS_BETTER]:
         raise MechtagError(
-            f"retrain.margins in params.yaml: {unknown[0]!r} is not a metric for which higher is better; "
-            f"use one of {', '.join(name for name in names if name not in LOWER_IS_BETTER)}"
+            f"retrain.margins in params.yaml: {unknown[0]!r} is not a metric whose higher values are "
+            f"better; use one of {', '.join(name for name in names if name not in LOWER_IS_BETTER)}"
         )
     return found
 
@@ -142,10 +142,9 @@ def _number(value: float) -> float | None:
 def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: RetrainSettings) -> PromotionVerdict:
     """Decide whether the challenger (the new model) may replace the champion (the model in use).
 
-    On every set of papers and in every metric of ``settings.margins``, the challenger must not be worse by more than
-    the margin. This means that the lower end of the interval of the difference must be above the negative margin. If a
-    metric is undefined on a set, the metric is skipped for this set. If no metric is defined on any set, the champion
-    is kept.
+    The models are compared on every set of papers, in every metric of ``settings.margins``. The challenger passes if
+    the lower end of the interval of the difference is above the negative margin. It must pass every comparison. If a
+    metric is undefined on a set, the comparison is skipped. If all comparisons are skipped, the champion is kept.
 
     Parameters
     ----------

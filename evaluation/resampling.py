@@ -40,17 +40,17 @@ _PAPERS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Draws:
-    """Random resamples and permutations, drawn once so that all systems are evaluated on the same ones.
+    """Random resamples and permutations of the papers; they are the same for all systems that are evaluated.
 
     Attributes
     ----------
     weights
         Number of times that each paper was drawn, shape (resamples, papers). Each row sums to the number of papers.
-        For metrics of sentences, there is one column per sentence instead, which counts how often the paper that
-        contains the sentence was drawn.
+        For metrics of sentences, the shape is (resamples, sentences). Each sentence counts as often as its paper was
+        drawn.
     orders
-        Permutations of the papers, shape (permutations, papers). In each row, the number in column ``i`` is the index
-        of the paper whose codes are assigned to paper ``i``.
+        Permutations of the papers, shape (permutations, papers). If column ``i`` of a row contains the number ``j``,
+        paper ``i`` gets the codes of paper ``j``.
     papers
         Number of papers in the sample.
     """
@@ -76,9 +76,8 @@ class Estimate:
     value
         Value of the metric; ``None`` if the metric is undefined in the sample.
     ci_low, ci_high
-        Ends of the 95% interval; ``None`` if the resamples do not show how precise the value is. This is the case if
-        the metric is undefined in more than half of the resamples. It is also the case if all resamples have the same
-        value and the metric is not a proportion.
+        Ends of the 95% interval. They are ``None`` in two cases: the metric is undefined in more than half of the
+        resamples; or all resamples have the same value and the metric is not a proportion.
     p_value
         Permutation p-value; ``None`` if there was no permutation test.
     dropped
@@ -95,10 +94,9 @@ class Estimate:
 def tail(papers: int) -> float:
     """Return the proportion of resamples to cut off at each end of a 95% interval; it is below 2.5%.
 
-    If 2.5% were cut off, the interval would be too short for two reasons. First, the standard deviation of resamples of
-    n papers is too small by the factor sqrt((n - 1) / n). Second, normal quantiles are smaller than Student's t
-    quantiles. Cutting off less corrects for both; see Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section
-    5.3.1).
+    Cutting off 2.5% would make the interval too short, for two reasons. First, the standard deviation of resamples of n
+    papers is too small by the factor sqrt((n - 1) / n). Second, normal quantiles are smaller than Student's t
+    quantiles. See Hesterberg (2015, doi:10.1080/00031305.2015.1089789, section 5.3.1).
     """
     if papers < 2:
         return 0.0
@@ -109,9 +107,8 @@ def tail(papers: int) -> float:
 def interval(resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
     """Return a 95% percentile interval of a metric, and the number of resamples where the metric is undefined.
 
-    The interval is wider than the interval from the 2.5th to the 97.5th percentile; `tail` explains why. Resamples
-    where the metric is undefined do not count for the interval. If they are more than half of all resamples, both ends
-    of the interval are ``None``.
+    Resamples where the metric is undefined are ignored. If more than half of all resamples are ignored, both ends of
+    the interval are ``None``. The percentiles of the ends are below 2.5 and above 97.5; `tail` explains why.
 
     Parameters
     ----------
@@ -137,13 +134,13 @@ def interval(resampled: Array, papers: int) -> tuple[float | None, float | None,
 def corrected_interval(value: float, resampled: Array, papers: int) -> tuple[float | None, float | None, int]:
     """Return a bias-corrected interval of a metric between 0 and 1, for metrics whose resamples are biased upwards.
 
-    The interval is computed on the logit scale. The bias is the mean of the resamples minus the value in the sample.
-    The centre of the interval is the value in the sample minus this bias. The distance from the centre to each end is
-    Student's t times the standard deviation of the resamples.
+    The interval is computed on the logit scale. Its centre is the value in the sample minus the bias. The bias is the
+    mean of the resamples minus the value in the sample. The distance from the centre to each end is Student's t times
+    the standard deviation of the resamples.
 
     Average precision needs this correction (see `BIASED`). If a paper is drawn twice, it ranks next to its duplicate,
-    so resamples have higher values than the sample. The value in the sample is also higher than it would be in a large
-    sample.
+    so resamples have higher values than the sample. Likewise, the value in the sample is higher than the value in a
+    large sample would be.
 
     Parameters
     ----------
@@ -193,8 +190,8 @@ def of_papers(found: Estimate, papers: float) -> Estimate:
 def permutation_p(value: float | None, null: Array) -> float | None:
     """Return the one-sided p-value of a metric for which higher values are better.
 
-    The p-value is (1 + b) / (1 + n). Here, n is the number of permutations where the metric is defined, and b is the
-    number of these in which the metric is at least ``value``; see Phipson and Smyth (2010), doi:10.2202/1544-6115.1585.
+    The p-value is (1 + b) / (1 + n). Here, n is the number of permutations where the metric is defined. In b of these
+    permutations, the metric is at least ``value``. See Phipson and Smyth (2010), doi:10.2202/1544-6115.1585.
 
     Parameters
     ----------
@@ -212,12 +209,12 @@ def permutation_p(value: float | None, null: Array) -> float | None:
 def exchange_p(statistic: Statistic, first: Judged, second: Judged, exchanged: Array) -> dict[str, float | None]:
     """Compute two-sided p-values of the differences between two systems that judged the same papers.
 
-    The method is approximate randomisation (Noreen 1989, "Computer-intensive methods for testing hypotheses"). It swaps
-    the two systems' judgements of randomly chosen papers, and computes the metrics again. This is repeated many times.
-    The p-value is the proportion of repetitions in which the difference is at least as large as without swapping;
-    `permutation_p` gives the exact formula.
+    The method is approximate randomisation (Noreen 1989, "Computer-intensive methods for testing hypotheses"). In each
+    of many repetitions, the two systems' judgements of randomly chosen papers are swapped, and the metrics are computed
+    again. The p-value is the proportion of repetitions in which the difference is at least as large as without
+    swapping; `permutation_p` gives the exact formula.
 
-    Scores are replaced by their ranks within each system and label, because the scales of the scores may differ.
+    Scores are first replaced by their ranks within each system and label, because the systems may use different scales.
 
     Parameters
     ----------
@@ -274,7 +271,7 @@ def resample(statistic: Statistic, judged: Judged, weights: Array) -> dict[str, 
     Returns
     -------
     dict
-        Metrics by name, each of shape (resamples,) or (resamples, labels).
+        Values of each metric, keyed by its name. Their shape is (resamples,) or (resamples, labels).
     """
     blocks = _blocks(len(weights), judged.truth)
     return _collect(statistic, judged, (Resamples(weights[rows], judged.truth[None]) for rows in blocks))
@@ -294,13 +291,13 @@ def estimates(
         Function that computes metrics for many resamples at once. Each metric has the shape (resamples,) or (resamples,
         labels).
     permuted
-        Names of the metrics that get a p-value.
+        Names of the metrics for which a p-value is computed.
 
     Returns
     -------
     dict
-        List of estimates of each metric, keyed by the name of the metric. The list has one estimate per label, in the
-        order of the labels. If the metric is over all labels, the list has only one estimate.
+        List of estimates for each metric, keyed by the name of the metric. The list has one estimate per label, in the
+        order of the labels. For a metric over all labels, the list has only one estimate.
     """
     result = bootstrap(partial(resample, statistic, judged), draws, BIASED)
     if permuted:
@@ -322,15 +319,16 @@ def bootstrap(figures: Figures, draws: Draws, biased: Collection[str] = ()) -> d
     Parameters
     ----------
     figures
-        Function that computes metrics from the number of times that each paper was drawn, shape (resamples, papers).
-        Each metric has the shape (resamples,), or (resamples, columns) with one column per label, for example.
+        Function that computes metrics. Its argument is the number of times that each paper was drawn, shape (resamples,
+        papers). Its result contains each metric with the shape (resamples,) or (resamples, columns). A column is a
+        label, for example.
     biased
         Names of the metrics whose interval is computed by `corrected_interval`.
 
     Returns
     -------
     dict
-        List of estimates of each metric, keyed by the name of the metric. The list has one estimate per column.
+        List of estimates for each metric, keyed by the name of the metric: one estimate per column.
     """
     weights, papers = draws.weights, draws.papers
     whole, drawn = figures(np.ones((1, weights.shape[1]))), figures(weights)

@@ -1,11 +1,11 @@
 """Define the content of ``metrics.json`` as pydantic models, and the display names of metrics.
 
-A block is a JSON object in the file. Each metric is a field of a block. The type of the field includes the display
-names (`Words`) of the metric. Fields that are not set are not written; for example, agreement metrics have no
+A block is a JSON object in the file. Each metric is a field of a block. The display names of the metric (`Words`) are
+part of the type of the field. Fields that are not set are not written; for example, agreement metrics have no
 ``p_value``.
 
-In every block, ``undefined`` contains the reasons why metrics have no value. ``dropped_resamples`` contains the number
-of resamples that were excluded from each interval. Both are keyed by the name of the metric.
+In every block, ``undefined`` states why metrics have no value. ``dropped_resamples`` states how many resamples were
+excluded from each interval. Both are dicts keyed by the name of the metric.
 """
 
 from __future__ import annotations
@@ -268,16 +268,16 @@ class CoverageRisk(Block):
     """A point of the coverage-risk curve, which shows how often the most confident decisions are wrong.
 
     A decision is yes or no for one label of one paper. The decisions are sorted by confidence, the most confident
-    first. Each point includes the first decisions of this order, up to a certain place.
+    first. A point describes the first decisions in this order; their number is ``judgements``.
 
     Attributes
     ----------
     coverage
-        Proportion of all decisions that are included.
+        Proportion of all decisions that the point describes.
     risk
-        Proportion of the included decisions that are wrong.
+        Proportion of the described decisions that are wrong.
     judgements
-        Number of included decisions.
+        Number of decisions that the point describes.
     """
 
     coverage: float
@@ -325,10 +325,9 @@ class LlmFigures(SystemFigures):
 
 
 def new_runs(llms: Sequence[LlmFigures]) -> list[list[LlmRun]]:
-    """Return, for each element of ``llms``, the runs of language models that no earlier element contains.
+    """Return, for each element of ``llms``, a list of its runs that no earlier element contains.
 
-    The result has one list per element, in the same order. A run can belong to several elements, because a vote
-    contains the runs of all its voters.
+    Several elements can contain the same run, because a vote contains the runs of all its voters.
     """
     known: list[LlmRun] = []
     found = []
@@ -393,8 +392,7 @@ class Decisions(Block):
 class SetDecisions(Block):
     """Numbers of decisions on relevance in a set of records.
 
-    The decisions are counted separately for relevant and irrelevant records. ``hard`` counts only those irrelevant
-    records that are marked as hard to distinguish from relevant ones.
+    ``hard`` contains the decisions for irrelevant records that are marked as hard to distinguish from relevant records.
     """
 
     relevant: Decisions
@@ -836,11 +834,12 @@ class GoldStandard(Block):
     papers
         Number of papers.
     column_sums
-        Number of ticks in the column of each label, as counted and as published; keyed by label key.
+        Number of ticks in the column of a label, as counted and as published. Keyed by label key.
     without_label
         Keys of the papers that have none of the labels.
     expected_empty
-        Columns that should be empty but contain ticks. Each column maps to the keys of the ticked papers.
+        Columns that should be empty but contain ticks. The dict contains the keys of the ticked papers, keyed by the
+        name of the column.
     other_columns
         Columns of the table that are not labels.
     faults
@@ -890,15 +889,15 @@ class Variation(Block):
 
 
 class TrainingPaper(Block):
-    """A paper of the gold standard that may have been used in training.
+    """A gold paper that may have been used in training, because it resembles a training paper.
 
     Attributes
     ----------
     reason
-        Name of the training paper that the gold paper resembles, with a description of the resemblance.
+        Name of the training paper, and a description of the resemblance.
     different
-        Statement that the two papers are different, if people compared them; otherwise ``None``. The statement is
-        quoted from the YAML file of the gold standard.
+        Statement by people that the two papers are different, quoted from the YAML file of the gold standard. ``None``
+        if there is no such statement.
     """
 
     key: str
@@ -924,7 +923,7 @@ class TrainingCheck(Block):
     def used(self) -> list[TrainingPaper]:
         """Return the gold papers that may have been used in training.
 
-        Papers are left out if people decided that they differ from the training papers.
+        A gold paper is left out if people decided that it and the similar training paper are different papers.
         """
         return [paper for paper in self.papers if paper.different is None]
 
@@ -1009,8 +1008,8 @@ class Results(Block):
         """Return the model's metrics on the gold standard, keyed by protocol.
 
         A protocol states how the models were trained. For ``transfer``, one model was trained on no gold paper. For
-        ``leave_one_out``, one model was trained for each gold paper; its training data include all gold papers but this
-        one. A protocol is missing if its metrics were not computed.
+        ``leave_one_out``, one model was trained for each gold paper; its training data include all other gold papers.
+        If the metrics of a protocol were not computed, the protocol is missing.
         """
         found = {"transfer": self.transfer, "leave_one_out": self.leave_one_out}
         return {name: system for name, system in found.items() if system is not None}

@@ -25,7 +25,7 @@ class RelevanceHead:
 
     The score of a text is the sum of three scores:
 
-    - the log odds computed from the definitions, whose weight falls as more records are coded;
+    - the log odds computed from the definitions; their weight falls as more records are coded;
     - the score of a support vector machine with a Gaussian kernel;
     - the score of a logistic regression on words.
 
@@ -43,8 +43,8 @@ class RelevanceHead:
     intercept : float
         Constant that is added to the sum.
     familiar : float
-        5th percentile of the similarities of the training texts. The similarity of a training text is the cosine to the
-        nearest support vector other than the text itself.
+        Similarity that 95% of the training texts exceed. The similarity of a training text is the cosine to the nearest
+        support vector other than the text itself.
     """
 
     direction: Array
@@ -97,9 +97,10 @@ def pool_scores(scores: Array, lengths: Sequence[int] | NDArray[np.int64], sharp
 
     The pooled score is ``log(sum(exp(r * s))) / r`` (Boyd and Vandenberghe, Convex Optimization, 2004, section 3.1.5).
     It is never below the highest score, and a unit with a low score adds almost nothing. Therefore, neutral sentences
-    cannot outweigh a sentence that has the label. Pooling is associative: if parts of sentences (pieces between
-    semicolons) are pooled into sentences, and the sentences into documents, the result is the same as if parts are
-    pooled into documents.
+    cannot outweigh a sentence that has the label.
+
+    Parts (pieces of sentences between semicolons) can be pooled into sentences first, and the sentences into documents.
+    The result is the same as if the parts are pooled directly into documents.
 
     Parameters
     ----------
@@ -165,9 +166,10 @@ class Calibration:
     slope, intercept
         Parameters of the logistic curves that convert scores to probabilities; see `probabilities`.
     threshold
-        Probability that separates yes from no if every label is to be decided without review.
+        Probability that separates yes from no if every decision must be yes or no.
     low, high
-        Bounds around the threshold; a probability between the bounds needs review. See `decide`.
+        Bounds below and above the threshold. If a probability is between the bounds, the decision needs review; see
+        `decide`.
     """
 
     slope: Array
@@ -211,9 +213,9 @@ class Calibration:
 def probabilities(scores: Array, slope: Array, intercept: Array) -> tuple[Array, Array]:
     """Convert scores to the probability of relevance and the probability of each label.
 
-    Relevance and each label have their own logistic curves (Platt 1999). The curves of the labels were fitted on
-    relevant records, because only relevant records are coded. Therefore, these curves yield probabilities conditional
-    on relevance. To make them unconditional, they are multiplied by the probability of relevance.
+    Relevance and each label have their own logistic curve (Platt 1999). The curve of a label was fitted on relevant
+    records, because only relevant records are coded. It therefore yields the probability that a relevant document has
+    the label. Multiplied by the probability of relevance, this probability becomes unconditional.
 
     Parameters
     ----------

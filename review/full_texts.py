@@ -63,8 +63,8 @@ def folder_of(workspace: Workspace, file: int) -> Path:
 def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[str]:
     """Save uploaded files, and add a job in which the worker process reads the files.
 
-    A file that was uploaded before is read again: it may belong to a new record, or this version of mechtag may be able
-    to read its format. However, a file that is attached to a record, or is being read, is not read again.
+    If a file was uploaded before, it is read again, unless it is attached to a record or is being read. It may now
+    belong to a new record, or this version of mechtag may be able to read its format.
 
     Returns
     -------
@@ -96,8 +96,8 @@ def take_files(workspace: Workspace, coder: int, files: Sequence[File]) -> list[
 def _take(workspace: Workspace, coder: int, file: File, taken: Sequence[int]) -> tuple[int, str]:
     """Save an uploaded file; return its number, and the reason why its text will not be read.
 
-    The reason is ``""`` if the text will be read.
-    ``taken`` contains the numbers of the files that were already saved in this request.
+    If the text will be read, the reason is ``""``. ``taken`` contains the numbers of the files that were already saved
+    in this request.
     """
     name, table = clean_name(file.name), schema.full_text
     number, folder = _new_folder(workspace)

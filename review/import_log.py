@@ -2,11 +2,12 @@
 
 The files are next to the log of events, in ``data/review/log``.
 
-The first line of ``import-1.jsonl`` describes import 1. Each of the other lines is a row of table ``record``, ``copy``
-(duplicates) or ``pair`` (possible duplicates). The file is written again only if its first line would change. People's
-actions do not change the file, because they are stored in the log of events.
+The first line of ``import-1.jsonl`` describes import 1. Each further line is a row of one of three tables: ``record``,
+``copy`` (duplicates) or ``pair`` (possible duplicates). The file is written again only if its first line would change.
+People's actions do not change the file, because the log of events stores them.
 
-``full-text-1.jsonl`` contains a row of table ``full_text`` in two lines; the text is in the second line.
+``full-text-1.jsonl`` consists of two lines, which together contain one row of table ``full_text``. The second line
+contains the text.
 """
 
 from __future__ import annotations
@@ -110,10 +111,9 @@ def _write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_import_log(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of database tables that the log files of imports and full texts contain.
+    """Yield the database rows in the log files of imports and full texts, each with the name of its table.
 
-    Each item consists of the name of a table and a row of this table. Imports are read in the order of their numbers,
-    because a row can refer to a row of an earlier import.
+    Imports are read in the order of their numbers, because a row can refer to a row of an earlier import.
 
     Raises
     ------

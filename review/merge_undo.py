@@ -41,9 +41,9 @@ def count_added(connection: Connection, job: int) -> tuple[int, int]:
 
 
 def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
-    """Return the events that undo the import of a colleague's project, or that redo an import that was undone.
+    """Return the events that undo the import of a colleague's project, or that redo an undone import.
 
-    The first event states which import is undone or redone. Each further event undoes or redoes one action of this
+    The first event states which import is undone or redone. Each further event undoes or redoes one action of the
     import.
 
     Parameters
@@ -56,8 +56,8 @@ def plan_undo(connection: Connection, job: int, *, again: bool) -> list[Draft]:
     Raises
     ------
     Refused
-        If there is nothing to undo or redo; or if people have since done work that relies on the import, or on the fact
-        that it was undone. The error has status 409.
+        In two cases: there is nothing to undo or redo; or people's later work forbids it (see `_refuse_if_relied_on`).
+        The error has status 409.
     """
     event = schema.event
     imported = connection.execute(select(event).where(_is_of(job)).order_by(event.c.seq)).all()
@@ -108,7 +108,7 @@ def _reversed(connection: Connection, job: int, imported: Sequence[Any]) -> list
 def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[Any], after: int) -> None:
     """Raise `Refused` if people's later work relies on the import.
 
-    Later work means the events on imported records whose number is greater than ``after``.
+    Work is later if the number of its event is greater than ``after``.
     """
     event, joined, record = schema.event, schema.joined, schema.record
     heads = {row.record: row.into for row in connection.execute(select(joined.c.record, joined.c.into))}
@@ -145,7 +145,7 @@ def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[An
         number, title = len(relying), next(iter(relying.values()))
         what = f"{number:,} records of this import, such as '{title}'" if number > 1 else f"the record '{title}'"
         raise Refused(
-            f"people have since worked on {what}, so this import can no longer be undone or added again; undo that "
-            "work first, or leave the import as it is",
+            f"people have since worked on {what}, so this import can no longer be undone or added again; undo the "
+            "later work first, or leave the import as it is",
             409,
         )

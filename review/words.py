@@ -72,10 +72,10 @@ class Words:
 
 @lru_cache(maxsize=64)
 def _pattern(*lists: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """Return a pattern for the words to highlight, and the kind of each word: ``for``, ``against`` or ``own``.
+    """Return a pattern for the words to highlight, and the kind of the word in each group of the pattern.
 
-    The pattern has one group per word, in the order of the kinds. ``lists`` are three lists of words: for inclusion,
-    against inclusion, and the person's own words.
+    ``lists`` are three lists of words: for inclusion, against inclusion, and the person's own words. Their kinds are
+    ``for``, ``against`` and ``own``.
     """
     pairs = [(word, kind) for words, kind in zip(lists, ("for", "against", "own"), strict=True) for word in words]
     pairs.sort(key=lambda pair: -len(pair[0].rstrip("*")))
@@ -130,8 +130,8 @@ def save_own_words(connection: Connection, account: int, lines: Iterable[str]) -
             or not (stem[0].isalnum() and re.fullmatch(_part_of_word(), stem[-1]))
         ):
             raise MechtagError(
-                f"'{word[:LONGEST]}' cannot be highlighted; enter a word or phrase that has at least "
-                "two characters and begins and ends with a letter or digit; you may add * at its end"
+                f"'{word[:LONGEST]}' cannot be highlighted; enter a word or phrase of at least two characters. "
+                "It must begin and end with a letter or digit. You may add * at its end"
             )
         if len(word) > LONGEST:
             raise MechtagError(f"'{word[:LONGEST]}...' is too long; enter a word of {LONGEST} characters or fewer")

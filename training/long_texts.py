@@ -1,12 +1,11 @@
 """Learn from out-of-fold scores how to calibrate the scores of long texts, such as full texts.
 
-A long text is scored in windows. A window is about as long as an abstract. The more windows a text has, the
-higher its highest score is by chance alone.
+A long text is scored in windows, each about as long as an abstract. The more windows a text has, the higher its highest
+window score is by chance alone.
 
 There are no coded full texts, so this module makes up long texts. A made-up text consists of the abstract of a coded
-record, followed by windows of sentences from other papers. Only sentences without the label to be scored are used. Some
-papers were coded only as a whole. If such a paper was coded ``no`` for the label, all its sentences count as sentences
-without the label.
+record, followed by windows of sentences from other papers. These sentences lack the label that is scored: the sentence,
+or its whole paper, was coded ``no`` for the label.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ class LongTexts:
     A long text is made from a relevant paper. It consists of the abstract of the paper, followed by windows of
     sentences from other papers. These sentences are called the filling.
 
-    There are two kinds of filling. The filling ``on topic`` consists of sentences from relevant papers that do not have
-    the scored label. The filling ``off topic`` consists of sentences from irrelevant papers. All papers in a long text
+    There are two kinds of filling. The filling ``on topic`` consists of sentences without the scored label, from
+    relevant papers. The filling ``off topic`` consists of sentences from irrelevant papers. All papers in a long text
     are in the same fold, so the model that scores the text was not trained on any of them.
 
     Attributes
@@ -54,11 +53,10 @@ class LongTexts:
     abstracts : ndarray, shape (n_papers, n_labels)
         Scores of the abstracts.
     filled : dict of ndarray, shape (n_papers, n_windows, n_labels)
-        Scores of windows, keyed by kind of filling. Each window contains the title of the paper and filling. If the
-        fold of a paper has no sentences for the filling, the scores are NaN. If no fold has sentences for a kind of
-        filling, this kind is missing.
+        Scores of windows with the title of the paper, keyed by kind of filling. If the fold of a paper has no sentences
+        for a kind of filling, the scores are NaN. If no fold has such sentences, the kind of filling is missing.
     filling : dict of ndarray, shape (n_papers, n_windows, n_labels)
-        Like ``filled``, but scores of windows without the title.
+        Scores of the same windows without the title.
     """
 
     size: int
@@ -118,13 +116,11 @@ def make_long_texts(
 ) -> LongTexts:
     """Make up long texts from papers, and compute their scores from the out-of-fold scores of sentences.
 
-    `LongTexts` explains these texts and their filling (sentences from other papers). The filling ``on topic`` comes
-    from other relevant papers of the same fold. If possible, it consists of sentences that were coded "no" for all
-    labels, because such sentences can be used for any label.
+    `LongTexts` explains the long texts and their filling (sentences from other papers).
 
-    If there are no such sentences for at least one relevant paper, each label has its own filling ``on topic``. The
-    filling of a label consists of sentences that were coded "no" for the label, and of uncoded sentences from papers
-    that were coded "no" for the label.
+    The filling ``on topic`` consists of sentences that were coded "no" for all labels. If at least one paper finds no
+    such sentences in its fold, each label has its own filling instead. The filling of a label consists of sentences
+    that were coded "no" for the label, and of uncoded sentences from papers that were coded "no" for the label.
 
     Parameters
     ----------
@@ -179,11 +175,11 @@ class _Maker:
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Draw sentences for the longest text that is made up from ``paper``, and return their row numbers.
+        """Draw the filling of the longest text made from ``paper``; return the row numbers of the drawn sentences.
 
-        The mask ``usable`` selects the sentences that may be drawn. Of these, only sentences from other papers in the
-        same fold are drawn. Sentences from the same paper are adjacent. If there are too few sentences, they are
-        repeated. If there are no sentences, the result is ``None``.
+        The filling consists of sentences from other papers in the fold of ``paper``. The mask ``usable`` selects the
+        sentences that may be drawn. The sentences of each drawn paper stay together. If there are too few sentences,
+        they are repeated. If there are none, the result is ``None``.
         """
         own = np.flatnonzero(self.others(usable, paper))
         if not len(own):
@@ -218,15 +214,17 @@ def fit_windows(
     documents: Mask,
     settings: TrainSettings,
 ) -> WindowCalibration:
-    """Calibrate the scores of long texts. A long text is divided into windows, which are scored separately.
+    """Calibrate the scores of long texts, which are scored in windows.
 
-    A correction that grows with the number of windows is added to the log odds. The bounds between which a decision
-    needs review are fitted separately for texts of 2, 4, 8, ... windows. The slope and intercept that were fitted to
-    abstracts are not changed.
+    A correction that grows with the number of windows is added to the log odds. The slope and intercept that were
+    fitted to abstracts are kept. The bounds between which a decision needs review are fitted separately for texts of 2,
+    4, 8, ... windows.
 
-    A label with enough positives and negatives has its own correction. The remaining labels use a common correction,
-    which is fitted to the pooled data of all labels. If even the pooled data contain too few positives or negatives, or
-    if no windows could be filled with sentences, no correction is fitted; see `fixed_windows`.
+    If a label has enough positives and negatives, its correction is fitted to its own data. The remaining labels share
+    one correction, which is fitted to the data of all labels.
+
+    The result is `fixed_windows` in two cases: the data of all labels contain too few positives or negatives, or there
+    were no sentences to fill windows with.
 
     Parameters
     ----------

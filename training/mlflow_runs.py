@@ -171,8 +171,9 @@ def _relocate(root: Path) -> None:
 def log_model(folder: str | Path, settings: Settings) -> str:
     """Log a model folder to the active run as a model that MLflow can load and serve; see `training.mlflow_model`.
 
-    The logged model includes mechtag's code, so it runs on computers without mechtag. The encoder is not included. It
-    is either a package in the requirements, or loaded from the location in ``encoder.name``.
+    The logged model includes mechtag's code, so it runs on computers without mechtag. It does not include the encoder.
+    If a package contains the encoder, the package is one of the requirements. Otherwise, the encoder is loaded from the
+    location in ``encoder.name``.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--curve",
-            help="Folder with the predictions that 'mechtag curve' wrote; the learning curve is computed from them.",
+            help="Folder with the predictions that 'mechtag curve' wrote, for the learning curve.",
             show_default=False,
         ),
     ] = None,
@@ -70,8 +70,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--variations",
-            help="Folder with the predictions that 'mechtag variations' wrote; the effect of changing the texts is "
-            "computed from them.",
+            help="Folder with the predictions that 'mechtag variations' wrote. They show how changes of the texts "
+            "affect the decisions.",
             show_default=False,
         ),
     ] = None,
@@ -79,8 +79,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts from which 'mechtag tag' made PREDICTIONS. Predictions based on full texts are "
-            "evaluated separately from those based on abstracts.",
+            help="Table of the full texts that 'mechtag tag' read. Predictions based on full texts are evaluated "
+            "separately from predictions based on abstracts.",
             show_default=False,
         ),
     ] = None,
@@ -88,8 +88,8 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             "--llm",
-            help="Table that 'mechtag llm' or 'mechtag llm-vote' wrote, with a language model's codings of the gold "
-            "papers. The figures of the language model are added to the report. For several tables, repeat the option.",
+            help="Table of a language model's codings of the gold papers, written by 'mechtag llm' or 'mechtag "
+            "llm-vote'. Its figures are added to the report. For several tables, repeat the option.",
             show_default=False,
         ),
     ] = None,
@@ -146,8 +146,8 @@ def agreement(
         Path | None,
         typer.Option(
             "--predictions",
-            help="Table of predictions (parquet) for the records in CODINGS, by a model that was not trained on these "
-            "records. The model counts as one more coder.",
+            help="Table of predictions (parquet) for the records in CODINGS. The model counts as one more coder. It "
+            "must not have been trained on these records.",
             show_default=False,
         ),
     ] = None,
@@ -184,7 +184,7 @@ def report(
         typer.Option(
             "-o",
             "--output",
-            help="File to write the report to. Its name must end in .html or .md. To write both, repeat the option.",
+            help="File to write the report to. Its name must end in .html or .md. For two files, repeat the option.",
             show_default=False,
         ),
     ] = None,
@@ -242,7 +242,7 @@ def methods(
         Path | None,
         typer.Option(
             "--tagged",
-            help="summary.json written by 'mechtag tag'; without it, the text does not describe the search.",
+            help="summary.json written by 'mechtag tag'. If it is missing, the draft does not describe the search.",
             show_default=False,
         ),
     ] = None,

@@ -36,7 +36,7 @@ def chase(
     dry_run: bool = False,
     reporter: Reporter = SILENT,
 ) -> Iterator[str]:
-    """Find papers by citations, and yield messages that describe the results. The new papers are written to a RIS file.
+    """Find papers by citations, write new papers to a RIS file, and yield messages that describe the results.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def chase(
     settings
         Settings for recognising duplicates.
     dry_run
-        Whether only to list the requests of the first step, without sending or writing anything.
+        Whether only to list the requests of the first step. If true, nothing is sent or written.
 
     Raises
     ------

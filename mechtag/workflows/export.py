@@ -72,17 +72,16 @@ class Request:
     codings
         Table of codings to export together with, or instead of, the decisions in ``source``.
     full_texts
-        Table of full texts that `attach` wrote, in which quotations are located.
+        Table of full texts that `attach` wrote. Quotations are located in these texts.
     what
         Content to export; by default, everything that ``source`` and ``codings`` contain.
     coder
         Coder whose codes are exported; by default, the codes of all coders are exported.
     basis
-        Basis of the codes to export. By default, codes on both bases are exported. If a coder coded a label of a paper
-        on both, only the code based on the full text is exported.
+        Basis of the codes to export. If ``None``, a code based on the full text takes precedence over the same coder's
+        code based on the abstract.
     roles
-        Table of configurations, which are groups of passages that together explain a label. The passages in this table
-        are exported with the codes of people.
+        Table of configurations. The passages in this table are exported with the codes of people.
     fetched
         Table ``fetched.csv`` that the command ``fetch`` wrote. Fetched texts without an open licence are left out of
         the export. If ``None``, no text is left out.
@@ -116,9 +115,12 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     Raises
     ------
     MechtagError
-        If the format is unknown; if the name of the output has the wrong extension for the format; if an input is
-        missing or cannot be read; if the output would overwrite an input, or a file that contains a person's decisions;
-        or if a setting in ``request`` has no effect in this format or does not fit the content to export.
+        In these cases:
+
+        - the format is unknown, or the name of the output has the wrong extension for the format;
+        - an input is missing or cannot be read;
+        - the output would overwrite an input, or a file that contains a person's decisions;
+        - a setting in ``request`` has no effect in this format, or does not fit the content to export.
     """
     if to not in FORMATS:
         raise MechtagError(f"unknown export format {to!r}; choose one of: {', '.join(FORMATS)}")
@@ -143,8 +145,8 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
         check_outputs([output.with_suffix(".xml")], read)
     if request.coder and found.what == "decisions":
         raise MechtagError(
-            "the codes of one person cannot be selected, because this export contains only decisions of a model; "
-            "select no coder, or name a table of codings",
+            "this export contains only decisions of a model, so you cannot select the codes of one person; select no "
+            "coder, or add a table of codings",
             options="omit --coder, or add --codings",
         )
     if to in _OF_PEOPLE and found.what == "decisions":
@@ -211,16 +213,16 @@ def _find(request: Request) -> _Found:
     if is_table(source):
         if codings is not None:
             raise MechtagError(
-                f"{source}: this is a table of codings, so {codings} cannot be exported with it; export each table "
-                "separately",
+                f"{source} and {codings} are two tables of codings, which cannot be exported together; export each "
+                "table separately",
                 options="omit --codings",
             )
         predictions, codings = None, source
     elif source.is_file() and source.suffix.lower() != ".parquet":
         raise MechtagError(
-            f"{source}: this is neither a folder that 'mechtag tag' wrote, nor the file predictions.parquet in such a "
-            f"folder, nor a table of codings (CSV or XLSX). If it contains records, tag them first: 'mechtag tag "
-            f"{source} -o out'"
+            f"{source}: this file cannot be exported; name a folder that 'mechtag tag' wrote, its file "
+            f"predictions.parquet, or a table of codings (CSV or XLSX). If the file contains records, tag them "
+            f"first: 'mechtag tag {source} -o out'"
         )
     there: What = "both" if predictions and codings else "decisions" if predictions else "codings"
     what = request.what or there
@@ -230,8 +232,8 @@ def _find(request: Request) -> _Found:
         raise MechtagError(f"{source} contains decisions, but no codings; add a table of codings", options="--codings")
     if what != "codings" and predictions is None:
         raise MechtagError(
-            f"{source} is a table of codings and contains no decisions; name this table as the table of codings. "
-            "As the source, name the folder that 'mechtag tag' wrote",
+            f"{source} is a table of codings and contains no decisions. As the source, name the folder that "
+            "'mechtag tag' wrote. Pass the table of codings separately",
             options=f"--codings {source}",
         )
     records = request.records or (predictions.with_name("records.parquet") if predictions else None)

@@ -38,14 +38,14 @@ class MergedRecord(NamedTuple):
 
 
 class MergedRecords:
-    """Finds the records of a table into which duplicates were merged.
+    """Finds the record of a table into which a duplicate was merged.
 
-    The duplicates may have been removed in several runs of deduplication.
+    A duplicate may have been merged into a record that a later run of deduplication removed, too.
 
     Parameters
     ----------
     merged
-        All removed records. Some may have been merged into records that were later removed themselves.
+        All duplicates, from all runs of deduplication.
     known
         Ids of the records in the table.
     """
@@ -66,11 +66,11 @@ class MergedRecords:
                 self._suffixed[shared].add(record_id)
 
     def kept(self, name: str) -> tuple[str, ...]:
-        """Return the ids of the records in the table into which a removed record was merged.
+        """Return the ids of the records in the table into which a duplicate was merged.
 
-        ``name`` identifies the removed record by its former record id, its DOI or its PubMed id. If no removed record
-        has this identifier, the result is empty. If several removed records have it, and were merged into different
-        records, the result has several items.
+        ``name`` is the former record id, the DOI or the PubMed id of the duplicate. If no duplicate has this
+        identifier, the result is empty. If several duplicates with this identifier were merged into different records,
+        the result has several items.
         """
         forms = (name, normalise_doi(name), (pmid := normalise_pmid(name)) and f"pmid:{pmid}")
         start = next((form for form in forms if form and form in self._into), None)
@@ -94,9 +94,9 @@ class MergedRecords:
         return tuple(sorted(found))
 
     def __iter__(self) -> Iterator[tuple[MergedRecord, str]]:
-        """Yield each removed record, and the id of the record in the table into which it was merged.
+        """Yield each duplicate, and the id of the record in the table into which the duplicate was merged.
 
-        A removed record is omitted if the table contains no such record, or more than one.
+        If the table contains no such record, or several, the duplicate is omitted.
         """
         for row in self._merged:
             if len(kept := self._follow((row.kept,))) == 1:

@@ -166,7 +166,7 @@ def equal_values(left: Iterable[object], right: Iterable[object]) -> Pairs:
 def comparable_pairs(
     left: Sequence[ComparableFields], right: Sequence[ComparableFields], settings: DedupeSettings
 ) -> Pairs:
-    """Return which records on the left `compare_records` must compare with which records on the right.
+    """Return for which pairs of records `compare_records` must be called.
 
     The result is a Boolean array with one row per record on the left and one column per record on the right. An entry
     is ``False`` if `compare_records` would decide that the two records describe different papers, and that nobody needs

@@ -192,8 +192,8 @@ def from_predictions(
     full_texts
         Full texts, keyed by record id.
     basis
-        Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
-        both, only the decision based on the full text is returned.
+        Basis of the decisions to return. If ``None``, decisions based on the full text take precedence over decisions
+        based on the abstract.
     read_signs
         Function that returns the sign of each sentence of evidence, such as ``absent`` if the sentence denies what the
         label describes.
@@ -238,8 +238,8 @@ def decided_paper(
     Parameters
     ----------
     basis
-        Basis of the decisions to return. By default, decisions on both bases are returned. If a label was decided on
-        both, only the decision based on the full text is returned.
+        Basis of the decisions to return. If ``None``, decisions based on the full text take precedence over decisions
+        based on the abstract.
     read_signs
         Function that returns the sign of each sentence of evidence, such as ``absent`` if the sentence denies what the
         label describes.
@@ -297,8 +297,8 @@ def from_codings(
 ) -> CodedPapers:
     """Return codings as coded papers, in the order of the records.
 
-    The passages that coders marked or quoted are looked up in the abstract and the full text. Papers that have codings
-    but no record come last. The title of such a paper is the key of its codings.
+    The passages that coders marked or quoted are looked up in the abstract and the full text. Papers without a record
+    come last. Their title is the key by which the codings name the paper.
 
     Parameters
     ----------
@@ -308,8 +308,8 @@ def from_codings(
     full_texts
         Full texts, keyed by record id.
     basis
-        Basis of the codings to return. By default, codings on both bases are returned. If a coder coded a label on
-        both, only the code based on the full text is returned.
+        Basis of the codings to return. If ``None``, a code based on the full text takes precedence over the same
+        coder's code based on the abstract.
     coder
         Coder of the codings to return. By default, the codings of all coders are returned.
     settings
@@ -389,8 +389,8 @@ def _paper(
 ) -> CodedPaper | None:
     """Return a record with its codes on the given basis; ``None`` if there are no such codes.
 
-    If ``basis`` is ``None``, codes on both bases are returned. If a coder coded a label on both, only the code based on
-    the full text is returned.
+    If ``basis`` is ``None``, a code based on the full text takes precedence over the same coder's code based on the
+    abstract.
     """
     keys = codebook.all_keys
     kept: dict[tuple[int, str], Code] = {}

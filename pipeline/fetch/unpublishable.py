@@ -16,11 +16,11 @@ _BASES: dict[str, Basis] = {"abstract": "abstract", "full-text": "full-text"}
 def leave_out(
     fetched: Path, records: Iterable[Record], predictions: Iterable[Prediction]
 ) -> tuple[Iterable[Record], Iterable[Prediction]]:
-    """Return records and predictions without the fetched abstracts and quotations that must not be published.
+    """Return records without abstracts, and predictions without quotations, that must not be published.
 
     A fetched abstract or full text must not be published if it has no Creative Commons licence. Such abstracts are
-    removed from the records. Sentences that are quoted from such abstracts or full texts are removed from the
-    predictions. Both results are computed while they are iterated, so they need not fit into memory.
+    removed from the records. Sentences quoted from such abstracts or full texts are removed from the predictions.
+    Records and predictions are computed during iteration, so they need not fit into memory.
 
     Parameters
     ----------

@@ -18,10 +18,9 @@ class RecordedPaths:
     records
         Records after deduplication.
     files
-        All files for which `find` will be called. A path without folders is used only if exactly one of these files has
-        this name.
+        All files for which `find` will be called. They show which file names are unique.
     merged
-        One tuple for each duplicate that was merged into one of ``records``. Its three items are the paths in the
+        One tuple for each duplicate that was merged into one of ``records``. A tuple contains the paths in the
         duplicate (see `recorded_paths`), the id of the kept record, and the id of the duplicate.
     """
 
@@ -43,16 +42,16 @@ class RecordedPaths:
     def find(self, file: Path) -> tuple[str, str] | None:
         """Find the record with a field that contains the path of a file.
 
-        A path in a record matches a file if both end in the same folder and file name. A path without folders matches
-        only if exactly one of the files has this name. If several paths match, the path that shares the most folders
-        with the path of the file is used.
+        A path in a field matches if its last folder and its file name are those of the file. A path without folders
+        matches if only one of the files has this name. If several paths match, the path that shares the most folders
+        with the file is used.
 
         Returns
         -------
         tuple of str, or None
-            The id of the record, and the id of the merged duplicate whose field contains the path. The second id is
-            ``""`` if a field of the record itself contains the path. The result is ``None`` if no record matches, or if
-            several records match equally well.
+            The id of the record, and the id of the merged duplicate whose field contains the path. If a field of the
+            record itself contains the path, the second id is ``""``. If no record matches, or if several records match
+            equally well, the result is ``None``.
         """
         parts = folded(file.absolute().parts)
         ranked: dict[int, dict[str, str]] = defaultdict(dict)

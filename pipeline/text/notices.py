@@ -1,7 +1,7 @@
 """Find notices by publishers and databases in abstracts, such as ``© 2019 Elsevier Ltd.``.
 
-Text counts as a notice only if it starts like a notice, and if all other words are names, numbers or typical of
-notices. Any other word could be content, so a text that contains such a word is kept as a whole.
+A text counts as a notice if it starts like a notice, and all other words are names, numbers or typical of notices. If
+the text contains any other word, the whole text is kept, because the word could be content.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def is_note(section: str) -> bool:
     Parameters
     ----------
     section
-        Name of a section as in `records.Sentence`, or a heading as printed, in upper or lower case; ``""`` for text
-        without a heading.
+        Name of a section (see `records.Sentence`), or a printed heading in upper or lower case. If the text has no
+        heading, ``section`` is ``""``.
     """
     name = " ".join(section[:_LONGEST_NAME].lower().split()).strip(" .:;–—-?")
     return _NOTE_HEADING.fullmatch(name) is not None
@@ -156,7 +156,7 @@ _MORE = re.compile(
 
 
 def note_of(sentence: str) -> str:
-    """Return the kind of note, such as ``funding``, if a whole sentence is a note; otherwise, return ``""``.
+    """Return the kind of note that a sentence is, such as ``funding``; ``""`` if the sentence is not a note as a whole.
 
     The kinds are ``funding``, ``registration``, ``ethics``, ``interests``, ``data availability``, ``level of evidence``
     and ``notice``. `is_note` returns ``True`` for each of these kinds.
@@ -387,8 +387,8 @@ def _keyword_list(text: str, start: int, end: int) -> Tail | None:
 def find_content(text: str) -> Content:
     """Separate the content of an abstract from the keyword lists and notices around it.
 
-    In case of doubt, text counts as content. Examples are a keyword list followed by a sentence, and a notice with
-    words that are not typical of notices. A second call with the returned content removes nothing more.
+    In case of doubt, text counts as content. For example, a keyword list counts as content if a sentence follows it. A
+    second call with the returned content removes nothing more.
     """
     start, end = 0, len(text)
     tails: list[Tail] = []

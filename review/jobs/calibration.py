@@ -32,9 +32,9 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     -------
     dict
         ``records`` is the number of records that all coders judged. ``agreement`` is the result of
-        `mechtag.evaluation.coders.agreement_section`, or ``None`` if there are no such records. ``discuss`` is a list
-        with one item for each record and label for which the coders gave different answers. An item contains the answer
-        of each coder. Labels with the most evenly divided answers come first.
+        `mechtag.evaluation.coders.agreement_section`, or ``None`` if there are no such records. ``discuss`` has one
+        item for each record and label for which the coders gave different answers. An item contains the answer of each
+        coder. Items with the most evenly divided answers come first.
 
     Raises
     ------

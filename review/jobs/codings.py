@@ -54,7 +54,7 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
         - ``records``: number of records for which codes can be added.
         - ``coders``: number of codes that can be added, keyed by the name of the coder.
         - ``labels``: number of codes that can be added, keyed by label.
-        - ``left_out``: up to `SHOWN` entries and codes that cannot be added, each with its place and the reason.
+        - ``left_out``: up to `SHOWN` of the entries and codes that cannot be added, each with its place and the reason.
         - ``all_left_out``: number of all entries and codes that cannot be added.
         - ``counts``: number of entries in the files, keyed by outcome.
         - ``formats``: formats of the files.
@@ -170,15 +170,14 @@ def _stage(row: Coding, workspace: Workspace) -> str | None:
 
 
 def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """Add the codes that were read, as codes of the chosen people.
+    """Add the codes that an earlier job read from files, under the accounts of the chosen people.
 
     Parameters
     ----------
     arguments
         A dict with four keys. ``of`` is the number of the job that read the codes. ``token`` identifies the upload.
-        ``people`` contains the account number to use for each coder, keyed by name. If an account number in ``people``
-        is ``None``, an account that cannot sign in is created. ``coder`` is the account number of the person who
-        imports the codes.
+        ``coder`` is the account number of the person who imports the codes. ``people`` contains an account number for
+        each coder, keyed by the coder's name; see `accounts_for`.
 
     Returns
     -------
@@ -234,14 +233,15 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
 
 def accounts_for(workspace: Workspace, people: Mapping[str, int | None]) -> dict[str, int]:
-    """Return the account number of each coder, keyed by name; create accounts for people outside the review.
+    """Return the account number of each coder, keyed by the coder's name; create missing accounts.
 
-    If a name already has an account, this account is used. A created account cannot be used to sign in.
+    If ``people`` contains no account number for a coder, the account with the coder's name is used. If there is no such
+    account, one that cannot be used to sign in is created.
 
     Parameters
     ----------
     people
-        Account number to use for each coder, keyed by name; ``None`` for a person outside the review.
+        Account number of each coder, keyed by the coder's name; ``None`` for a coder outside the review.
     """
     accounts = {}
     with workspace.store.write() as connection:
@@ -262,9 +262,9 @@ def _place(row: Coding) -> tuple[object, ...]:
 
 
 def _code(row: Coding, reading: Reading, roles: Sequence[Coding] = ()) -> dict[str, Any]:
-    """Convert a code to the mapping that `Acts.import_codes` expects.
+    """Convert a coding to the mapping that `Acts.import_codes` expects.
 
-    ``roles`` are codings of the same coder, record and label that have a role of evidence.
+    ``roles`` are the codings with a role of evidence, by the coder of ``row`` and for its record and label.
     """
     texts = [" ".join(reading.sentence(number).split()) for number in range(len(reading.sentences))]
     quoted = _quoted(row, texts)
@@ -322,8 +322,8 @@ def refuse_removal(connection: Connection, job: int) -> None:
     Raises
     ------
     Refused
-        If the codes are not in the review; or if, since the import, a record with such a code was settled or sent back.
-        The error has status 409.
+        In two cases: the codes are not in the review; or a record with one of the codes was settled or sent back after
+        the import. The error has status 409.
     """
     table = schema.event
     rows = acts_of(connection, job)
@@ -342,8 +342,8 @@ def refuse_removal(connection: Connection, job: int) -> None:
     ).scalar_one()
     if later:
         raise Refused(
-            f"the codes cannot be removed, because {later} of the records with these codes "
-            f"{'has' if later == 1 else 'have'} been settled or sent back since the import; undo these decisions first",
+            f"{later} of the records with these codes {'has' if later == 1 else 'have'} been settled or sent back "
+            "since the import; undo the later decisions on these records first",
             409,
         )
 
@@ -378,9 +378,9 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
 
 
 def _undone_by(connection: Connection, name: str) -> int:
-    """Return the number of actions that earlier runs of a job have undone.
+    """Return how many actions the earlier runs of a job have undone.
 
-    ``name`` identifies the job: the ``client_id`` of each undo event of the job begins with this name.
+    The ``client_id`` of each undo event of the job begins with ``name``.
     """
     event = schema.event
     own = event.c.client_id.startswith(f"{name}/", autoescape=True)
@@ -400,9 +400,9 @@ def take_back_addition(workspace: Workspace, arguments: Mapping[str, Any], job: 
 
 
 def _undo(workspace: Workspace, acts: Sequence[int], coder: int, name: str) -> Iterator[int]:
-    """Undo actions in several short transactions, and yield the number of actions undone in each transaction.
+    """Undo actions in several short transactions. After each transaction, yield the number of actions that it undid.
 
-    ``name`` is the first part of the ``client_id`` of each transaction.
+    The ``client_id`` of each transaction begins with ``name``.
     """
     for start in range(0, len(acts), _RECORDS):
         part = acts[start : start + _RECORDS]

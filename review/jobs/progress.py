@@ -33,8 +33,8 @@ class Progress:
     job
         Number of the job.
     done, total
-        Number of finished items of the current step, and number of all items of the current step. If the number of all
-        items is not known, ``total`` is ``0``.
+        Number of finished items, and number of all items, of the current step. If the number of all items is not known,
+        ``total`` is ``0``.
     message
         Description of the current step.
     noted

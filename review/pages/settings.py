@@ -212,8 +212,8 @@ def change(visit: Visit) -> Response:
             changes[setting.key] = value
     if begun and not why and _FIXED_AT_START & changes.keys():
         raise Refused(
-            "screening has already begun. If you now change the stopping rule, its recall or its confidence, the "
-            "recall is no longer guaranteed, and reports mention the change. To change it anyway, enter a reason"
+            "screening has already begun. To change the stopping rule, its recall or its confidence, enter a reason. "
+            "After the change, the recall is no longer guaranteed, and reports mention the change"
         )
     # All values are checked before the first is written.
     try:
@@ -232,10 +232,10 @@ def change(visit: Visit) -> Response:
 
 
 def ask_after_change(connection: Connection, coder: int, key: str) -> None:
-    """Add a job that computes suggestions, if ``key`` is the number of people who screen each record.
+    """Add a job that computes suggestions, if the changed setting is ``coders_screen``.
 
-    The number can decide which records are included: if one person is enough, more records are included than if two
-    people must agree. Coders need suggestions for the added records.
+    This setting is the number of people who screen each record. If one person is enough, more records are included than
+    if two people must agree. Coders need suggestions for the added records.
 
     Parameters
     ----------

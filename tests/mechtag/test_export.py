@@ -123,7 +123,7 @@ def test_the_option_what_chooses_decisions_or_codings() -> None:
         (("nothing", "--what", "decisions"), "nothing: "),
         (
             ("book.yaml",),
-            "If it contains records, tag them first: 'mechtag tag book.yaml -o out'",
+            "If the file contains records, tag them first: 'mechtag tag book.yaml -o out'",
         ),
     ],
 )

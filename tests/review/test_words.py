@@ -46,11 +46,11 @@ def test_own_words_are_marked_for_one_person_on_both_pages(review: Workspace) ->
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ("a*", "at least two characters and begins and ends with a letter or digit"),
+        ("a*", "at least two characters. It must begin and end with a letter or digit"),
         ("*", "cannot be highlighted"),
-        ("ap*le", "you may add * at its end"),
+        ("ap*le", "You may add * at its end"),
         ("(x|y)+", "cannot be highlighted"),
-        ("c++", "begins and ends with a letter or digit"),
+        ("c++", "It must begin and end with a letter or digit"),
         ("\u0301e", "cannot be highlighted"),
         ("x" * 61, "a word of 60 characters or fewer"),
         (

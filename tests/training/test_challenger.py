@@ -103,7 +103,7 @@ def test_figures_that_cannot_be_compared(project: Project) -> None:
     scores = np.random.default_rng(4).normal(size=(len(coded), len(fruit.all_keys)))
     systems = [system(name, coded, each, list(fruit.all_keys)) for name, each in (("a", scores), ("b", -scores))]
     settings = RetrainSettings(bootstrap=200, margins={"across_auc": 0.1, "hamming_loss": 0.1})
-    with pytest.raises(MechtagError, match="'hamming_loss' is not a metric for which higher is better"):
+    with pytest.raises(MechtagError, match="'hamming_loss' is not a metric whose higher values are better"):
         compare_systems(*systems, coded, fruit.keys, fruit.relevance.key, settings, np.random.default_rng(1))
     only_relevant = [record for record in coded if record.relevant]
     settings = RetrainSettings(bootstrap=200, margins={"relevance_auc": 0.1})

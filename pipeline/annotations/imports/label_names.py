@@ -39,7 +39,7 @@ class Meaning(NamedTuple):
     key
         Key of the label; ``None`` if the name is to be ignored.
     value
-        Code that is meant if this name is ticked: ``1`` (yes), ``0`` (no) or ``None`` (not judged).
+        Code that a tick at this name stands for: ``1`` (yes), ``0`` (no) or ``None`` (not judged).
     role
         Key of the role of evidence that the name adds to the label, as in ``Trust: Context``. ``None`` if the name does
         not add a role.
@@ -61,9 +61,9 @@ class MapFile(Strict):
     Attributes
     ----------
     labels
-        Meaning of each name in the files. ``KEY`` means the label with this key. ``not KEY`` means that the label does
-        not apply. ``KEY:ROLE`` means a passage that has this role of evidence for the label. If the meaning is ``None``
-        (``null`` in the file), the name is ignored.
+        Meaning of each name in the files, in one of four forms. ``KEY``: the label with this key. ``not KEY``: the
+        label does not apply. ``KEY:ROLE``: a passage that has this role of evidence for the label. ``None`` (``null``
+        in the map file): the name is ignored.
     coders
         Name under which to record each coder, keyed by the coder's name in the files.
     papers

@@ -55,8 +55,8 @@ def recognise(source: Source) -> bool:
 def read(source: Source) -> Iterator[Entry]:
     """Yield one entry per JSON object in a list; see `read_items`.
 
-    After the last entry, a note that lists the unread fields may be added to ``source.notes``. It is added if no entry
-    has an abstract, if no entry has authors, or if no entry has a year.
+    After the last entry, a note on unread fields may be added to ``source.notes``. It is added if no entry has an
+    abstract, no entry has authors, or no entry has a year.
     """
     names: dict[str, None] = {}
     for entry in read_items(source):
@@ -71,7 +71,7 @@ def read(source: Source) -> Iterator[Entry]:
 def read_items(source: Source) -> Iterator[Entry]:
     """Yield one entry per JSON object in a list.
 
-    If an object is broken, it is assumed to end where the next object with the same first key begins.
+    A broken object is assumed to end where the next object begins. All objects are assumed to begin with the same key.
     """
     text = source.text
     opened = _WRAPPED.match(text) or _LIST.match(text)
@@ -114,15 +114,15 @@ def read_items(source: Source) -> Iterator[Entry]:
 def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
     """Find fields that occur several times in a JSON object, with different values.
 
-    JSON parsers keep only the last value of a field. A repeated field may show that two records were read as one,
-    because some text between them is missing. An object is examined only if its title, abstract, authors or DOI seem to
+    JSON parsers keep only the last value of a field. If a field is repeated, some text between two records may be
+    missing, so that they were read as one. An object is examined only if its title, abstract, authors or DOI seem to
     occur twice.
 
     Returns
     -------
     values : list of tuple
-        The earlier values of repeated fields. Each value is paired with its field name, or with ``""`` if the field is
-        in a nested object.
+        Name and value of each repeated field, for all its values except the last. For a field in a nested object, the
+        name is ``""``.
     notes : tuple of str
         A note that names the repeated fields; empty if no field is repeated.
     """
@@ -148,9 +148,9 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
 
 
 def _document_end(text: str, place: int, depth: int) -> int:
-    """Return the position after the JSON document whose list of records ends at ``place``.
+    """Return the position after a JSON document, given the position ``place`` at which its list of records ends.
 
-    The list is nested in ``depth`` JSON objects. If the text after the list is damaged, ``place`` is returned.
+    The list is nested in ``depth`` JSON objects. If the text after the list is damaged, the result is ``place``.
     """
     end, before = place, '{"":['
     for _ in range(depth):

@@ -64,9 +64,9 @@ def _item(entry: Entry) -> Item:
 
 
 def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], str]:
-    """Return two values: the contents of the optional columns, keyed by column name, and an error message.
+    """Return the contents of the optional columns, keyed by column name, and an error message.
 
-    If all cells are valid, the message is ``""``. Otherwise, the dict is empty.
+    If all cells are valid, the message is ``""``. If a cell is invalid, the dict is empty.
     """
     # The role is part of the label here.
     own = {name: cells[name] for name in LATER_FIELDS - {"role"} if cells.get(name) not in (None, "")}
