@@ -147,8 +147,8 @@ class Codebook(Strict):
                 folded = " ".join(name.replace("_", " ").casefold().split())
                 if names.setdefault(folded, role.key) != role.key:
                     raise ValueError(
-                        f"the roles {names[folded]!r} and {role.key!r} are both called {name!r}; texts and tables "
-                        "refer to roles by key or by name, so choose different names"
+                        f"the roles {names[folded]!r} and {role.key!r} are both called {name!r}; give each role a key "
+                        "and a name that no other role has"
                     )
         keys = self.all_keys
         doubled = sorted({key for key in keys if keys.count(key) > 1})
@@ -158,7 +158,7 @@ class Codebook(Strict):
             )
         if taken := sorted(_COLUMNS.intersection(keys)):
             raise ValueError(
-                f"a label cannot have the key {taken[0]!r}, because tables identify papers in a column with this name; "
+                f"a label cannot have the key {taken[0]!r}, because tables have another column with this name; "
                 "choose a different key"
             )
         return self
@@ -263,9 +263,9 @@ def read_yaml(
     Parameters
     ----------
     missing
-        Error message for a missing file, without the path of the file.
+        Error message if the file is missing, without its path.
     expected
-        End of the error message for a file that is not a mapping. The message begins with "the file contains ..., but".
+        End of the error message if the file is not a mapping. The message begins with "the file contains ..., but".
     empty
         Content to use if the file is empty; ``None`` if an empty file is an error.
 

@@ -70,7 +70,7 @@ class FullTextSet:
     tagging
         How each of these full texts was tagged, keyed by record id.
     query
-        Word or phrase for the naive method that scores a paper by the frequency of a query; ``""`` to omit this method.
+        Word or phrase that a naive method counts to score a paper; ``""`` to omit this method.
     """
 
     predictions: Sequence[Prediction]
@@ -103,7 +103,7 @@ def read_full_text_set(
     table
         Table of the full texts.
     query
-        Word or phrase for the naive method that scores a paper by the frequency of a query; ``""`` to omit this method.
+        Word or phrase that a naive method counts to score a paper; ``""`` to omit this method.
 
     Raises
     ------
@@ -124,8 +124,8 @@ def read_full_text_set(
         texts = {record_id: text for part in opened.read(ids) for record_id, text in part.items()}
     if missing := sorted(ids - texts.keys()):
         raise MechtagError(
-            f"{table}: the full text of record {missing[0]} is missing, but {predictions} contains predictions based "
-            "on this full text; pass the table of full texts that the papers were tagged with"
+            f"{table}: the full text of record {missing[0]} is missing; pass the table of full texts with which the "
+            f"predictions in {predictions} were made"
         )
     summary = predictions.with_name("summary.json")
     try:
@@ -144,8 +144,8 @@ def naive_methods(found: FullTextSet, label_keys: Sequence[str]) -> dict[str, li
     """Return the predictions of naive methods for each paper with a full text, keyed by the name of the method.
 
     The methods score a paper by the number of words, by the number of windows, or by the frequency of the query in the
-    full text; see `Counts`. The score is the same for every label. If the score of a paper is at least the median of
-    all scores, the decision is ``yes`` for every label. Otherwise, it is ``no`` for every label.
+    full text; see `Counts`. All labels of a paper have the same score and the same decision. The decision is ``yes`` if
+    the score is at least the median score of the papers; otherwise, it is ``no``.
     """
     counts = {record_id: found.counts(record_id) for record_id in found.texts}
     scores = {

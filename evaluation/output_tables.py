@@ -141,10 +141,12 @@ def _agreement(human: int | None, row: Prediction) -> str:
 def write_curves(folder: Path, judged: Mapping[str, Judged], label_keys: Sequence[str]) -> None:
     """Write points of ROC, precision-recall, reliability and coverage-risk curves.
 
-    A system is a source of predictions, for example the model under the protocol ``transfer``. For each system and
-    label, one ROC curve and one precision-recall curve are written. A label is omitted if all judged papers have the
-    label, or if none has it. For each system, one reliability curve and one coverage-risk curve over all labels are
-    also written. These two curves are omitted if the system has no probabilities.
+    A system is a source of predictions, for example the model under the protocol ``transfer``. Each system has these
+    curves:
+
+    - one ROC curve and one precision-recall curve per label, except for labels that all judged papers have or that no
+      judged paper has
+    - one reliability curve and one coverage-risk curve over all labels, if the system has probabilities
 
     Parameters
     ----------

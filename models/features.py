@@ -79,22 +79,23 @@ _LEAST_PRODUCT = 1e-6
 class Definitions:
     """Vectors that represent a codebook, so that texts can be scored without any coded record.
 
-    The vectors of all texts about one subject are similar. Therefore, the component that the labels have in common is
-    subtracted from all vectors before they are compared. On each of five codebooks, this improved the ranking of texts
-    by definitions (``python -m benchmarks.codebooks``).
+    The texts of a label, or of relevance, are its definition and its ``include`` rules.
+
+    All texts about one subject have similar vectors. Therefore, ``centre`` is subtracted from vectors before they are
+    compared. The subtraction improved the ranking of texts on each of five codebooks
+    (``python -m benchmarks.codebooks``).
 
     Attributes
     ----------
     centre : ndarray, shape (size,)
-        Common component of the labels. Each label has a mean vector: the mean over its definition and its ``include``
-        rules. The centre is the sum of these mean vectors, divided by the number of labels plus one.
+        What the labels have in common. The vectors of each label's texts are averaged. The averages are added up, and
+        the sum is divided by the number of labels plus one.
     labels : ndarray, shape (n_labels, size)
-        One vector per label. First, ``centre`` is subtracted from the vectors of the label's definition and ``include``
-        rules, and each difference is scaled to length 1. The vector of the label is the mean of these differences.
+        One vector per label. ``centre`` is subtracted from the vectors of the label's texts. The differences are scaled
+        to length 1 and then averaged.
     relevance : ndarray, shape (size,)
-        Scaled sum of two mean vectors: the mean over the texts of the relevance rule, and the mean over the texts of
-        all labels. The texts are the definitions and ``include`` rules. After scaling, the scalar products of the sum
-        with the vectors of all these texts have the mean 1.
+        Mean vector of the texts of relevance, plus mean vector of the texts of all labels. The sum is scaled so that
+        its scalar product with the vector of such a text is 1 on average.
     """
 
     centre: Array
@@ -103,9 +104,6 @@ class Definitions:
 
     def features(self, vectors: Vectors, reports: Array) -> Array:
         """Return the features by which parts of sentences (pieces between semicolons) are scored for each label.
-
-        The features of a part are its vector minus `centre`, scaled to length 1, and its scaled log odds in
-        ``reports``.
 
         Parameters
         ----------
@@ -117,7 +115,8 @@ class Definitions:
         Returns
         -------
         ndarray, shape (n_parts, size + 1)
-            One row per part; the last column is the scaled log odds.
+            One row per part: the vector of the part minus `centre`, scaled to length 1, followed by its scaled log
+            odds.
         """
         return np.hstack([_centred(vectors.astype(np.float64), self.centre), _ROLE_SCALE * reports[:, None]])
 

@@ -63,10 +63,12 @@ class Units:
     lengths : ndarray, shape (n_documents,)
         Number of units of each document. The first unit is the title.
     counts : ndarray of bool, shape (n_parts,)
-        Whether a part is content, which means that the part is scored. Content is the title, and every part of a
-        sentence that is neither in a note nor about methods. If a document has no such part, all parts outside notes
-        are content. If all its parts are in notes, all parts are content. If a document contains the same part several
-        times, only the first is content.
+        Whether a part is content. Only content is scored, and a repeated part is content only once. The content of a
+        document is the first of these groups that is not empty:
+
+        - the title, and the parts that are neither in a note nor about methods
+        - all parts outside notes
+        - all parts
     notes : ndarray of bool, shape (n_parts,)
         Whether a part is empty or belongs to a note, such as a copyright notice.
     reports : ndarray, shape (n_parts,)
@@ -89,8 +91,8 @@ class Units:
     def whole_texts(self) -> list[str]:
         """Return one text per document: its title, followed by the parts of its sentences that are content.
 
-        Sentences are split into parts at semicolons. Parts about methods, parts in notes and repeated parts are not
-        content; see `Units`. If a document has no content except its title, all its parts outside notes are used.
+        Sentences are split into parts at semicolons. For content, see ``counts`` in `Units`. If only the title of a
+        document is content, all its parts outside notes are used.
         """
         wholes = []
         end = 0
@@ -280,13 +282,11 @@ class ScoredLong:
     abstract
         Output for the title and abstract.
     whole
-        Output for the full text. However, ``unit_scores`` contains only the scores of the title and of the sentences of
-        the abstract.
+        Output for the full text. Its ``unit_scores`` are those of ``abstract``.
     windows : tuple of ndarray
-        Scores of the title and sentences of each window after the abstract, in the form of `Scored.unit_scores`. Empty
-        if the sentences were not scored.
+        One array of `Scored.unit_scores` for each window after the abstract. Empty if the sentences were not scored.
     window_scores : ndarray, shape (1 + n_windows, n_labels)
-        Pooled label scores. The first row belongs to the abstract, and each other row to one window.
+        Pooled label scores: one row for the abstract, followed by one row per item of ``windows``.
     """
 
     abstract: Scored
@@ -305,12 +305,12 @@ class Tagger:
         Adjustment of the calibration to the number of windows into which a full text is divided; ``None`` if the model
         cannot tag full texts.
     finer
-        Function that returns a more precise encoder; ``None`` if ``encoder`` is precise enough. If a probability of a
-        document is near a bound between two decisions (`Calibration.is_close`), the document is scored again with the
-        more precise encoder.
+        Function that returns a more precise encoder; ``None`` if ``encoder`` is precise enough. The more precise
+        encoder scores a document again if a probability is near a bound between two decisions
+        (`Calibration.is_close`).
     score_all
-        Whether to score the sentences of documents that are clearly irrelevant. If this is false, the first words of
-        each text are scored first. If these words are clearly irrelevant, the rest of the text is not read.
+        Whether to score the sentences of clearly irrelevant documents. If ``False``, a document is not even read to its
+        end if its first words are clearly irrelevant.
     """
 
     codebook: Codebook
@@ -346,14 +346,14 @@ class Tagger:
     def tag_long(self, papers: Sequence[LongDocument], abstracts: Sequence[Scored | None] = ()) -> list[ScoredLong]:
         """Tag full texts, which are divided into windows (see `LongDocument`).
 
-        Relevance is judged by title and abstract. Each label is judged by the window with the highest score. Sentences
-        that occur in several windows are scored once. Pass a few dozen papers per call.
+        Relevance is judged by title and abstract. The score of a label is its highest score in any window. Sentences
+        that several windows share are scored once. Pass a few dozen papers per call.
 
         Parameters
         ----------
         abstracts
-            Output of `tag` for the title and abstract of each paper. An item is ``None`` if the output has not been
-            computed yet. By default, all outputs are computed.
+            Output of `tag` for the title and abstract of each paper. Missing outputs (``None``) are computed. By
+            default, all outputs are computed.
 
         Returns
         -------
@@ -394,9 +394,9 @@ class Tagger:
         return found
 
     def _scored_windows(self, documents: Sequence[Document]) -> Iterator[tuple[Array, Array]]:
-        """Yield two arrays for each window of a full text: the scores of its title and sentences, and its label scores.
+        """Yield two arrays for each window of a full text.
 
-        The label scores are pooled over the title and the sentences.
+        The first contains the scores of the window's title and sentences. The second contains the pooled label scores.
         """
         if documents:
             units = units_of(documents)
@@ -453,9 +453,9 @@ class Tagger:
         return scores[own], self.heads.relevance.is_unlike(vectors)[own]
 
     def _unit_scores(self, units: Units, likely: Mask) -> Array:
-        """Return the scores of the titles and sentences of those documents that are selected by the mask ``likely``.
+        """Return the scores of all titles and sentences of the documents for which ``likely`` is true.
 
-        The result has shape (n_units, 1 + n_labels): one row per title or sentence. The first column is relevance.
+        The result has one row per title or sentence, and 1 + n_labels columns. The first column is relevance.
         """
         places: dict[tuple[str, float], int] = {}
         chosen = np.flatnonzero(np.repeat(likely, units.parts_of_documents))

@@ -70,9 +70,8 @@ class WindowCalibration:
     def of(self, calibration: Calibration, count: int) -> Calibration:
         """Return the calibration for a text with ``count`` windows.
 
-        ``calibration`` is the calibration for abstracts. For a text with one window, ``calibration`` is returned
-        unchanged. For a longer text, a copy with other intercepts and bounds is returned. Decisions between the bounds
-        need review.
+        ``calibration`` is the calibration for abstracts; it is also correct for every text with one window. If a text
+        has several windows, the intercepts and bounds of its labels are adjusted. Relevance is never adjusted.
         """
         power = min(round(np.log2(count)), len(self.low))
         if count == 1 or not power:

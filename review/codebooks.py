@@ -30,8 +30,8 @@ class Change:
     removed
         Keys of the labels that only the codebook in use contains.
     reworded
-        Labels whose text differs. Each key is a label key; its value is a tuple of the text in use and the new text.
-        The text consists of the name, the definition and the rules. Relevance counts as a label here.
+        The text in use and the new text of each label whose text differs, keyed by label. The text consists of the
+        name, the definition and the rules. Relevance counts as a label here.
     """
 
     added: tuple[str, ...]
@@ -113,7 +113,7 @@ def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[st
     unknown = set(meaning) - change.reworded.keys()
     if unknown:
         raise Refused(
-            "you marked these labels as changed in meaning, but their text in the codebook is unchanged: "
+            "the meaning of these labels cannot have changed, because their text has not changed: "
             f"{', '.join(sorted(unknown))}; reload the page"
         )
     path = Path(workspace.project.settings.codebook)

@@ -30,13 +30,13 @@ def coders_codings(
     Parameters
     ----------
     first
-        Whether to return each code as it was when its coder first finished the record. Later changes are then ignored,
-        and codes that were given while other people's codes were visible are left out.
+        Whether to return each code as it was when its coder first finished the record. If so, codes that were given
+        while other people's codes were visible are left out.
     coder
         Account number of the person whose codes are returned; by default, the codes of all people are returned.
     viewer
         Account number of the person who will see the result. If this person can still judge a record, other people's
-        codes of the record are left out. By default, the result is for a viewer who may see all codes.
+        codes of the record are left out. By default, none are left out.
     """
     current, account = schema.current, schema.account
     query = (
@@ -67,8 +67,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
     """Return the final codes: at most one for each record, stage (such as ``full-text``) and label.
 
     A final code was settled by an adjudicator, agreed by all coders, or given by the only required coder. Codes of a
-    running calibration exercise, in which several people judge the same records, are left out, because nobody may see
-    them before the exercise ends.
+    calibration exercise (several people judge the same records) are left out until the exercise ends.
 
     Parameters
     ----------
@@ -196,12 +195,12 @@ def independent_codings(connection: Connection) -> list[Coding]:
 
     A model can be compared with these codes. There are three cases:
 
-    - A coder may have seen a suggestion before answering for the first time. The code is left out.
-    - All coders first answered without suggestions, but a coder may have seen a suggestion before changing the answer.
-      The coders' first answers replace the final code. If the first answers differ, the code is left out.
     - No coder saw a suggestion. The final code is returned.
+    - A coder may have seen a suggestion before the coder's first answer. The code is left out.
+    - A coder may have seen a suggestion, but only after the coder's first answer. If the first answers of all coders
+      agree, they replace the final code. Otherwise, the code is left out.
 
-    Codes of a running calibration exercise, in which several people judge the same records, are always left out.
+    Codes of a calibration exercise (several people judge the same records) are left out until the exercise ends.
     """
     final, current, account = schema.final, schema.current, schema.account
     votes = connection.execute(

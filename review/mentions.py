@@ -47,9 +47,9 @@ class Mention:
 def mentions_of(connection: Connection, coder: int, name: str) -> list[Mention]:
     """Return the latest notes and comments that mention a person, the newest first.
 
-    Mentions that the person removed from the list are left out. Mentions on a record that the person can still judge
-    are also left out, because a mention may reveal other people's judgements. If a note was changed, only its current
-    text is searched.
+    Mentions that the person removed from the list are left out. If the person can still judge a record, mentions on
+    this record are left out, because they may reveal other people's judgements. Only the current text of a note is
+    searched.
 
     Parameters
     ----------

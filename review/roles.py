@@ -30,8 +30,8 @@ class PlacedPassage(NamedTuple):
     stage
         Stage at which the passage was marked, such as ``full-text``.
     sentence
-        Number of the sentence, from 0. ``None`` if the person marked the sentence in a text that the pages no longer
-        show, such as the abstract of a duplicate or an earlier full text.
+        Number of the sentence in the text that the pages show, from 0. ``None`` if the sentence was marked in another
+        text, such as the abstract of a duplicate or an earlier full text.
     """
 
     passage: RolePassage
@@ -49,8 +49,8 @@ def read_role_passages(
     answer yes are returned. Roles and labels that are no longer in the codebook are left out. A passage that belongs to
     several configurations (groups of linked passages) is returned once for each of them.
 
-    If records are joined as one paper, the passages are returned for the record that represents the paper. A passage
-    has offsets only if it was marked in the text that the pages show for this record.
+    If records are joined as one paper, their passages are returned for the record that represents the paper. The pages
+    show the text of this record. A passage that was marked in any other text has no offsets.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def _passages(
 ) -> Iterator[PlacedPassage]:
     """Yield the passages with roles of evidence in a row of table ``current``.
 
-    ``entry`` is the record that was coded. ``reading`` is the text in which the passages were marked. ``paper`` is the
-    record that represents the paper. ``shown`` is the text that the pages show for ``paper``.
+    The passages were marked in the text ``reading`` of the record ``entry``. The record ``paper`` represents the paper,
+    and the pages show its text ``shown``.
     """
     numbers = [number for number in json.loads(row.sentences) if number < len(reading.sentences)]
     signs, is_shown = signs_of(row, numbers), reading == shown

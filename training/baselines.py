@@ -109,8 +109,8 @@ def prepare(
     if leaked:
         raise MechtagError(
             f"{settings.train.records}: these papers are also in the gold standard "
-            f"{settings.evaluate.gold}: {', '.join(leaked)}. Papers used to measure accuracy must "
-            "not be used for training; remove them from one of the two files"
+            f"{settings.evaluate.gold}: {', '.join(leaked)}. A model must not be trained on the papers that measure "
+            "its accuracy; remove the papers from one of the two files"
         )
     encoder = load_encoder(settings)
     definitions = embed_codebook(codebook, encoder)
@@ -182,8 +182,8 @@ def text_length(bench: Bench) -> list[Prediction]:
 def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
     """Return predictions that score every label of a gold paper by the similarity of the paper to a query.
 
-    The score is a mean cosine similarity, taken over the title and all parts of the sentences (pieces between
-    semicolons).
+    The score is the mean cosine similarity between the query and the parts of the paper: its title, and its sentences
+    split at semicolons.
     """
     cosines = bench.corpus.vectors.astype(np.float64) @ bench.encoder.encode([query])[0].astype(np.float64)
     return _calibrated(bench, np.tile(_means(bench, cosines[:, None]), len(bench.codebook.keys)), name)
@@ -192,8 +192,8 @@ def query_cosine(bench: Bench, query: str, name: str) -> list[Prediction]:
 def definition_cosine(bench: Bench) -> list[Prediction]:
     """Return predictions that score a label of a gold paper by the similarity of the paper to the label's definition.
 
-    The score is a mean cosine similarity, taken over the title and all parts of the sentences (pieces between
-    semicolons).
+    The score is the mean cosine similarity between the definition and the parts of the paper: its title, and its
+    sentences split at semicolons.
     """
     definitions = bench.encoder.encode([label.definition for label in bench.codebook.labels])
     cosines = bench.corpus.vectors.astype(np.float64) @ definitions.T.astype(np.float64)

@@ -230,7 +230,7 @@ def check_replaceable(folder: Path) -> None:
         raise MechtagError(f"{folder} is a file, but a model needs a folder; choose a different folder")
     if others:
         raise MechtagError(
-            f"{folder}: the folder contains files that are not part of a model and would be deleted "
+            f"{folder}: saving the model here would delete files that are not part of a model "
             f"({', '.join(others[:3])}); move these files elsewhere, or choose a different folder"
         )
 

@@ -113,8 +113,8 @@ def llm(
             "--repeat",
             min=1,
             max=9,
-            help="Number of times to ask each question, with different seeds and orders of the coding rules, to "
-            "measure how often the answers of the language model agree.",
+            help="Number of times to ask each question, to measure how often the answers agree. Each time, the seed "
+            "and the order of the coding rules are different.",
         ),
     ] = 1,
     dry_run: Annotated[

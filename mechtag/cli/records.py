@@ -18,9 +18,8 @@ def ingest(
     """Read search exports into one table of records.
 
     Entries that cannot be converted to a record are listed, with the reason, in `rejected.jsonl` next to the table.
-    Counts and notes are in `ingest.json`. If a file in a folder or archive cannot be read, it is reported, and the
-    other files are read. Any other file that cannot be read stops the run. If a source folder contains results of an
-    earlier run, these are not read.
+    Counts and notes are in `ingest.json`. If a file in a folder or archive cannot be read, it is reported and skipped.
+    If a file that you named cannot be read, the run stops. Results of an earlier run in a source folder are not read.
 
     Example: `mechtag ingest ovid.ris scopus.csv -o records.parquet`
     """
@@ -156,8 +155,8 @@ def attach(
         Path | None,
         typer.Option(
             "--map",
-            help="Table with the columns 'file' and 'record_id' in which you assigned files to records, such as a copy "
-            "of unmatched.csv.",
+            help="Your own table of files and their records, such as a completed copy of unmatched.csv. Its columns "
+            "are 'file' and 'record_id'.",
             show_default=False,
         ),
     ] = None,
@@ -165,8 +164,8 @@ def attach(
         list[Path] | None,
         typer.Option(
             "--groups",
-            help="Table of merged records that 'mechtag dedupe' wrote. With this table, mechtag recognises the ids "
-            "and files of duplicates. May be repeated. Default: groups.csv next to the parquet table of records.",
+            help="Table of merged records that 'mechtag dedupe' wrote, by which ids and files of duplicates are "
+            "recognised. May be repeated. Default: groups.csv next to the parquet table of records.",
             show_default=False,
         ),
     ] = None,
@@ -244,8 +243,8 @@ def prisma(
 
     if summary is None and elsewhere is None:
         raise typer.BadParameter(
-            "there are no counts to draw; pass the file summary.json that 'mechtag tag' wrote, or a file of counts "
-            "with --elsewhere, or both files"
+            "there are no counts to draw; pass the file summary.json that 'mechtag tag' wrote, a file of counts "
+            "(--elsewhere), or both"
         )
     check_outputs((output, counts_path(output)), (summary, elsewhere))
     flow = read_flow(summary, elsewhere)

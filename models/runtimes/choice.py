@@ -160,10 +160,9 @@ class Runtimes:
         return OpenVinoEncoder(exported, runtime, threads=self._threads)
 
     def finer(self, runtime: Runtime) -> Callable[[], Encoder] | None:
-        """Return a function that loads a more precise encoder; ``None`` unless ``runtime`` is ``int8``.
+        """Return a function that loads a more precise encoder, if ``runtime`` is ``int8``; otherwise, return ``None``.
 
-        The tagger uses the more precise encoder if a probability of a document is near a bound between two decisions.
-        See ``finer`` in `Tagger`.
+        For the use of the more precise encoder, see ``finer`` in `Tagger`.
         """
         return cache(self._finer) if runtime == "int8" else None
 
@@ -181,9 +180,8 @@ class Runtimes:
         Parameters
         ----------
         tagger
-            Function that makes a tagger. The first argument is an encoder. The second argument is a function that loads
-            a more precise encoder, or ``None``. The tagger uses the more precise encoder if a probability of a document
-            is near a bound between two decisions.
+            Function that makes a tagger from an encoder, and from a function that loads a more precise encoder. If
+            there is no more precise encoder, the second argument is ``None``. See ``finer`` in `Tagger`.
         """
         try:
             where = machine(self._threads)

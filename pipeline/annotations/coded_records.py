@@ -143,12 +143,12 @@ class CodedRecord(Codes):
     record
         The record. Its abstract consists of the sentences, joined by single spaces.
     sentences
-        Sentences with offsets into the abstract. If ``sentence_labels`` is not ``None``, it has one item per sentence.
+        Sentences with offsets into the abstract.
     not_judged
-        Labels without a usable code, because nobody judged them or because coders disagree.
+        Labels without a code for the record, because nobody judged them or because coders disagree.
     sentences_not_judged
-        Labels for which ``sentence_labels`` must not be used. Either nobody went through all sentences for the label,
-        or a later coding changed the record's code for the label.
+        Labels without codes for the sentences. ``sentence_labels`` must not be used for these labels. There are two
+        reasons: nobody read all sentences for the label, or a later coding changed the record's code for the label.
     added
         Whether the record was added by 'mechtag retrain'.
     hard
@@ -202,10 +202,10 @@ class Exemplar(Row):
     Attributes
     ----------
     labels
-        Labels for which the sentence is coded yes; empty for a negative example. All other labels are coded no if the
-        sentence was invented, and are not judged if it was taken from a paper.
+        Labels for which the sentence is coded yes; empty for a negative example. All other labels of an invented
+        sentence are coded no. All other labels of a sentence from a paper are not judged.
     record_id
-        Record id of the paper that contains the sentence; ``None`` if the sentence was invented.
+        Record id of the paper; ``None`` if the sentence was invented.
     """
 
     id: str
@@ -356,9 +356,9 @@ def _codes(
 
 
 def refuse_doubled(seen: dict[str, tuple[Path, int]], name: str, path: Path, line: int) -> None:
-    """Add ``name``, the identifier on a line of a file, to ``seen``.
+    """Raise an error if an identifier (``name``) occurs a second time; otherwise, add it to ``seen``.
 
-    ``seen`` maps each identifier to the file and the number of the line that contains it.
+    The values of ``seen`` are the file and the line number of each identifier.
 
     Raises
     ------
@@ -441,9 +441,14 @@ def read_coded(path: StrPath, label_keys: Sequence[str]) -> list[CodedRecord]:
     Raises
     ------
     MechtagError
-        For the same reasons as in `files_of`; if a file is missing or empty; if a line is not JSON, lacks a field, or
-        has an unknown field or label; if a paper occurs more than once; if an irrelevant record has a label; if a
-        sentence has a label that its record lacks; or if only some of the sentences of a record are coded.
+        For the same reasons as in `files_of`, and in these cases:
+
+        - A file is missing or empty.
+        - A line is not JSON, lacks a field, or has an unknown field or label.
+        - A paper occurs more than once.
+        - An irrelevant record has a label.
+        - A sentence has a label that its record lacks.
+        - Only some of the sentences of a record are coded.
     """
     what = "coded records, one JSON object per line"
     coded, seen_papers = [], dict[str, tuple[Path, int]]()

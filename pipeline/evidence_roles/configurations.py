@@ -43,8 +43,8 @@ class RolePassage(Row):
     role
         Key of one of the codebook's roles.
     sign
-        What the passage says about the label: that what the label describes is ``present`` or ``absent``, or
-        ``unclear`` if the passage says both or neither. ``None`` if the coder did not give a sign.
+        Whether the passage says that what the label describes is ``present`` or ``absent``. ``unclear`` if the passage
+        says both or neither; ``None`` if the coder did not give a sign.
     start, end
         Offsets of the passage into the abstract or the full text; ``None`` if the offsets are not known.
     text
@@ -179,10 +179,9 @@ def write_configurations(path: Path, passages: Iterable[RolePassage]) -> None:
 
 
 def passages_from(codings: Iterable[Coding]) -> Iterator[RolePassage]:
-    """Yield the passages of those codings that have a role.
+    """Yield each passage that a coding with a role of evidence quotes.
 
-    The passages belong to no configuration (a group of linked passages). A coding without a quoted passage, such as a
-    tick in a matrix, yields nothing.
+    The passages are not linked to a configuration.
     """
     for row in codings:
         texts = passages_of(row.evidence) if row.role else []

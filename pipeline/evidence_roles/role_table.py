@@ -1,10 +1,10 @@
 """Arrange passages as a table by role of evidence, such as context and outcome, and write the table to a file.
 
-The table has one column per role of evidence. Its rows are grouped by label. There is one row per configuration, which
-is a group of linked passages. Passages that belong to no configuration are in separate rows, one per paper and coder.
+The table has one column per role of evidence. Its rows are grouped by label. Each configuration (group of linked
+passages) has one row. Passages that belong to no configuration have one row per paper and coder.
 
-A list of all passages, each with its paper and page, follows the table, except in CSV files. In a workbook, the cells
-of the table link to the list.
+Except in CSV files, the table is followed by a list of all passages with their papers and pages. In a workbook, the
+cells of the table link to this list.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RoleQuote(NamedTuple):
     def source(self) -> str:
         """Return the paper and the page of the passage as text, such as ``Williams (2012), p. 5``.
 
-        If one of them is unknown, it is left out. If both are unknown, the result is ``""``.
+        An unknown paper or page is left out. If paper and page are unknown, the result is ``""``.
         """
         page = f"p. {self.passage.page}" if self.passage.page else ""
         return ", ".join(filter(None, (self.paper, page)))
@@ -109,8 +109,7 @@ def arrange_roles(passages: Iterable[RolePassage], codebook: Codebook, papers: I
     Parameters
     ----------
     papers
-        Papers that the passages are from; short citations such as author and year are made from them. If a paper is not
-        in ``papers``, it is cited by its record id.
+        Papers that contain the passages. They are cited by author and year; any other paper is cited by its record id.
 
     Raises
     ------

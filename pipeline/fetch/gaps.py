@@ -66,8 +66,8 @@ class Wanted(NamedTuple):
     def lacks(self, record: Record) -> bool:
         """Return whether an abstract or a DOI must be fetched for a record.
 
-        Only what the user wants to fetch counts. If ``replace_shorter`` is set, an abstract that may have been cut off
-        counts as missing.
+        What the user did not choose to fetch is ignored. If ``replace_shorter`` is set, an abstract that may have been
+        cut off counts as missing.
         """
         abstract = not record.abstract or (self.replace_shorter and may_be_cut(record.abstract))
         return ("abstract" in self.what and abstract) or ("identifiers" in self.what and not record.doi)
@@ -86,9 +86,10 @@ class Result:
     fetched
         The fields that were fetched, in the order of the records.
     candidates
-        Papers that a service found for a record, but that the record may not describe. A person has to decide.
+        Uncertain matches: papers that a service found for a record. A person has to decide whether the record describes
+        the paper.
     found
-        Descriptions of each record's paper from the services, keyed by record id.
+        What the services returned about the paper of each record, keyed by record id.
     """
 
     records: list[Record]

@@ -51,11 +51,12 @@ def refuse_entities(source: Source) -> None:
 def read_records(source: Source, *names: str) -> Iterator[Entry]:
     """Yield one entry per XML element with one of the given names.
 
-    Each child of the element becomes a field. If the child has no attributes and contains text, the value of the field
-    is the text. This includes the text of inline elements such as <i>.
+    Each child of the element becomes a field. There are two cases:
 
-    In all other cases, the value is a mapping. Its keys are the names of the elements in the child, and its values are
-    lists. A text has the key ``#``. The key of an attribute is its name, preceded by ``@``.
+    - The child has no attributes and contains text. The value of the field is the text, including that of inline
+      elements such as <i>.
+    - Otherwise, the value is a mapping. The elements in the child are in lists, keyed by name. The key of an attribute
+      is its name, preceded by ``@``. The key of the text is ``#``.
     """
     refuse_entities(source)
     # A damaged tag may lack its end or have letters of the wrong case.
@@ -106,9 +107,9 @@ _NOT_OPENED = "the element of the record is closed but never opened, so its star
 
 
 def _elements(text: str, tag: re.Pattern[str]) -> Iterator[tuple[int, str, str]]:
-    """Yield the line number and the text of each element, and an error message.
+    """Yield three values for each element: its line number, its text, and an error message.
 
-    The message is ``""``, unless the start tag or end tag of the element is missing.
+    The message is ``""`` if the element has both its start tag and its end tag.
     """
     line, counted, end = 1, 0, 0
     opened: int | None = None

@@ -68,18 +68,20 @@ class Export:
 
     Attributes
     ----------
-    name, file
-        Name of the export in forms and jobs, and name of the downloaded file.
+    name
+        Name of the export in forms and jobs.
+    file
+        Name of the downloaded file; without its extension if there are ``formats``.
     title, help
         Title and explanation on the page.
     formats
-        Formats that people can choose. If there are any, ``file`` is the name of the file without its extension.
+        Formats that people can choose.
     open_to_blinded
-        Whether coders who may not see the codes of others can export the file. The file then contains only their own
-        codes.
+        Whether the export is open to coders who may not see the codes of others. For such a coder, the file contains
+        only the coder's own codes.
     names_people
-        Whether the file contains the codes of each person by name. If so, owners and adjudicators do not get the codes
-        that others gave to records which they themselves can still judge.
+        Whether the file contains the codes of each person by name. If an owner or adjudicator who exports the file can
+        still judge a record, the codes of others for this record are left out.
     """
 
     name: str
@@ -466,8 +468,8 @@ def _write_programs(form: str, path: Path, coded: CodedPapers) -> None:
 def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
     """Return all papers with their final codes, and the full texts that were coded.
 
-    If ``basis`` is not ``None``, codes for labels are returned only if they have this basis. Codes for relevance are
-    always returned.
+    If ``basis`` is given, codes of labels that have a different basis are left out. Codes of relevance are always
+    returned.
     """
     book = workspace.codebook
     with workspace.store.read() as connection:

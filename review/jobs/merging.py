@@ -63,14 +63,14 @@ def read(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress)
         If the zip contains a different review, the dict has only one key, ``codings``: the number of the job that
         imports the codes of that review. If the zip contains a copy of this review, the keys are:
 
-        - ``people``: people with new actions, keyed by the number of the person in the copy. The values are dicts of
-          name (``name``), number of new actions (``acts``) and proposed account (``account``).
+        - ``people``: a dict for each person with new actions, keyed by the number of the person in the copy. It
+          contains the name (``name``), the number of new actions (``acts``) and the proposed account (``account``).
         - ``acts``: number of new actions
         - ``records``: number of records with new actions
-        - ``left_out``: actions that cannot be added, each with record id, name of the person and reason. There are at
-          most `SHOWN` entries.
+        - ``left_out``: the first `SHOWN` actions that cannot be added, each with record id, name of the person and
+          reason
         - ``reasons``: number of actions that cannot be added, by reason
-        - ``all_left_out``: number of all actions that cannot be added
+        - ``all_left_out``: number of actions that cannot be added, in total
     """
     folder = folder_of(workspace, arguments["token"])
     for earlier in set(folder.parent.glob("project-*")) - {folder}:
@@ -153,8 +153,8 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
     found = [row for row in coders_codings(theirs) if row.value is not None]
     if not found:
         raise MechtagError(
-            "this zip contains a different review, and that review has no codes that could be imported; "
-            "choose a zip that contains a copy of this review"
+            "this zip contains a different review, which has no codes to import; choose a zip with a copy of this "
+            "review"
         )
     # With the token of the upload, so that a repeated job writes the same file and adds no second job.
     token = arguments["token"]
@@ -179,9 +179,9 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
 
         - ``of``: number of the job that read the zip file
         - ``token``: token of the upload; see `folder_of`
-        - ``people``: account number that was chosen for each person, keyed by the number of the person in the copy. If
-          the account number is ``None``, an account that cannot sign in is created.
-        - ``known``: numbers of people in the copy whose names existed in the review when the zip file was read
+        - ``people``: account number for each person in the copy, keyed by the number of the person in the copy. If the
+          account number is ``None``, an account that cannot sign in is created.
+        - ``known``: numbers (in the copy) of the people whose names existed in the review when the zip file was read
         - ``coder``: account number of the person who imports the zip file
 
     Returns
@@ -190,9 +190,9 @@ def add(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         Summary of the import:
 
         - ``added``: number of actions that were added
-        - ``reopened``: records that were settled before the import and on which people now differ. Each entry contains
-          record number, stage (such as ``code``) and title. There are at most `SHOWN` entries.
-        - ``all_reopened``: number of all such records
+        - ``reopened``: the first `SHOWN` records that were settled before the import, but on which people now differ;
+          each with record number, stage (such as ``code``) and title
+        - ``all_reopened``: number of reopened records, in total
         - ``left_out``, ``reasons``, ``all_left_out``: actions that were not added, as in the result of `read`
     """
     folder = folder_of(workspace, arguments["token"])
@@ -272,8 +272,8 @@ def remove(workspace: Workspace, arguments: Mapping[str, Any], progress: Progres
     Raises
     ------
     Refused
-        If there is nothing to undo or redo, or if people's later work depends on the import or on its undo; see
-        `merge_undo.plan_undo`.
+        If there is nothing to undo or redo, or if people have since done work that relies on the import (for an undo)
+        or on its absence (for a redo); see `merge_undo.plan_undo`.
     """
     again = bool(arguments["again"])
     progress.start(0, "Adding the actions again" if again else "Undoing the import")

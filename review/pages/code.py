@@ -60,7 +60,7 @@ class Card:
     Attributes
     ----------
     letter
-        Letter that selects the label if it is pressed after the key ``;``. It is ``""`` if all letters are taken.
+        Letter on the keyboard that selects the label after ``;`` was pressed; ``""`` if no letter was left.
     answer
         ``yes``, ``no`` or ``refer``; ``""`` if the person has not answered.
     sentences
@@ -69,8 +69,8 @@ class Card:
         Signs that the person gave to marked sentences, keyed by number of the sentence. A sign states whether what the
         label describes is ``present``, ``absent`` or ``unclear`` in the sentence.
     roles
-        Roles of evidence of the marked sentences, keyed first by number of the sentence, then by role. Each value is a
-        list of configurations (groups of linked sentences, given by number) in which the sentence has this role.
+        Roles of evidence of the marked sentences, keyed first by number of the sentence, then by role. Each value lists
+        the numbers of the configurations (groups of linked sentences) in which the sentence has this role.
     complete
         Whether the person has read all sentences for this label.
     suggestion
@@ -147,10 +147,9 @@ class Line:
 
 
 def basis_of(person: int) -> str:
-    """Return the key of a stored fact: whether a person coded an abstract or a full text last.
+    """Return the key in table ``fact`` of the stage at which a person last coded.
 
-    Facts are rows of table ``fact``. The value of this fact is ``code`` for an abstract, and ``full-text`` for a full
-    text.
+    The value of the fact is ``code`` (abstracts) or ``full-text``.
     """
     return f"basis of {person}"
 
@@ -168,8 +167,8 @@ def _place(stage: str) -> str:
 def code(visit: Visit) -> Response:
     """Show the record whose number is in the address; without a number, show the next record to code.
 
-    If the person last used the page for full texts, ``/code`` redirects to ``/full-text``. There is no redirect if the
-    person has no full texts left to code, or if the address contains ``record`` or ``basis``.
+    If the person last coded full texts and has more full texts to code, ``/code`` redirects to ``/full-text``. An
+    address with ``record`` or ``basis`` is never redirected.
     """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)
@@ -235,10 +234,9 @@ def mark(visit: Visit) -> Response:
 def sign(visit: Visit) -> Response:
     """Save the sign that a person gave to a sentence for a label.
 
-    The sign ``present`` means that the sentence reports what the label describes. ``absent`` means that the sentence
-    reports the absence of what the label describes. ``unclear`` means that the sentence says both or neither. A
-    sentence that gets a sign is also marked as support for the label. If no sign was chosen in the form, the earlier
-    sign of the sentence is removed.
+    The sign states whether what the label describes is ``present`` or ``absent``. It is ``unclear`` if the sentence
+    says both or neither. A sentence that gets a sign is also marked as support for the label. If no sign was chosen in
+    the form, the earlier sign of the sentence is removed.
     """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     given = visit.text("sign")
@@ -270,7 +268,7 @@ def example(visit: Visit) -> Response:
 def role(visit: Visit) -> Response:
     """Give a sentence a role of evidence for a label, or remove a role.
 
-    The form contains the role in the field ``role`` or, if the role is to be removed, in the field ``remove``.
+    The form has the field ``role`` with a role to give, or the field ``remove`` with a role to remove.
     """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = "remove" not in visit.form
@@ -287,11 +285,11 @@ def role(visit: Visit) -> Response:
 
 
 def link(visit: Visit) -> Response:
-    """Add a sentence to a configuration, or remove the sentence from the configuration.
+    """Add a sentence to a configuration, or remove it, as submitted in a form.
 
-    A configuration consists of sentences that together explain a label. The form contains the number of the
-    configuration in the field ``link`` or, if the sentence is to be removed, in the field ``unlink``. The field
-    ``role`` contains the role of the sentence in this configuration.
+    A configuration consists of sentences that together explain a label. The form has the field ``link`` to add the
+    sentence, or the field ``unlink`` to remove it. The value of this field is the number of the configuration. The
+    field ``role`` contains the role of the sentence in this configuration.
     """
     label, record, sentence = visit.text("label"), visit.number("record") or 0, visit.number("sentence")
     on = "unlink" not in visit.form
@@ -332,8 +330,8 @@ def suggestion(visit: Visit) -> Response:
 def done(visit: Visit) -> Response:
     """Finish a record, and show the next record.
 
-    If labels have no answer, the page first asks the person to confirm this. If the review shows suggestions only after
-    coding, the page shows the suggestions for the finished record before it shows the next record.
+    If labels have no answer, the page first asks the person to confirm. If the review shows suggestions only after
+    coding, the page shows the suggestions for the finished record before the next record.
     """
     record, new, stage = visit.number("record") or 0, bool(visit.text("new")), _stage(visit)
     address = f"{_place(stage)}?record={record}"
@@ -385,8 +383,8 @@ def skip(visit: Visit) -> Response:
 def _write(visit: Visit, write: Callable[[Connection, Acts, Stamp], object], said: str | Sequence[str]) -> Response:
     """Save the actions of a submitted form, and show the record again.
 
-    If the saved codes have changed since the form was opened, nothing is saved. The page then shows the saved codes and
-    the content of the form.
+    If the saved codes have changed since the form was opened, nothing is saved. Instead, the page shows the saved codes
+    and the content of the form.
     """
     record, label = visit.number("record") or 0, visit.text("label")
     shown: dict[str, Any] | None = None
@@ -544,7 +542,8 @@ def _shows_suggestions_after(connection: Connection, visit: Visit, record: int) 
 def _see(connection: Connection, visit: Visit, number: int | None, label: str, *, new: bool = False) -> dict[str, Any]:
     """Return the values for the template of the *Code* page, and store in table ``sight`` what the person sees.
 
-    If ``number`` is ``None``, the page shows the next record or, if ``new`` is true, the next record with new labels.
+    If ``number`` is ``None``, the page shows the next record. If ``new`` is also true, it shows the next record with
+    new labels.
     """
     workspace, coder, stage = visit.workspace, visit.person.id, _stage(visit)
     if number is None and new:
@@ -691,8 +690,8 @@ def _require_wanted(connection: Connection, entry: Entry, stage: str, cards: Seq
     if not (wanted and screened) and not any(card.answer for card in cards):
         if stage == "full-text":
             raise Refused(
-                "this record cannot be coded from its full text, because it is not included or has no full text; "
-                "include the record and attach its full text first",
+                "this record cannot be coded from its full text. If the record is not included, include it; if it has "
+                "no full text, attach one",
                 409,
             )
         raise Refused("this record cannot be coded, because it has not been included; screen the record first", 409)

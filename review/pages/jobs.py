@@ -67,8 +67,8 @@ def cancel(visit: Visit) -> Response:
             raise Refused("this job does not exist; reload the Work in the background page", 404)
         if not _may_cancel(visit, row):
             raise Refused(
-                "you cannot cancel this job; on the Work in the background page, each job that you can cancel has a "
-                "Cancel button",
+                "you cannot cancel this job; cancel only jobs that have a Cancel button on the Work in the background "
+                "page",
                 409,
             )
         if row.state in ENDED:

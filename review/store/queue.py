@@ -32,9 +32,9 @@ def has_full_texts(connection: Connection) -> bool:
 def count_shown(connection: Connection, stage: str) -> dict[str, int]:
     """Return the number of records in each state at a stage (such as ``screen``), as shown on the pages.
 
-    Unlike `count_states`, the result does not reveal the codes of a running calibration exercise, in which several
-    coders judge the same records. Judged records of the exercise count as ``waiting``, even if the coders disagree. At
-    later stages, records of a running screening exercise are not counted as ``open``.
+    In a calibration exercise, several coders judge the same records. While the exercise runs, its judged records are
+    counted as ``waiting``, so that the numbers do not reveal the judgements. Records of a running screening exercise
+    are not counted as ``open`` at later stages. `count_states` returns the true numbers.
     """
     found = count_states(connection, stage)
     table, hidden = schema.need, hidden_records(connection, stage)

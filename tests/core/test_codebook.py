@@ -85,7 +85,7 @@ def test_broken_files_are_reported(tmp_path: Path, content: bytes, message: str)
 @pytest.mark.parametrize("key", ["key", "paper", "record_id"])
 def test_a_label_named_as_a_column_of_papers_is_refused(tmp_path: Path, key: str) -> None:
     path = write(tmp_path, {**MINIMAL, "labels": [{**MINIMAL["labels"][0], "key": key}]})
-    with pytest.raises(MechtagError, match=f"a label cannot have the key '{key}', because tables identify papers"):
+    with pytest.raises(MechtagError, match=f"a label cannot have the key '{key}', because tables have another column"):
         load_codebook(path)
 
 

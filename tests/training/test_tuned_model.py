@@ -153,7 +153,7 @@ def test_leave_one_out_scores_with_the_encoder_of_each_run(settings: Settings, f
 
 def test_a_folder_with_other_files_is_not_replaced(folder: Path, trained: Trained) -> None:
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(MechtagError, match=r"files that are not part of a model and would be deleted \(notes\.txt\)"):
+    with pytest.raises(MechtagError, match=r"would delete files that are not part of a model \(notes\.txt\)"):
         save_model(trained, folder)
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
 

@@ -83,10 +83,10 @@ def add_annotations(
         Definitions of the labels when the model in use was trained. They are used only if no annotations were added
         earlier.
     onto
-        Version of the earlier annotations to which the new codings are added. If ``""``, the new codings are not added
-        to earlier ones. If ``None``, they are added to the version of the last retraining or rollback.
+        Version of the added annotations to which the new codings are added; ``""`` for no version. ``None`` is the
+        version of the last retraining or rollback.
     leave_out_leaks
-        Whether to set aside records that may be test papers. If false, such a record raises an error.
+        Whether to set aside records that may be test papers, instead of raising an error.
     on_note
         Called with a message if some of the records cannot be read; see `ingest.read_sources`.
 

@@ -199,13 +199,13 @@ class _Project:
         member = members.get(f"sources/{name}".casefold()) or members.get(name.casefold())
         if member is None:
             raise _Fault(
-                f"the file {path[:100]!r} with the text of this source is not in the archive; export the project again"
+                f"the archive lacks the file with the text of this source, {path[:100]!r}; export the project again"
             )
         try:
             return self.archive.read(member).decode("utf-8-sig")
         except UnicodeDecodeError:
             raise _Fault(
-                f"the file {path[:100]!r} with the text of this source is not in UTF-8; export the project again"
+                f"the text of this source, in the file {path[:100]!r}, is not in UTF-8; export the project again"
             ) from None
 
 

@@ -165,10 +165,10 @@ _Pieces = list[tuple[int, str]]
 
 
 def _entries_without_start(comment: model.ImplicitComment, entry: model.Entry | None = None) -> tuple[_Pieces, _Pieces]:
-    """Split the text after ``entry`` into pieces outside of entries, and entries that lack their start.
+    """Find entries that lack their start (``@type{key,``) in a text that follows ``entry``.
 
-    The start of an entry is ``@type{key,``. Two lists are returned: the pieces, and the entries. Each piece and each
-    entry is a tuple of two items: the number of its first line, and its text.
+    Return two lists: the remaining pieces of the text, and the entries that were found. Each item is a tuple of the
+    number of its first line and its text.
     """
     rest: _Pieces = []
     found: list[tuple[int, str]] = []
@@ -227,9 +227,10 @@ def _mended(value: str) -> str:
 
 
 def _opened(block: model.Block) -> tuple[model.Entry | None, str]:
-    """Return the entry in a block and ``""``; if the entry is unreadable, return ``None`` and the reason.
+    """Return the entry in a block, and the reason why the entry is unreadable.
 
-    If the block is not an entry, return ``None`` and ``""``.
+    The entry is ``None`` if it is unreadable or if the block is not an entry. The reason is ``""`` unless the entry is
+    unreadable.
     """
     # Entries with a repeated key or field are kept.
     if isinstance(block, model.ParsingFailedBlock) and isinstance(block.ignore_error_block, model.Entry):

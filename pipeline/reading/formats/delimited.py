@@ -40,8 +40,8 @@ _JOINED = (
 def header(source: Source) -> Header:
     """Return the header of a table.
 
-    The delimiter that yields the most known column names is used. If several delimiters yield the same number of known
-    names, the delimiter that yields the most columns is used.
+    The header is split at the delimiter that yields the most known column names. If several delimiters are equally
+    good, the one that yields the most columns is used.
     """
     return find_dialect(source, find_header, attributes, is_header)
 
@@ -49,7 +49,7 @@ def header(source: Source) -> Header:
 def has_titles(source: Source) -> bool:
     """Return whether a table has a column of titles.
 
-    If the table has several columns, at least one of the others must also have a known name.
+    If the table has several columns, a second column must also have a known name.
     """
     names = header(source).names
     known = attributes(names)
@@ -61,8 +61,11 @@ def has_titles(source: Source) -> bool:
 def recognise(source: Source) -> bool:
     """Return whether a file seems to be a CSV or TSV table.
 
-    The file must have a line with a known column name, or its first two lines must look like a header and a row: the
-    cells of the header are short, and the row has at least as many cells as the header.
+    A file seems to be a table in two cases:
+
+    - A line contains a known column name.
+    - The first two lines look like a header and a row. The cells of the header are short, and the row has at least as
+      many cells as the header.
     """
     _, _, names, delimiter = header(source)
     if attributes(names):

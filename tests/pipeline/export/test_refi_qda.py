@@ -211,7 +211,7 @@ def test_positions_that_count_line_ends_twice_are_mended(tmp_path: Path) -> None
     [
         ('startPosition="13"', 'startPosition="5000"', r"a coded passage extends from character 5000 to \d+, but"),
         ('startPosition="13"', 'startPosition="-1"', "a coded passage has the position '-1', which is not a"),
-        ("internal://", "internal://x", "is not in the archive; export the project again"),
+        ("internal://", "internal://x", "the archive lacks the file with the text of this source"),
         ("internal://", "file:///etc/passwd#", "but the text has 0 characters"),
     ],
 )
