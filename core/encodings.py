@@ -122,10 +122,10 @@ def _plausible(sample: bytes, name: str) -> int:
 
 
 def _first_bad_line(feed: Iterator[bytes]) -> tuple[int, bytes, int] | None:
-    """Find the first byte that is not valid UTF-8; return ``None`` if all bytes are valid.
+    """Find the first line that is not valid UTF-8; return ``None`` if all lines are valid.
 
-    Otherwise, return three values: the number of the line with the invalid byte, the bytes around the invalid byte, and
-    the number of UTF-8 continuation bytes in the earlier pieces of ``feed``.
+    Otherwise, return the number of the line, some bytes around the error, and the number of UTF-8 continuation bytes
+    in the pieces of ``feed`` before the error.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     line, multibyte = 1, 0
@@ -223,15 +223,15 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
     """Divide a file into parts, each of which has the same encoding throughout.
 
     A new part begins where the file changes between UTF-16 and another encoding, or between the two byte orders of
-    UTF-16. A file has several parts if, for example, the program ``cat`` joined files in different encodings.
+    UTF-16. For example, the program ``cat`` may have joined files in different encodings.
 
     Parameters
     ----------
     chunks
         The file in pieces.
     encoding
-        Encoding that was detected for the start of the file. The first part has this encoding, unless its bytes show
-        that it has a different one.
+        Encoding that was detected at the start of the file. It is the encoding of the first part, unless the bytes
+        show otherwise.
     """
     parts = [Part(0, encoding)]
     if encoding.name.startswith("utf-32"):
@@ -251,9 +251,9 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 
 
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part of a file that begins in ``data`` after ``part``; ``None`` if no part begins there.
+    """Return the first part that begins in ``data`` after ``part``; ``None`` if no part begins there.
 
-    A new part begins where the encoding changes, and after a missing or superfluous byte in UTF-16.
+    A part begins where the encoding changes, and after a missing or superfluous byte in UTF-16.
     """
     # ``place`` is the position in ``data`` from which to search; ``offset`` is the offset of ``data`` in the file.
     found = [_next_wide(data, offset, place, part, name) for name in _WIDE if name != part.encoding.name]
@@ -284,11 +284,10 @@ def _next_wide(data: bytes, offset: int, place: int, part: Part, name: str) -> P
 
 
 def _line_start(data: bytes, place: int, start: int, name: str) -> int:
-    """Return the start of the line of UTF-16 text that contains the position ``start``.
+    """Return the position at which a line of UTF-16 text begins.
 
-    ``start`` is the position of the first Latin letters of the line. Letters of a different script may precede them.
+    ``start`` is the position of the first Latin letters of the line; letters of a different script may precede them.
     """
-    # Letters of a different script may precede the Latin letters on the same line.
     end = data.rfind(b"\n", max(place, start - _OVERLAP), start)
     before = data[end + 1 : start].decode(name, errors="replace")
     foreign = _FOREIGN.search(before) and not _IMPLAUSIBLE.search(before)
@@ -296,9 +295,9 @@ def _line_start(data: bytes, place: int, start: int, name: str) -> int:
 
 
 def _next_shifted(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the part that begins at the first recognised line end after a missing or superfluous byte in UTF-16 text.
+    """Find the part that begins after a missing or superfluous byte in UTF-16 text; return ``None`` if there is none.
 
-    Return ``None`` if there is no such line end.
+    The wrong byte is recognised only at a later line end, so the part begins at this line end.
     """
     # From the error on, characters are read one byte too early or too late, so the two bytes of a line end are read as
     # parts of two characters. If a Latin letter is next to the line end, one of these characters is U+0A00, which does

@@ -75,9 +75,9 @@ def alpha_from_coincidences(coincidences: Array) -> Array:
 def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) -> dict[str, Array]:
     """Compute all agreement coefficients of two coders who judged the same items.
 
-    PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) assumes that two coders agree by chance on
-    half of the items. Gwet's AC1 (2008, doi:10.1348/000711006X126600) assumes that they agree by chance on 2p(1 - p) of
-    the items. Here, p is the proportion of yes among all codes of both coders.
+    PABAK (Byrt, Bishop and Carlin 1993, doi:10.1016/0895-4356(93)90018-V) takes 1/2 as the agreement that is expected
+    by chance. Gwet's AC1 (2008, doi:10.1348/000711006X126600) takes 2p(1 - p), where p is the proportion of yes among
+    all answers.
 
     The four arrays of counts have the same shape.
 
@@ -114,7 +114,7 @@ def two_coders(both_yes: Array, only_a: Array, only_b: Array, both_no: Array) ->
 
 
 def tallies(codes: ArrayLike) -> Array:
-    """Compute seven terms for each item; `many_coders` computes agreement coefficients from the sums of these terms.
+    """Compute seven terms for each item, whose sums over the items are the input of `many_coders`.
 
     Parameters
     ----------

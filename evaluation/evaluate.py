@@ -159,8 +159,8 @@ def _refuse_another_model(coded: CodedSet, made_by: Collection[str], folder: Pat
     if others != set(made_by):
         raise MechtagError(
             f"{folder}: these out-of-fold predictions belong to model {', '.join(sorted(others))}, but the gold papers "
-            f"were tagged by model {', '.join(sorted(made_by))}. Tag the gold papers again with model "
-            f"{', '.join(sorted(others))}, or pass the out-of-fold predictions of model {', '.join(sorted(made_by))}",
+            f"were tagged by model {', '.join(sorted(made_by))}. Pass predictions for "
+            "the gold papers and out-of-fold predictions of the same model",
             options="--out-of-fold",
         )
 

@@ -34,11 +34,12 @@ TextBasis = Literal["abstract", "synopsis", "title_only", "none"]
 
 
 def text_basis(record: Record | None) -> TextBasis:
-    """Return which kind of text the record of a paper has: ``abstract``, ``synopsis``, ``title_only`` or ``none``.
+    """Return which kind of text the record of a paper contains.
 
-    The kind is ``none`` if the paper has no record, and ``title_only`` if the record has only a title. Some records
-    contain a synopsis, because their published abstract must not be shared. Their kind is ``synopsis`` until the
-    published abstract replaces the synopsis.
+    - ``abstract``: the published abstract.
+    - ``synopsis``: a synopsis in its place, because the published abstract must not be shared.
+    - ``title_only``: only a title.
+    - ``none``: nothing, because the paper has no record.
     """
     if record is None:
         return "none"

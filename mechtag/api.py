@@ -105,8 +105,8 @@ class Records(Sequence[Record]):
         ----------
         frame
             Table with a column ``title``. Columns named like other fields of `Record` are also read. Missing values are
-            ignored. If a row has no ``record_id``, an id is derived from its DOI. If the DOI is also missing, the id is
-            derived from the PubMed id. Without a PubMed id, the id is derived from title, year and first author.
+            ignored. A missing ``record_id`` is derived from the DOI, otherwise from the PubMed id, and otherwise from
+            title, year and first author.
 
         Raises
         ------
@@ -214,9 +214,11 @@ class Predictions(Sequence[Prediction]):
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per record, indexed by record id.
 
-        Relevance and each label have three columns: ``<key>`` contains the probability. ``<key>_decision`` contains
-        ``yes``, ``no``, or ``refer`` if the decision needs review. ``<key>_evidence`` contains the sentence with the
-        highest score, or ``""`` if there is no evidence.
+        Relevance and each label have three columns:
+
+        - ``<key>``: the probability.
+        - ``<key>_decision``: ``yes``, ``no`` or ``refer`` (needs review).
+        - ``<key>_evidence``: the sentence with the highest score; ``""`` if there is no evidence.
         """
         import pandas as pd
 

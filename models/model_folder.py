@@ -86,8 +86,8 @@ class ModelConfig(BaseModel):
     versions
         Versions of the libraries.
     window
-        Number of sentences in a window, a run of sentences of a full text that is scored like an abstract. ``None`` if
-        the model cannot tag full texts.
+        Number of sentences in a window. A window is a run of sentences of a full text that is scored like an abstract.
+        ``None`` if the model cannot tag full texts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,7 +121,7 @@ class Model:
     Attributes
     ----------
     choice
-        The runtime of the tagger's encoder, and the reason for choosing it.
+        Runtime of the tagger's encoder, and the reason for this runtime.
     reference
         Function that returns the tagger's encoder in the runtime ``torch``. The encoder is loaded at the first call.
     """
@@ -231,8 +231,8 @@ def load_model(
     # Earlier versions did not mark models that leave full texts to people.
     if config.model_id not in (model_id, model_id.removeprefix(ABSTRACTS_ALONE)):
         raise MechtagError(
-            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together, because one of them was changed or comes from a "
-            f"different run; train again, or restore both files from the run that trained model {config.model_id}"
+            f"{folder}: {CONFIG} and {WEIGHTS} do not belong together; one of the two files was changed or replaced. "
+            f"Train again, or restore both files from the run that trained model {config.model_id}"
         )
     settings = config.encoder
     tuned = _read_tuned(folder / TUNED, settings.tuned_sha256)
@@ -393,8 +393,8 @@ def read_config(folder: str | Path) -> ModelConfig:
 def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
     """Return the name of the encoder that the model in a folder was trained with.
 
-    The name may be a relative path. If so, it is relative to the project that contains the model folder. If no project
-    contains the model folder, the path is relative to the project that contains the working directory.
+    If the name is a relative path, it starts from the project that contains the model folder. If no project contains
+    the model folder, it starts from the project that contains the working directory.
     """
     return ProjectPath(config.encoder.name, find_project(folder) or find_project() or Path())
 
@@ -402,8 +402,8 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
     """Return a clause that describes the difference between a model's encoder and the encoder in the settings.
 
-    Encoders with the same weights count as the same, even if their names differ. If the names or revisions differ and
-    the encoder in the settings is not on this machine, the encoders count as different.
+    Two encoders are the same if their weights are the same, whatever their names. If the encoder in the settings is not
+    on this machine and the settings do not contain its hash, the names and revisions are compared instead.
 
     Parameters
     ----------

@@ -30,14 +30,14 @@ class LabelSummary:
     auc
         ROC AUC of the out-of-fold scores. ``None`` if no record is coded yes, or if no record is coded no.
     chance_p
-        One-sided p-value of the hypothesis that ``auc`` is not above chance (Mann and Whitney 1947). ``None`` if
-        ``auc`` is ``None``.
+        One-sided p-value of the test whether ``auc`` is above chance (Mann and Whitney 1947). ``None`` if ``auc`` is
+        ``None``.
     definition_auc
-        ROC AUC of the similarity to the label's definition, on the same records. ``None`` if ``auc`` is ``None``, and
-        always ``None`` for relevance.
+        ROC AUC if the same records are ranked by their similarity to the label's definition. ``None`` if ``auc`` is
+        ``None``, and always ``None`` for relevance.
     definition_p
-        One-sided p-value of the hypothesis that ``auc`` is not above ``definition_auc``. The test is paired by record
-        (DeLong et al. 1988, doi:10.2307/2531595). ``None`` if ``definition_auc`` is ``None``.
+        One-sided p-value of the test whether ``auc`` is above ``definition_auc``, paired by record (DeLong et al. 1988,
+        doi:10.2307/2531595). ``None`` if ``definition_auc`` is ``None``.
     """
 
     key: str
@@ -99,10 +99,12 @@ _MANY = 5
 
 
 def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
-    """Raise `MechtagError` if labels were coded "yes" but never "no".
+    """Raise `MechtagError` if it seems that coders recorded only ticks.
 
-    Such codes suggest that coders recorded only ticks. The codes of records and of sentences both count. If at
-    least one label was coded "no", the error is raised only for a label that was coded "yes" in five or more records.
+    The error is raised in two cases:
+
+    - No record or sentence is coded no for any label, but some are coded yes.
+    - For some label, five or more records are coded yes, and no record or sentence is coded no.
     """
     units = corpus.unit_targets[corpus.document != NO_DOCUMENT]
     codes = np.concatenate([corpus.document_targets, units])[:, 1:]
@@ -116,9 +118,8 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
         ]
         raise MechtagError(
             f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. A model "
-            "cannot learn when to answer no if it sees only yes. If the coders went through all labels, import their "
-            "codes again with 'mechtag codings --unticked no'. Otherwise, code these labels no (0) in some relevant "
-            "records that do not have these labels"
+            "needs examples of both. If the coders went through all labels, import their codes again with "
+            "'mechtag codings --unticked no'. Otherwise, code each of these labels no (0) in some relevant records"
         )
 
 

@@ -133,9 +133,10 @@ class ServedTagger(PythonModel):
 
 
 def _records(table: pd.DataFrame) -> Iterator[tuple[str | None, Record]]:
-    """Yield, for each row, the id in the row (``None`` if there is none) and a record with the row number as its id.
+    """Convert each row of a table to a record, and yield the original id and the record.
 
-    Raises `MechtagError` if a row has no title or a value is not text.
+    The original id is ``None`` if the row has none; the id of the record is the number of the row. Raises
+    `MechtagError` if a row has no title or a value is not text.
     """
     columns = ("record_id", "title", "abstract")
     for number, cells in enumerate(zip(*(_cells(table, name) for name in columns), strict=True), start=1):

@@ -81,7 +81,7 @@ def codings(
         Path | None,
         typer.Option(
             "--map",
-            help="YAML file that maps the names of labels, coders and papers in the files to those of your review.",
+            help="YAML file that maps names of labels, coders and papers in the files to names in your review.",
         ),
     ] = None,
     project: ProjectFolder = None,

@@ -76,7 +76,7 @@ def available_threads(threads: int) -> int:
 def machine(threads: int) -> str:
     """Return a text that names the processor, the number of threads and the versions of libraries.
 
-    The speed and the results of a runtime depend only on the model and on the properties in this text.
+    For one model, a runtime has the same speed and results wherever this text is the same.
     """
     openvino = import_openvino()
     processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
@@ -179,9 +179,9 @@ class OpenVinoEncoder:
 def shaped(lengths: Sequence[int], longest: int) -> Iterator[tuple[tuple[int, int], list[int]]]:
     """Group texts into batches of few different shapes, the longest texts first.
 
-    OpenVINO caches a compiled kernel of several megabytes for each input shape, and never frees it. Therefore, texts
-    are padded to few different lengths, and batches of the same padded length have the same number of rows. Only the
-    very last batch differs: its number of rows is a power of two.
+    For each shape, OpenVINO compiles a kernel of several megabytes, and never frees it. Therefore, texts are padded to
+    few different lengths, and all batches of one length have the same number of rows. Only the very last batch differs:
+    its number of rows is a power of two.
 
     Parameters
     ----------
@@ -247,9 +247,9 @@ def export(encoder: TransformerEncoder, calibration: Sequence[str] = ()) -> Expo
     Parameters
     ----------
     calibration
-        Texts on which the ranges of activations are measured, for quantisation to 8 bits (``int8``). If there are no
-        texts, the encoder is not quantised. Before quantisation, part of the range of large activations is moved into
-        the weights (SmoothQuant, Xiao et al. 2023). One layer is not quantised; see `first_narrowing`.
+        Texts on which the ranges of activations are measured, for quantisation to 8 bits (``int8``). Without texts,
+        the encoder is not quantised. Before quantisation, SmoothQuant (Xiao et al. 2023) is applied. One layer is not
+        quantised; see `first_narrowing`.
 
     Raises
     ------
@@ -317,8 +317,7 @@ def first_narrowing(graph: Any) -> list[str]:
     """Find the first linear layer with fewer outputs than inputs, which is at the end of the first transformer block.
 
     This layer should not be quantised. A few of its input values are so large that 8 bits would represent all other
-    values coarsely. If the layer is not quantised, the largest error of a probability is halved, at no measurable cost
-    in time.
+    values coarsely. Leaving it unquantised halves the largest error of a probability, and costs no measurable time.
 
     Returns
     -------
@@ -372,8 +371,8 @@ def _quantise(graph: Any, tokens: Sequence[list[int]]) -> Any:
 def cached(path: Path, make: Callable[[], Exported]) -> Exported:
     """Return the exported encoder that is cached at ``path``.
 
-    If the file is missing or damaged, ``make`` is called, and its result is written to ``path``. All other files of the
-    same kind in the folder are then deleted.
+    If the file is missing or damaged, ``make`` is called, and its result is written to ``path``. Other files in the
+    folder with the same ``<kind>`` are then deleted.
 
     Parameters
     ----------

@@ -90,14 +90,13 @@ class GoldNotes(Row):
     source
         Publication that printed the table.
     printed_counts
-        Number of papers with each label, as stated in the publication; empty if the publication does not state these
-        numbers.
+        Number of papers with each label, as printed in the publication; empty if it prints no such numbers.
     expected_empty
-        Columns without a single yes. Each key is the name of a column. Its value says where the publication confirms
-        that no paper has this label.
+        Columns without a single yes, keyed by name. Each value says where the publication confirms that no paper has
+        the label.
     not_in_training
-        Papers that resemble a paper in the training data, although people found that the two papers differ. Each key is
-        the key of a paper in the table, and its value is an explanation. 'mechtag evaluate' accepts these papers.
+        Papers that resemble a paper in the training data, but differ from it. They are keyed by their key in the table;
+        each value is an explanation. 'mechtag evaluate' accepts these papers.
     notes
         Further information that readers need to interpret the metrics. Each item is one sentence.
     """
@@ -118,8 +117,11 @@ def load_matrix(path: StrPath) -> Matrix:
     Raises
     ------
     MechtagError
-        If the table cannot be read (see `tables.read_table`) or is empty; if no column identifies the papers; if a row
-        has no identifier; if two rows have the same identifier; or if a column has no name.
+        In these cases:
+
+        - The table cannot be read (see `tables.read_table`), or is empty.
+        - No column identifies the papers, or a column has no name.
+        - A row has no identifier, or two rows have the same identifier.
     """
     table = read_table(path, "a coding matrix (CSV or XLSX)")
     if not (identifiers := identifying(table.names)):
@@ -149,9 +151,9 @@ def load_matrix(path: StrPath) -> Matrix:
 
 
 def read_gold_notes(table: str | Path) -> GoldNotes | None:
-    """Read ``NAME.yaml``, the notes on the gold standard in the table ``NAME.csv`` or ``NAME.xlsx`` in the same folder.
+    """Read the notes on a gold standard; return ``None`` if there are none.
 
-    Return ``None`` if ``NAME.yaml`` does not exist.
+    The notes on the table ``NAME.csv`` or ``NAME.xlsx`` are in the file ``NAME.yaml`` in the same folder.
 
     Raises
     ------
@@ -188,10 +190,9 @@ class GoldStandard:
         return [self.records[key] for key in self.matrix.keys if key in self.records]
 
     def truth(self, labels: Sequence[str]) -> NDArray[np.float64]:
-        """Return the codes of the papers that have a record, shape (n_papers, n_labels).
+        """Return the codes of the papers, shape (n_papers, n_labels); papers without a record are omitted.
 
-        The rows are in the order of the papers in ``matrix``, and the columns in the order of ``labels``. NaN means not
-        judged.
+        The papers are in the order of ``matrix``, and the labels in the order of ``labels``. NaN means not judged.
         """
         rows = [row for row, key in enumerate(self.matrix.keys) if key in self.records]
         codes = np.array([self.matrix.values(label) for label in labels], dtype=float).T

@@ -42,9 +42,10 @@ _BLOCKS: tuple[Callable[[ComparableFields], object], ...] = (
 
 
 def _neighbours(keys: Iterable[object], window: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield pairs of positions whose keys are equal, as arrays of shape (n_pairs, 2).
+    """Yield pairs of positions at which ``keys`` contains equal keys, as arrays of shape (n_pairs, 2).
 
-    Each position is paired with the next ``window`` positions that have the same key.
+    Each position is paired with the next ``window`` positions that have the same key. Keys that are ``None`` are
+    skipped.
     """
     known = [(hash(key), position) for position, key in enumerate(keys) if key is not None]
     hashes, positions = np.array(known, dtype=np.int64).reshape(-1, 2).T
@@ -69,8 +70,7 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
     positions
         Positions of the records to pair, in ascending order.
     window
-        Maximum distance between two paired records. For each blocking key, the distance is counted in the list of the
-        records in ``positions`` that have this key.
+        Each record is paired with the next ``window`` records in ``positions`` that have the same blocking key.
     """
     found = [
         pairs[:, 0] * len(items) + pairs[:, 1]
@@ -85,9 +85,9 @@ def candidates(items: Sequence[ComparableFields], positions: Sequence[int], wind
 
 
 class Doubt(NamedTuple):
-    """Two similar records, given as positions in the list of records, and their comparison.
+    """Two similar records, which a person should compare if mechtag does not merge them.
 
-    If the records are not merged, a person should decide whether they describe the same paper.
+    ``left`` and ``right`` are the positions of the two records in the list of records.
     """
 
     left: int

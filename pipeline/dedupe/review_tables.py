@@ -48,9 +48,9 @@ def _cell(record: Record, name: str) -> object:
 def write_groups(path: str | Path, deduped: Deduped) -> None:
     """Write ``groups.csv``, which has one row per member of a group; the least certain groups come first.
 
-    The first row of each group is the kept record. In the row of each other member, the column ``gave`` lists the
-    fields of the kept record that were filled from this member. The columns `ORIGINAL_ID` and `FILES` contain the ids
-    and files of merged records. With these columns, `merged.read_merged` finds the kept record of a merged record.
+    The first row of each group is the kept record. In the row of another member, the column ``gave`` lists the fields
+    of the kept record that were filled from this member. `merged.read_merged` uses the columns `ORIGINAL_ID` and
+    `FILES` to find the kept record of a member.
     """
     rows = []
     groups = sorted(deduped.groups, key=lambda group: group.confidence)
@@ -129,15 +129,15 @@ def _on_groups(rows: Iterable[TableRow]) -> Iterator[Decision]:
             kept[group] = _reference(row)
             if same is not None:
                 raise MechtagError(
-                    f"{row.place}: the decision is in the row of the kept record; move it to the row of the record "
-                    "that you compared with the kept record"
+                    f"{row.place}: the decision is in the row of the kept record; move it to the row of the other "
+                    "record that you compared"
                 )
         elif group in kept:
             members[group].append((_reference(row), same, row.place))
         elif same is not None:
             raise MechtagError(
-                f"{row.place}: group {group} has no kept record above this row; put the rows back in the order in "
-                "which 'mechtag dedupe' wrote them"
+                f"{row.place}: the kept record of group {group} is not above this row; put the rows back in the order "
+                "in which 'mechtag dedupe' wrote them"
             )
     for group, found in members.items():
         # If a person took one member out of the group, the members without a decision count as the same paper.
@@ -157,8 +157,12 @@ def read_decisions(paths: Iterable[str | Path]) -> list[Decision]:
     Raises
     ------
     MechtagError
-        If a file is missing or lacks the expected columns; if a decision is neither ``same`` nor ``different``; if the
-        row of a kept record contains a decision; or if the rows of a group are not in their original order.
+        In these cases:
+
+        - A file is missing, or lacks the expected columns.
+        - A decision is neither ``same`` nor ``different``.
+        - The row of a kept record contains a decision.
+        - The rows of a group are not in their original order.
     """
     decisions: list[Decision] = []
     for path in map(Path, paths):

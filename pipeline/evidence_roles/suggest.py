@@ -1,10 +1,13 @@
 """Suggest a role of evidence for each sentence, by cue phrases or by similarity to the definitions of the roles.
 
-Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. If one role has more cue phrases in the sentence than any
-other role, this role is suggested. If several roles have the most cue phrases, the definitions of these roles are
-compared with the sentence. If the sentence contains no cue phrase, the definitions of all roles are compared. If one
-definition is clearly more similar to the sentence than the others, its role is suggested. Otherwise, no role is
-suggested. The position of a sentence is not used.
+Cue phrases are rules of spaCy's matcher, in ``cues.yaml``. The suggestion depends on the cue phrases in the sentence:
+
+- One role has the most cue phrases: this role is suggested.
+- Several roles share the most cue phrases: the definitions of these roles are compared with the sentence.
+- The sentence contains no cue phrase: the definitions of all roles are compared with the sentence.
+
+After a comparison, the role of the most similar definition is suggested, but only if this definition is clearly more
+similar than the others. The position of a sentence is not used.
 
 ``python -m benchmarks.evidence_roles`` measures how good the suggestions are.
 """

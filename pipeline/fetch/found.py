@@ -54,9 +54,9 @@ class Found:
     open_pmcid
         PMC id of the paper if the open-access subset of Europe PMC contains its full text; otherwise ``""``.
     work
-        Identifier by which the service itself names the paper; ``""`` if there is none.
+        Identifier of the paper at the service; ``""`` if there is none.
     references
-        Identifiers by which the service names the papers that this paper cites.
+        Identifiers, at the service, of the papers that this paper cites.
     """
 
     record: Record
@@ -90,7 +90,7 @@ def record_of(form: Format, fields: Sequence[tuple[str, Any]], service: Service)
     Parameters
     ----------
     form
-        Format of search exports whose field names are those in ``fields``. It determines which field becomes which
+        Format of search exports that uses the same field names as the service. It determines which field becomes which
         attribute of the record.
     fields
         Pairs of field name and value.

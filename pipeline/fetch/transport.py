@@ -150,8 +150,8 @@ class Transport:
     cache
         Answers to earlier requests. New answers are added to the cache.
     email
-        E-mail address of the user, which is sent to the services, except to services that the user chose (see
-        `Service.own`). It may be ``""`` if ``offline`` is set, and ``None`` if the user chose all services.
+        E-mail address of the user. It is sent to all services that the user did not choose (see `Service.own`). It
+        may be ``""`` if ``offline`` is set, and ``None`` if the user chose all services.
     keys
         The user's keys, keyed by the name of the service.
     addresses
@@ -233,14 +233,14 @@ class Transport:
         """Return the answer to a request, from the cache or from the service.
 
         The answer may be negative: its status code then states that nothing was found, or that the service rejected the
-        request. If the request was not sent, or no readable answer arrived, the result is ``None``.
+        request. Return ``None`` if the request was not sent, or if no readable answer arrived.
 
         Parameters
         ----------
         again
-            Function that decides whether to send the request again after an unusable answer. The argument of the
-            function is this answer, whose body is empty if the answer was incomplete. The function is called only for
-            services that the user chose (`Service.own`). For other services, the request is always sent again.
+            Function that receives an unusable answer, and returns whether to send the request again. If the answer was
+            incomplete, its body is empty. The function is called only for services that the user chose
+            (`Service.own`). For all other services, the request is sent again.
         """
         if known := self.known(request):
             return known
@@ -272,9 +272,9 @@ class Transport:
         return known if known and known.time >= self._earliest else None
 
     def unusable(self, request: Request) -> list[Answer]:
-        """Return the stored unusable answers to a request, from this run and from earlier runs.
+        """Return the cached unusable answers to a request.
 
-        Unusable answers are stored only for services that the user chose (`Service.own`).
+        Unusable answers are cached only for services that the user chose (`Service.own`).
         """
         found: list[Answer] = []
         while answer := self._cache.get(f"{self._key(request)} unusable {len(found)}", self._clock.now()):

@@ -60,8 +60,8 @@ def refuse_filled(path: Path) -> None:
     table = read_table(path, "a table of unmatched files", needed=())
     if filled := sum(bool(row.cells.get("record_id")) for row in table.rows):
         raise MechtagError(
-            f"overwriting {path} would delete the records that you entered in {filled} of its rows; rename the file, "
-            "for example to map.csv, and pass it as the table that assigns files to records",
+            f"{path} would be overwritten, but you entered records in {filled} of its rows; rename the file, for "
+            "example to map.csv, and pass it as the table that assigns files to records",
             options="--map map.csv",
         )
 

@@ -32,12 +32,13 @@ class Block(NamedTuple):
     heading
         Level of the heading, from 1; ``0`` for a paragraph.
     kind
-        Kind of the section that contains the block. ``None`` if the format does not state the kind; the kind then
-        follows from the heading above the block.
+        Kind of the section that contains the block. ``None`` if the format does not state it; the heading above the
+        block then determines the kind.
     page
         Number of the page on which the block starts, from 1; ``None`` if the format has no pages.
     breaks
-        One pair for each further page: the offset in ``text`` at which the page begins, and the number of the page.
+        Page breaks within the block. Each is a pair: the offset in ``text`` at which a page begins, and the number of
+        this page.
     """
 
     text: str
@@ -58,8 +59,8 @@ class Draft:
     title, doi, pmid, pmcid
         Title and identifiers of the paper, if the format has fields for them. PDF has no such fields.
     first_page
-        Text of the first page, which may contain the title and identifiers. If it is ``""``, the start of the text is
-        used instead.
+        Text of the first page, in which the title and identifiers are searched. If it is ``""``, they are searched at
+        the start of the text.
     licence
         Licence as the file names it.
     page_labels
@@ -107,8 +108,11 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
     """Join blocks into one text, and return the text with its sections and pages.
 
     A section begins at each heading, and at each block whose `Block.kind` differs from that of the previous block. The
-    kind of a section is the kind of its first block. If this kind is not known, it is derived from the title, such as
-    'Methods'. If this is not possible either, the section has the kind of the section that contains it.
+    kind of a section is the first of these that is known:
+
+    1. the kind of its first block
+    2. the kind that its title shows, such as 'Methods'
+    3. the kind of the section that contains it
 
     Parameters
     ----------
@@ -152,9 +156,9 @@ def assemble(blocks: Iterable[Block], page_labels: Sequence[str] = ()) -> Assemb
 
 
 def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
-    """Cut a block's text at the page breaks, clean the pieces, and return the pieces and the start of each page.
+    """Cut a block's text at the page breaks, and return the cleaned pieces and the starts of pages.
 
-    The start of a page is a pair of numbers: its offset in the joined pieces, and the page number.
+    Each start is a pair: the offset in the joined pieces at which a page begins, and the number of the page.
     """
     if block.page is None:
         return [clean(block.text)], []
@@ -176,7 +180,7 @@ def _pieces(block: Block) -> tuple[list[str], list[tuple[int, int]]]:
 def _pages(starts: Sequence[tuple[int, int]], labels: Sequence[str], length: int) -> tuple[Page, ...]:
     """Return the pages of a text that has ``length`` characters; ``labels`` contains the label of each page.
 
-    ``starts`` contains the offset and the number of each page that has text.
+    ``starts`` contains, for each piece of the text, its offset and the number of its page.
     """
     first = dict[int, int]()
     for offset, number in starts:

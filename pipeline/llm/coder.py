@@ -207,9 +207,10 @@ class Coder:
                     raise
 
     def _try(self, record: Record, passages: Sequence[Passage], label: str, factor: int, found: Coded) -> None:
-        """Ask once about a label of a paper, with ``factor`` times the token limit, and add the coding to ``found``.
+        """Ask once about a label of a paper, and add the coding to ``found``.
 
-        Raises `_Unusable` if the answer cannot be used, and `_NotAsked` if no request could be sent.
+        The token limit of the answer is multiplied by ``factor``. Raises `_Unusable` if the answer cannot be used, and
+        `_NotAsked` if no request could be sent.
         """
         request = self._request(passages, label, factor)
         known = self._transport.known(request)

@@ -65,9 +65,9 @@ def _take_files(files: dict[str, int], wanted: Sequence[str], place: str) -> int
     for file in wanted:
         if file not in files:
             raise MechtagError(
-                f"{place}: the file {file!r} is not listed in summary.json, or a different line already uses this file "
-                f"(files not used yet: {', '.join(files) or 'none'}). If you meant a count, write the number without "
-                "quotes or commas, such as 5673"
+                f"{place}: the file {file!r} is not listed in summary.json, or a different line already uses this "
+                f"file. Use a file that no line uses yet ({', '.join(files) or 'there is none'}). If you meant a "
+                "count, write the number without quotes or commas, such as 5673"
             )
         total += files.pop(file)
     return total
@@ -122,8 +122,8 @@ def _combined(found: Identification | None, elsewhere: Elsewhere) -> Counts:
         waiting = elsewhere.screening.not_yet_screened
         if waiting > found.screened:
             raise MechtagError(
-                f"screening.not_yet_screened: this count is {waiting}, but according to summary.json, only "
-                f"{found.screened} records have to be screened; correct the count"
+                f"screening.not_yet_screened: this count is {waiting}, but summary.json has only {found.screened} "
+                "records to screen; correct the count"
             )
         screened = found.screened - waiting
         if counts["screening.screened"] not in (None, screened):
@@ -136,10 +136,10 @@ def _combined(found: Identification | None, elsewhere: Elsewhere) -> Counts:
 
 
 def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]]:
-    """Return the counts that the user entered, and the numbers of excluded reports for each reason.
+    """Return the counts that the user entered, and how many reports were excluded for each reason.
 
-    The counts are keyed by path, such as ``reports.assessed``. The numbers of excluded reports are keyed first by
-    part of the diagram, such as ``reports``, and then by reason.
+    The counts are keyed by path, such as ``reports.assessed``. The reasons are keyed by part of the diagram, such as
+    ``reports``; each value maps reasons to numbers of reports.
     """
     counts: Counts = {}
     reasons: dict[str, Mapping[str, int]] = {}
@@ -161,9 +161,9 @@ def _flatten(elsewhere: Elsewhere) -> tuple[Counts, dict[str, Mapping[str, int]]
 
 
 def _sums(counts: Counts, elsewhere: Elsewhere) -> list[_Sum]:
-    """Return each total of a flow diagram together with the counts that must add up to it.
+    """Return each total of a flow diagram with its parts, which are the counts that must add up to the total.
 
-    Each item is a tuple: the key of the total, and the keys of these counts.
+    Each item is a tuple: the key of the total, and the keys of its parts.
     """
     totals = {"databases": "databases", "registers": "registers", "other_methods.sources": "other_methods.identified"}
     parts = {group: [key for key in counts if key.startswith(f"{group}.")] for group in totals}
@@ -214,7 +214,7 @@ def _contradiction(counts: Counts, total: str, parts: Sequence[str], derived: Ma
 def _settle(counts: Counts, total: str, parts: Sequence[str], derived: dict[str, Sequence[str]]) -> bool:
     """Compute the unknown counts among a total and its parts, and return whether any count was computed.
 
-    For each computed count, ``derived`` then contains the keys of the counts from which it was computed.
+    ``derived`` then maps the key of each computed count to the keys of the counts from which it was computed.
 
     Raises
     ------
@@ -323,10 +323,10 @@ STAGES = {
 
 @dataclass(frozen=True)
 class FlowLine:
-    """A line in a box of the flow diagram: a text, and a count ``n``, which is ``None`` if the count is not known.
+    """A line in a box of the flow diagram: a text, and a count ``n``, which is ``None`` if it is not known.
 
-    The count of a line with ``level`` 1 is a part of the count in the nearest line above it that has ``level`` 0. For
-    example, it is the number of records that were excluded for one of the reasons.
+    A line with ``level`` 1 belongs to the nearest line with ``level`` 0 above it, and counts a part of what that line
+    counts. For example, it counts the records that were excluded for one reason.
     """
 
     text: str

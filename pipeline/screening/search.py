@@ -90,8 +90,8 @@ class Ranker:
 def word_weights(texts: Sequence[str]) -> Any:
     """Return the BM25 weights of words and of pairs of adjacent words.
 
-    All weights are multiplied by the same factor, so that the mean squared length of the rows is 1. If each row were
-    scaled separately, the few words of a record without an abstract would count more than the words of a full record.
+    All texts are scaled by the same factor, so that the mean squared length of the rows is 1. If each text had its own
+    factor, the few words of a title without an abstract would count more than the words of a longer text.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def _centred(vectors: Vectors) -> Array:
 def _weights(targets: Array) -> Array:
     """Return the weight of each example for fitting a classifier.
 
-    The total weight of relevant examples (target 1) is ``_BALANCE`` times that of irrelevant examples (target 0).
+    Together, the relevant examples (target 1) weigh ``_BALANCE`` times as much as the irrelevant examples (target 0).
     """
     relevant = targets == 1
     weights = np.where(relevant, 1.0, relevant.sum() / (_BALANCE * (~relevant).sum()))
@@ -259,15 +259,21 @@ class Search:
         return Ranker(self.texts, self.vectors)
 
     def scores(self, labels: Array, cold: Callable[[], Array] | None = None) -> Array:
-        """Return a score for every record, even if no decisions have been made or all decisions are the same.
+        """Return a score for every record.
+
+        There are three cases:
+
+        - Relevant and irrelevant records are known: the `ranker` learns from them.
+        - Only relevant records are known: a score is the similarity of a record to the relevant records.
+        - No relevant record is known: ``cold`` returns the scores.
 
         Parameters
         ----------
         labels : ndarray, shape (n_records,)
             Decision on each record: 1 for relevant, 0 for irrelevant, NaN if not judged.
         cold
-            Function that returns the scores as long as no record is known to be relevant. If ``cold`` is ``None``,
-            these scores are the similarities of the records to the definition of relevance.
+            Function that returns a score for every record. By default, a score is the similarity of a record to the
+            definition of relevance.
 
         Returns
         -------
@@ -317,10 +323,10 @@ def load_search(
 
 
 def cold_scores(folder: Path, search: Search, settings: Settings, codebook: Codebook) -> Callable[[], Array]:
-    """Return a function that scores the relevance of each record with a trained model.
+    """Return a function that scores the relevance of each record with the model in ``folder``.
 
-    The function can be passed to `Search.scores` as ``cold``. The function loads the model in ``folder`` only when it
-    is called. If the model cannot be loaded, the function raises the same errors as `model_folder.load_model`.
+    Pass the function to `Search.scores` as ``cold``. The model is loaded when the function is called, and the function
+    raises the same errors as `model_folder.load_model`.
     """
 
     def scores() -> Array:

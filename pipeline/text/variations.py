@@ -275,9 +275,9 @@ def _places(sentences: Sequence[Sentence]) -> Mapping[int, str]:
 
 
 def headed(style: str, record: Record, sentences: Sequence[Sentence], generator: np.random.Generator) -> Record:
-    """Rewrite the headings of the abstract in a style; if the abstract has no headings, insert four.
+    """Rewrite the headings of the abstract in a style.
 
-    If the abstract has no headings and fewer than four sentences, nothing changes.
+    An abstract without headings receives four headings, or remains unchanged if it has fewer than four sentences.
 
     Parameters
     ----------

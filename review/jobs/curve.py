@@ -52,8 +52,8 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     judged = judged_by(independent, coded, codebook)
     if not judged:
         raise MechtagError(
-            "a model can be evaluated only on papers that were coded without suggestions, and there are no "
-            "such papers; code some papers without suggestions"
+            "the model cannot be evaluated, because no papers were coded without suggestions; code some papers "
+            "without suggestions"
         )
     progress.start(1, "Evaluating the models")
     draws = draw(workspace, len(judged))

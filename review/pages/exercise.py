@@ -127,8 +127,8 @@ def start(visit: Visit) -> Response:
         if len(known) < number:
             kind, without = _KINDS.get(stage, _KINDS["screen"])
             raise Refused(
-                f"the exercise needs {number} {kind}s{without} that nobody has judged and that were in no earlier "
-                f"exercise, but the review has only {len(known)} such {kind}s; enter a lower number"
+                f"the exercise needs {number} new {kind}s{without}, but only {len(known)} were neither judged nor in "
+                "an earlier exercise; enter a lower number"
             )
         # Each exercise of a review draws different records, but the same seed always leads to the same draws.
         drawn = order.random_order(known, visit.workspace.seed + before)[:number]

@@ -75,7 +75,7 @@ def save_changes(store: Store, job: int, changes: Sequence[Change]) -> None:
 
 
 def count_changes(connection: Connection, job: int) -> ChangeCounts:
-    """Count the suggestions that changed when the model was trained by the job with number ``job``.
+    """Count the suggestions that changed when a job trained the model; ``job`` is the number of the job.
 
     Only the changes of the last training are stored. For an earlier training, all counts are 0.
     """
@@ -87,16 +87,16 @@ def count_changes(connection: Connection, job: int) -> ChangeCounts:
 
 
 def read_changes(connection: Connection, job: int, *, after: int = -1) -> list[Any]:
-    """Return at most `PAGE` suggestions that changed when a model was trained, with the titles of their records.
+    """Return at most `PAGE` suggestions that changed when a job trained the model, with the titles of their records.
 
-    Suggestions for a record that somebody can still judge are left out, because nobody may see them yet.
+    If somebody can still judge a record, its suggestions are left out, because nobody may see them yet.
 
     Parameters
     ----------
     job
-        Number of the job that trained the model.
+        Number of the job.
     after
-        Number of a change. Only changes with higher numbers are returned.
+        Only changes with a higher number than this are returned.
     """
     # Suggestions are hidden from everybody, because it is not recorded who sees them here before judging.
     table, record = schema.change, schema.record

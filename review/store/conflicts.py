@@ -50,13 +50,13 @@ class Selection:
     Attributes
     ----------
     name
-        Name of the list: a key of `LISTS` or `DIFFERING`, the value of `DOUBTED`, or ``settled``.
+        Name of the list: a key of `LISTS`, a key of `DIFFERING`, `DOUBTED`, or ``settled``.
     label
-        If set, only records that are in the list because of this label are selected. This filter has no effect on the
-        list ``settled``.
+        Key of a label. If set, only records that are in the list because of this label are selected. It has no effect
+        on the list ``settled``.
     coder
-        If set, only records that the person with this account number has judged are selected. This filter has no effect
-        on the lists ``settled`` and `DOUBTED`.
+        Account number of a person. If set, only records that this person has judged are selected. It has no effect on
+        the lists ``settled`` and `DOUBTED`.
     """
 
     name: str
@@ -74,9 +74,11 @@ def select_page(
 ) -> list[tuple[int, str]]:
     """Return some consecutive records of a list on the *Reconcile* page, each as a tuple of record number and stage.
 
-    A stage is ``screen``, ``code`` or ``full-text``. In most lists, the records that have waited longest come first. In
-    the list ``settled``, the records that were settled most recently come first. In the list `DOUBTED`, the records
-    with the most doubtful codes come first.
+    A stage is ``screen``, ``code`` or ``full-text``. The order depends on the list:
+
+    - ``settled``: the most recently settled records come first.
+    - `DOUBTED`: the records with the most doubtful codes come first.
+    - all other lists: the records that have waited longest come first.
 
     Parameters
     ----------
@@ -195,8 +197,8 @@ _ONE, _OTHER = schema.current.alias("one"), schema.current.alias("other")
 def _differing(stage: str) -> Select[Any]:
     """Return a query for final codes on which two people agree, although their reasons or sentences differ.
 
-    At screening, these are exclusions for different reasons. At the other stages, these are labels with the code yes:
-    both people marked sentences of the same text as support, but no sentence in common.
+    At screening, two people excluded a record for different reasons. At the other stages, two people answered yes for
+    a label, and marked different sentences of the same text, with no sentence in common.
     """
     final = schema.final
     query = select(final.c.record, final.c.stage, final.c.label, final.c.event).where(
@@ -223,8 +225,8 @@ def _differing(stage: str) -> Select[Any]:
 def labels_to_settle(connection: Connection, chosen: Selection, record: int, stage: str) -> list[str]:
     """Return the labels of a record that an adjudicator can settle on the *Reconcile* page.
 
-    These are the labels that still have to be settled; see `open_labels`. If ``chosen`` is one of the lists `DIFFERING`
-    or `DOUBTED`, the labels that put the record in this list are added, although their codes are final.
+    These are the labels that still have to be settled; see `open_labels`. In the lists `DIFFERING` and `DOUBTED`, the
+    labels that put the record in the list can also be settled again.
     """
     found = open_labels(connection, record, stage)
     if chosen.name == DOUBTED:

@@ -133,15 +133,14 @@ def _conditions(
 def final_labels(hidden: Mapping[str, Sequence[int]]) -> ColumnElement[bool]:
     """Return an SQL condition that selects the rows of table ``final`` that assign a label to a record.
 
-    These are final codes with the value ``1`` (yes). If a record has final codes from its full text, only these codes
-    count. Otherwise, the final codes from its abstract count.
+    A row must have the value ``1`` (yes). If a record has final codes from its full text, those from its abstract are
+    not selected.
 
     Parameters
     ----------
     hidden
-        Numbers of the records in a running calibration exercise, keyed by stage, such as ``code``. In such an exercise,
-        several people judge the same records, and nobody may see the codes yet. Final codes of these records are not
-        selected.
+        Numbers of the records in a running calibration exercise, keyed by stage, such as ``code``. Their final codes
+        are not selected, because nobody may see them yet.
     """
     final, other = schema.final, schema.final.alias()
     by_text = exists().where(

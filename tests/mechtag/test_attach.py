@@ -111,7 +111,7 @@ def test_a_person_decides_on_uncertain_files(tmp_path: Path) -> None:
     (tmp_path / "out/unmatched.csv").write_text(filled, encoding="utf-8")
     status, _, message = call("attach", tmp_path / "pdfs", *out)
     assert status == 1
-    assert "would delete the records that you entered in 1 of its rows; rename the file" in message
+    assert "would be overwritten, but you entered records in 1 of its rows; rename the file" in message
     (tmp_path / "out/unmatched.csv").rename(tmp_path / "map.csv")
     message = run(tmp_path / "pdfs", *out, "--map", tmp_path / "map.csv")
     assert "1 file read: 1 attached, 0 duplicates of an attached file, 0 unmatched, 0 rejected" in message

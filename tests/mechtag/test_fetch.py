@@ -226,7 +226,7 @@ def test_records_that_a_person_assigned_to_files_are_not_overwritten(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/unmatched.csv").write_text("file,record_id\na.pdf,doi:10.5555/lead.1\n", encoding="utf-8")
-    with pytest.raises(MechtagError, match="would delete the records that you entered"):
+    with pytest.raises(MechtagError, match="would be overwritten, but you entered records"):
         list(fetch(records, tmp_path / "out", TEXTS, access))
 
 

@@ -291,8 +291,8 @@ def test_an_exercise_needs_people_records_and_blinding(review: Workspace) -> Non
     assert "A calibration exercise needs at least two people; choose more people" in start(review, coders=(ANN,))
     assert "Some of the chosen people cannot code" in start(review, coders=(ANN, 99))
     assert (
-        "5 included records that nobody has judged and that were in no earlier exercise, but the review has only 0 "
-        "such included records" in start(review, 5, "code")
+        "5 new included records, but only 0 were neither judged nor in an earlier exercise; enter a lower number"
+        in start(review, 5, "code")
     )
     assert "The number of records must be from 2 to 200" in start(review, 1)
     assert running(review) is None
@@ -335,7 +335,7 @@ def test_only_records_with_a_readable_full_text_are_drawn(included: Workspace) -
     page = texts(Browser(included, OWNER).get("/exercise"))
     assert "Full-text coding: 5 included records with a full text can be drawn" in page
     assert "Coding: 8 included records can be drawn" in page
-    refused = "needs 6 included records with a full text that nobody has judged and that were in no earlier exercise"
+    refused = "needs 6 new included records with a full text, but only 5 were neither judged nor in an earlier exercise"
     assert refused in start(included, 6, "full-text")
     code_text(included, OWNER, 5, 1)
     assert "Running: Full-text coding, 4 records" in start(included, 4, "full-text")

@@ -1,13 +1,11 @@
-"""Explain decisions in which a new model differs from the previous model.
+"""Explain decisions in which a new model differs from the old model.
 
-A probability is computed in steps: sentences are scored, their scores are pooled and calibrated, and the result is
-multiplied by the probability of relevance. The decision follows from comparing the probability with the two bounds
-between which a decision needs review.
+A model computes the probability of a label in three steps. It scores the sentences, calibrates the pooled scores, and
+multiplies the result by the probability of relevance. To decide, it compares the probability with the bounds.
 
-The steps of the old model are replaced, one after another, with the steps of the new model, and the probability is
-computed after each replacement. The cause of a change is the step whose replacement moved the probability most in the
-direction of the change. If the decision would be unchanged with the bounds of the old model, the cause is the change of
-the bounds.
+To find the cause of a changed decision, the steps of the old model are replaced, one after another, with the steps of
+the new model. The cause is the step whose replacement moves the probability most in the direction of the change. But if
+the new probability and the bounds of the old model lead to the old decision, the cause is the change of the bounds.
 """
 
 from __future__ import annotations
@@ -46,12 +44,10 @@ class Change:
     Attributes
     ----------
     probabilities
-        Four probabilities of the label. The first is computed by the old model. The second uses the sentence scores of
-        the new model. The third also uses the calibration of the new model. The fourth also uses the probability of
-        relevance of the new model, and is therefore the result of the new model.
+        Four probabilities of the label. The first is from the old model. Then its steps are replaced, in the order of
+        `STEPS`, with the steps of the new model. The last is from the new model.
     cause
-        One of `STEPS`: the step that moved the probability most in the direction of the change. If the decision would
-        be unchanged with the bounds of the old model, the cause is `BOUNDS`.
+        One of `STEPS`, or `BOUNDS`; see the description of this module.
     why
         Sentence that explains the change.
     """
@@ -180,10 +176,10 @@ def _column(tagger: Tagger, key: str) -> int:
 
 
 def _chain(before: _Dissected, after: _Dissected, key: str) -> Array:
-    """Return the probability of a label in each document, step by step from the old model to the new model.
+    """Return the probabilities of a label in each document, from the old to the new model, shape (n_documents, 4).
 
-    The result has one row per document. Column 0 is computed with the old model. Column 1 uses the sentence scores of
-    the new model. Column 2 also uses the new calibration, and column 3 also the new probability of relevance.
+    Column 0 is from the old model. In columns 1 to 3, the `STEPS` of the new model replace those of the old model, one
+    more in each column.
     """
     sides = (before, after)
     columns = [_column(side.tagger, key) for side in sides]
@@ -245,7 +241,7 @@ def _explain(
 
 
 def _describe_part(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
-    """Describe which part of a document contributed most to the change of the document's score, and why.
+    """Name the part that contributed most to the change of a document's score, and explain how its own score changed.
 
     ``up`` states whether the probability of the label increased.
     """
@@ -302,8 +298,8 @@ class _Neighbours:
         """Describe a newly coded record that may explain a changed prediction.
 
         If the record with the changed prediction was itself newly coded, its new code is described. Otherwise, the most
-        similar newly coded record whose code fits the change is described. The code ``yes`` fits an increased
-        probability, and the code ``no`` fits a decreased probability.
+        similar newly coded record is described: among those coded ``yes`` if the probability increased, or among those
+        coded ``no`` if it decreased.
 
         Parameters
         ----------
@@ -317,7 +313,7 @@ class _Neighbours:
         Returns
         -------
         str
-            Description; empty if there is no newly coded record whose code fits the change.
+            Description; empty if there is no such newly coded record.
         """
         for row in self._learnt:
             if row.record.record_id == record_id:

@@ -217,7 +217,7 @@ def test_contradicting_decisions_are_refused(tmp_path: Path) -> None:
         ("title,year\na,2017\n", "not a file of decisions; expected .* found title, year"),
         ("", "the file is empty"),
         ("group,decision,kept,title\n1,same,yes,a\n", "line 2: the decision is in the row of the kept record"),
-        ("group,decision,kept,title\n1,same,no,a\n", "line 2: group 1 has no kept record above"),
+        ("group,decision,kept,title\n1,same,no,a\n", "line 2: the kept record of group 1 is not above"),
     ],
 )
 def test_a_file_of_decisions_that_makes_no_sense(tmp_path: Path, text: str, message: str) -> None:

@@ -170,5 +170,5 @@ def test_entries_of_a_person_are_kept(tmp_path: Path) -> None:
         path.write_text(text, encoding="utf-8")
         refuse_filled(path)
     path.write_text("file,record_id\na.pdf,trust\nb.pdf,\n", encoding="utf-8")
-    with pytest.raises(MechtagError, match=r"would delete the records that you entered in 1 of its rows"):
+    with pytest.raises(MechtagError, match=r"would be overwritten, but you entered records in 1 of its rows"):
         refuse_filled(path)

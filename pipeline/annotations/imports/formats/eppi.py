@@ -1,7 +1,7 @@
 """Read the JSON report of EPPI-Reviewer: the tree of codes, and the codes of each reference.
 
-The report contains the completed codings, but not the names of the coders. The status of an item is not read, because
-every item is 'included in review' until someone excludes it.
+The report contains the completed codings, but not the names of the coders. The status of a reference is not read,
+because it is 'included in review' until someone excludes the reference.
 """
 
 from __future__ import annotations

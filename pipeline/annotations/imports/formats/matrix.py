@@ -1,8 +1,12 @@
 """Read a matrix (CSV or XLSX), which has one row per paper and one column per code. Extraction forms have this layout.
 
-A column contains either ticks for the label in its header, or names of labels that were chosen from a list. A column
-for a role of evidence, such as ``Trust: Context``, contains ticks or passages. Columns and rows named "total" are not
-read.
+A column of codes contains one of the following:
+
+- ticks for the label in the header
+- names of labels, chosen from a list
+- ticks or passages for the role of evidence in the header, such as ``Trust: Context``
+
+Columns and rows named "total" are not read.
 """
 
 from __future__ import annotations
@@ -30,20 +34,24 @@ def recognise(content: Content) -> bool:
 
 
 def read(content: Content, asked: Asked) -> Iterator[Item]:
-    """Yield one item per row; a row describes a paper, or contains one coder's extraction form for a paper.
+    """Yield one item per row.
+
+    A row contains the codes of a paper, or the extraction form that one coder filled in for a paper.
 
     Raises
     ------
     MechtagError
-        If there is no column of codes; if two columns of codes have the same name; or if a cell is empty and the user
-        did not specify what an empty cell means.
+        In these cases:
+
+        - No column contains codes.
+        - Two columns of codes have the same name.
+        - A cell is empty, and the user did not specify what an empty cell means.
     """
     ticks, lists = code_columns(content, asked)
     if not ticks and not lists:
         raise MechtagError(
-            f"{content.path}: no column is named after a label of the codebook, and no column contains names of "
-            f"labels. Columns found: {', '.join(content.names)[:500]}. Rename the columns of codes to the names of "
-            "labels, or map the columns to labels",
+            f"{content.path}: no column is named after a label of the codebook or contains names of labels. Columns "
+            f"found: {', '.join(content.names)[:500]}. Name each column of codes after its label, or map it to a label",
             options="--map FILE",
         )
     named = (name for name in content.names if fold(name) in (*NAMES, *_CODERS, TOTAL))
@@ -65,9 +73,12 @@ def _is_total(entry: Entry, codes: Sequence[str]) -> bool:
 def code_columns(content: Content, asked: Asked) -> tuple[list[str], list[str]]:
     """Return the names of the columns that contain ticks, and the names of the columns that contain label names.
 
-    A column contains ticks if its name is a label, or is mapped to a label. A column also contains ticks if all its
-    cells are ticks, unless its name shows that it describes papers or coders. Columns that the user mapped to null are
-    left out.
+    A column contains ticks in two cases:
+
+    - Its name is a label, or the user mapped its name to a label.
+    - All its filled cells are ticks, and its name does not show that it describes papers or coders.
+
+    Columns that the user mapped to null are left out.
 
     Raises
     ------
