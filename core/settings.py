@@ -104,11 +104,11 @@ class DedupeSettings(Strict):
         Largest difference in years that is usual between two records of one paper. A larger difference counts strongly
         against merging the records.
     title_similarity
-        Lowest similarity (proportion of matching letters) at which two titles are compared word by word. This
-        comparison decides whether the titles differ only in spelling.
+        Titles are compared word by word if at least this proportion of their letters matches. The comparison shows
+        whether the titles differ only in spelling.
     window
-        Records that share a property, such as the DOI or the title, are listed together, with similar records next to
-        each other. Each record is compared with this number of records before it and after it in the list.
+        Records with a property in common, such as the title, are sorted, so that similar records are near each other.
+        Each record is compared with this number of records before it, and with this number after it.
     """
 
     # A paper may appear online in the year before it is printed.
@@ -182,8 +182,7 @@ class TuningSettings(Strict):
     layers
         Number of top layers that are fine-tuned. The layers below stay unchanged.
     rank
-        Rank of the low-rank change to each weight matrix. The model folder stores the change; doubling the rank doubles
-        the space that the change needs.
+        Rank of the low-rank change to each weight matrix. The size of the stored change is proportional to the rank.
     """
 
     epochs: int = Field(default=3, ge=1, le=LARGEST)
@@ -206,8 +205,8 @@ class TrainSettings(Strict):
     examples
         Path of the sentences that coders chose on the review page as examples of a label. The file need not exist.
     texts
-        Path of the Parquet table of records that contains the titles and abstracts of the coded papers. It is needed
-        only if ``records`` is a table of codings, which has no texts; otherwise, it is empty.
+        Path of a Parquet table with the titles and abstracts of the coded records. It is needed only if ``records`` is
+        a table of codings, which has no texts. Otherwise, the path is empty.
     added
         Folder to which 'mechtag retrain' adds annotations. It need not exist yet.
     trainer
@@ -218,27 +217,26 @@ class TrainSettings(Strict):
         Number of folds of the cross-validation that fits pooling, calibration and thresholds. Each paper is in one
         fold.
     regularisation
-        Inverse regularisation strength (``C`` in scikit-learn) of those label heads whose input is the encoder's
-        vectors. It is reduced for labels with fewer than 100 judged papers and exemplars; see `heads.freedom`.
+        Inverse regularisation strength (``C`` in scikit-learn) of label heads on the encoder's vectors. It is reduced
+        for labels with fewer than 100 judged papers and exemplars; see `heads.freedom`.
     word_regularisation
-        Inverse regularisation strength of those label heads whose input is words. It is reduced for the same labels.
+        Inverse regularisation strength of label heads on words. It is reduced like ``regularisation``.
     relevance_regularisation
         Inverse regularisation strength of the support vector machine for relevance.
     min_positives
-        A label is calibrated separately if at least this number of papers have the label, and at least this number do
-        not have it. All other labels share one calibration.
+        A label has its own calibration if at least this number of papers have it, and at least this number do not. All
+        other labels share one calibration.
     relevance_recall
-        Minimum recall at the threshold of relevance. The out-of-fold probabilities of at least this proportion of the
-        relevant papers must reach the threshold.
+        Minimum out-of-fold recall at the threshold of relevance.
     relevance_loss
-        Largest proportion of the relevant papers that may be lost because their decision is ``no``. The proportion
-        is below this limit with 90% confidence. Papers whose ``no`` would exceed the limit need review.
+        Maximum proportion of the relevant papers that get the decision ``no`` (with 90% confidence). Papers that would
+        exceed it need review instead.
     relevance_precision
-        Lowest out-of-fold precision that ``yes`` and ``no`` decisions on relevance must reach. Papers that cannot be
-        decided at this precision need review; see `calibration.fit_calibration`.
+        Minimum out-of-fold precision of ``yes`` and of ``no`` decisions on relevance. Papers that cannot be decided
+        this precisely need review; see `calibration.fit_calibration`.
     decided_precision
-        Lowest out-of-fold precision that ``yes`` and ``no`` decisions on labels must reach. Papers that cannot be
-        decided at this precision need review; see `calibration.fit_calibration`.
+        Minimum out-of-fold precision of ``yes`` and of ``no`` decisions on labels. Papers that cannot be decided this
+        precisely need review.
     """
 
     records: ProjectPath = ProjectPath("data/annotated/coded")
@@ -291,16 +289,15 @@ class TagSettings(Strict):
     threads
         Number of threads that encode texts; 0 for one thread per core.
     sign
-        Method that recognises evidence of absence. A sentence is evidence of absence if it says that what a label
-        describes is absent. The result is shown in tables and exports. ``words`` uses the words of a sentence.
-        ``accurate`` also uses the vector of the sentence from the encoder ``accurate``. Compared with ``words``,
-        ``accurate`` finds more evidence of absence, but also marks more sentences wrongly.
+        Method that recognises evidence of absence: sentences that say that what a label describes is absent. ``words``
+        uses the words of a sentence. ``accurate`` also uses the encoder ``accurate``: it recognises more evidence of
+        absence, but also makes more mistakes.
     chunk_records
-        Number of records per chunk. The records of a chunk are tagged and written together. Smaller chunks need less
-        memory, and less work is lost if a run is interrupted.
+        Number of records that are tagged and written together. If it is smaller, a run needs less memory, and less work
+        is lost when the run is interrupted.
     score_all
-        Whether to score the labels of clearly irrelevant records. If false, tagging such a record takes half the time.
-        The record then has neither a probability nor evidence for any label.
+        Whether to score the labels of clearly irrelevant records. If false, tagging these records takes half the time,
+        but they have no probabilities and no evidence for labels.
     """
 
     evidence_sentences: int = Field(default=2, ge=1, le=LARGEST)
@@ -315,7 +312,7 @@ class TagSettings(Strict):
     def chosen(self, runtime: str | None, threads: int | None, score_all: bool = False) -> TagSettings:
         """Return a copy of the settings with values from the command line; raise `ValueError` if a value is invalid.
 
-        A setting stays unchanged if its argument is ``None`` or ``False``.
+        If an argument is ``None`` or ``False``, the setting stays unchanged.
         """
         given = {"runtime": runtime, "threads": threads, "score_all": score_all or None}
         return TagSettings.model_validate(
@@ -359,19 +356,16 @@ class RetrainSettings(Strict):
     Attributes
     ----------
     test_records
-        Path of a table of records. Accuracy is measured on the papers of these records, and models are never trained on
-        these papers. Empty if there is no such table.
+        Path of the table of test records. Models are tested on these records and never trained on them. Empty if there
+        is no table.
     group_field
-        Name of a field in the source file of the records. The value of this field identifies the study on which a
-        record reports. Empty if there is no such field.
+        Name of the field of a record, in its source file, that identifies the study. Empty if there is no such field.
     paraphrase
-        Lowest similarity at which a text counts as nearly the same as the text of a test paper; see
-        `leakage.likeness`. If the value is ``None``, the value that was measured for the encoder is used; see
-        `Settings.paraphrase`.
+        Lowest likeness at which two texts count as nearly the same; see `leakage.likeness`. ``None`` for the value that
+        was measured for the encoder; see `Settings.paraphrase`.
     margins
-        Tolerated decrease of each metric, keyed by the name of the metric. The new model may replace the model in use
-        only if, with 97.5% certainty, each metric decreases by less than its tolerated decrease. Possible names are
-        ``relevance_auc`` and the names in `metrics.pooled_figures`.
+        Tolerated decrease of each metric, keyed by metric: ``relevance_auc``, or a name in `metrics.pooled_figures`. A
+        new model may replace the model in use if, with 97.5% certainty, no metric decreases by more.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """

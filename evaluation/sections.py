@@ -19,15 +19,13 @@ _STEPS = 10
 
 
 def confidence(judged: Judged) -> Array:
-    """Return the confidence of each decision: the distance of its probability from the threshold.
-
-    The distance is divided by the largest distance that is possible on the same side of the threshold.
+    """Return the confidence of each decision: how far its probability is from the threshold, from 0 to 1.
 
     Returns
     -------
     ndarray, shape (papers, labels)
-        ``0`` if the probability equals the threshold, and ``1`` if the probability is 0 or 1. NaN if the system has no
-        probability or threshold.
+        0 if the probability equals the threshold, 1 if the probability is 0 or 1, and linear in between. NaN if there
+        is no probability or no threshold.
     """
     room = np.where(judged.decided, 1 - judged.threshold, judged.threshold)
     distance = np.abs(judged.probability - judged.threshold)
@@ -37,16 +35,15 @@ def confidence(judged: Judged) -> Array:
 def risk_by_coverage(judged: Judged) -> list[tuple[float, float, int]]:
     """Compute the risk-coverage curve of selective prediction, in ten steps.
 
-    The most confident decisions come first, and each step adds a tenth of all decisions. Decisions with equal
-    confidence are added together, so a step can be larger. If no person coded a label of a paper, the decision on this
-    label is left out. The curve is defined in Geifman and El-Yaniv, *Selective Classification for Deep Neural Networks*
-    (2017).
+    Each step adds a tenth of the decisions, the most confident first. A step is larger if decisions are equally
+    confident. Decisions without a human code are left out. The curve is defined in Geifman and El-Yaniv, *Selective
+    Classification for Deep Neural Networks* (2017).
 
     Returns
     -------
     list of (coverage, risk, number)
-        For each step: proportion of all decisions that have been added, proportion of the added decisions that are
-        wrong, and number of added decisions. The list is empty if the system has no probabilities.
+        One entry per step. ``number`` is the number of decisions added so far, ``coverage`` is their proportion of all
+        decisions, and ``risk`` is the proportion of them that are wrong. Empty if there are no probabilities.
     """
     sure = confidence(judged)
     seen = ~np.isnan(judged.truth) & ~np.isnan(sure)
@@ -126,9 +123,9 @@ def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_posi
 
 
 def _f1_of_papers(found: Estimate, papers: float) -> Estimate:
-    """Replace the interval of the estimate of an F1 score by a Wilson interval.
+    """Return the estimate of an F1 score with a Wilson interval instead of its bootstrap interval.
 
-    ``papers`` is the sum of true positives, false positives and false negatives.
+    ``papers`` is the number of papers that are not true negatives.
     """
     if found.value is None:
         return found
@@ -171,9 +168,8 @@ def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``undefined`` contains the reason for each metric that is undefined, keyed by metric. ``dropped_resamples``
-        contains the number of resamples that were excluded from an interval, keyed by metric. A key without content is
-        left out.
+        The key ``undefined`` contains why metrics are undefined. The key ``dropped_resamples`` contains how many
+        resamples were excluded from intervals. Both values are keyed by metric; an empty value is left out.
     """
     found: dict[str, Any] = {}
     undefined = {name: UNDEFINED[name] for name, figure in figures.items() if figure.value is None}
@@ -187,18 +183,22 @@ def remarks(figures: Mapping[str, Estimate]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class EvidenceRanking:
-    """Quality of the ranking of each paper's sentences, with one entry per pair of paper and label.
+    """Quality of the rankings of sentences; there is one ranking for each pair of paper and label.
 
     Attributes
     ----------
-    paper, label : ndarray of int, shape (pairs,)
-        Index of the paper, and index of the label, of each entry.
-    precision_at_1, average_precision : ndarray, shape (pairs,)
-        Precision at rank 1, and average precision. If several sentences tie for rank 1, the precision at rank 1 is the
-        proportion of these sentences that have the label.
+    paper : ndarray of int, shape (pairs,)
+        Index of the paper of each pair.
+    label : ndarray of int, shape (pairs,)
+        Index of the label of each pair.
+    precision_at_1 : ndarray, shape (pairs,)
+        Whether the first sentence has the label: 1 or 0. If several sentences tie for the first rank, the proportion of
+        them that have the label.
+    average_precision : ndarray, shape (pairs,)
+        Average precision of each ranking.
     chance : ndarray, shape (pairs,)
-        Proportion of the paper's sentences that have the label. If the sentences are in random order, this is the
-        expected precision at rank 1, and approximately the expected average precision.
+        Proportion of the paper's sentences that have the label. In random order, this is the expected precision at 1,
+        and about the expected average precision.
     """
 
     paper: NDArray[np.int64]
@@ -221,7 +221,7 @@ def rank_evidence(truth: Array, score: Array, owner: Sequence[int] | NDArray[np.
     Returns
     -------
     EvidenceRanking
-        One entry per pair of paper and label. If no sentence of a paper has a label, there is no entry for this pair.
+        One entry per pair of paper and label. Labels that no sentence of the paper has are left out.
     """
     owners = np.asarray(owner)
     found: list[tuple[int, int, float, float, float]] = []

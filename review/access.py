@@ -190,8 +190,8 @@ def check_key(given: str, expected: str | None) -> None:
     given
         Key that the browser sent.
     expected
-        Key that mechtag created when it was started. ``None`` if the page is served to a team, because there is then no
-        start address.
+        Key that mechtag created when it was started. ``None`` if there is no start address, because the page is served
+        to a team.
 
     Raises
     ------
@@ -257,12 +257,12 @@ def end_session(store: Store, token: str) -> None:
 
 
 def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str], scheme: str) -> None:
-    """Refuse a request to an unknown host name. Also refuse a change of data that a different website requests.
+    """Refuse a request to an unknown host name, and a change of data that a different website requests.
 
     Parameters
     ----------
     hosts
-        Host names, with port, under which the page is served. Refusing all other names protects against DNS rebinding.
+        Host names, with port, under which the page is served. The check protects against DNS rebinding.
     scheme
         ``http`` or ``https``.
 

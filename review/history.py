@@ -79,9 +79,8 @@ def sentences_about(
 ) -> list[Happening]:
     """Describe the events of some records in sentences, the oldest event first.
 
-    As long as people must not see one another's codes, other people's judgements of a record are left out. There are
-    two exceptions: everyone may see the codes of the record, or the reader is an owner or adjudicator who can no longer
-    judge the record.
+    Other people's judgements of a record are left out, except in two cases: everyone may see the codes of the record,
+    or the reader is an owner or adjudicator who can no longer judge the record.
 
     Parameters
     ----------

@@ -182,8 +182,8 @@ class NewAct:
     rows
         Events of the action: rows of table ``event`` of the copy.
     undoes
-        For each event in ``rows``, the id of the action that the event undoes or redoes; ``None`` if the event does
-        neither.
+        One entry per event in ``rows``. If the event undoes or redoes an action, the entry is the id of that action.
+        Otherwise, the entry is ``None``.
     places
         Everything that the action changes; see `_changes`.
     """
@@ -205,8 +205,7 @@ class Difference:
     left_out
         Actions that cannot be added. Each is a tuple of record id, number of the person in the copy, and reason.
     shared
-        Ids of all actions of the copy, as used in the review. If the review lacks an action, this is the id with which
-        the action would be added; see `_id_in`.
+        Ids that the actions of the copy have in the review, or would get if they were added; see `_id_in`.
     last
         Number of the last event of the review at the time of the comparison.
     """
@@ -231,21 +230,23 @@ def last_event(connection: Connection) -> int:
 def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: People) -> Difference:
     """Find the actions that a copy of a review contains but the review itself does not.
 
-    Actions with the same id, time and kind are the same action. An action of the copy cannot be added if it would
-    overwrite what was done in the review since the copy was made. This is the case, for example, if a person judged the
-    same record both in the review and in the copy.
+    Two actions count as one action if they have the same id, time and kind. An action cannot be added if it would
+    overwrite work that was done in the review since the copy was made. For example, a person may have judged a record
+    in the copy, and then judged it again in the review.
 
     Parameters
     ----------
-    ours, theirs
-        Databases of the review and of the copy.
+    ours
+        Database of the review.
+    theirs
+        Database of the copy.
     people
-        Account number in the review of each person of the copy, keyed by the number of the person in the copy.
+        Account numbers in the review, keyed by account number in the copy.
 
     Raises
     ------
     MechtagError
-        If the events of one action do not follow each other in the log of the copy.
+        If the log of the copy is damaged.
     """
     event = schema.event
     known, names, acts = _first_events(ours), dict[int, str](), dict[int, tuple[Any, ...]]()
@@ -293,8 +294,7 @@ def _first_events(connection: Connection) -> dict[str, tuple[str, str]]:
 def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
     """Return the id that an action from a copy of the review gets in the review.
 
-    The action keeps its id, unless a different action in the review already has this id. In this case, the result is a
-    new id.
+    This is the id from the copy. If a different action of the review has this id already, a new id is made.
     """
     if known.get(row.client_id, (row.at, row.kind)) == (row.at, row.kind):
         return str(row.client_id)
@@ -304,16 +304,18 @@ def _id_in(known: Mapping[str, tuple[str, str]], row: Any) -> str:
 
 
 def changed_places(ours: Connection, shared: Set[str], *, after: int = 0) -> set[tuple[object, ...]]:
-    """Return everything that was changed by those actions of the review that a copy of the review lacks.
+    """Return everything that people changed in a review, except in the actions that a copy of the review contains.
 
     The result is a set of hashable values; see `_changes`.
 
     Parameters
     ----------
+    ours
+        Database of the review.
     shared
-        Ids of all actions of the copy; see `Difference.shared`. These actions are ignored.
+        Ids of all actions of the copy; see `Difference.shared`.
     after
-        Number of an event of the review. Only later events are considered.
+        Number of an event. Only later events are considered.
     """
     event, record = schema.event, schema.record
     query = select(event, record.c.record_id).outerjoin(record, record.c.id == event.c.record)
@@ -341,7 +343,7 @@ def _changes(
 ) -> frozenset[tuple[object, ...]]:
     """Return everything that an action changes, as a set of hashable values.
 
-    If one of two actions would overwrite the other, their sets have at least one value in common.
+    Two actions are in conflict if their sets have a value in common.
     """
 
     # For actions of the review itself, ``people`` is ``None``.
@@ -404,9 +406,7 @@ class _Records:
         return self._ours.get(self.theirs.get(number or 0, ""))
 
     def sight(self, number: int) -> Any:
-        """Return a row of table ``sight`` from the imported copy of the review.
-
-        The row describes what a person saw when judging a record.
+        """Return a row of table ``sight`` of the copy, which describes what a person saw when judging a record.
 
         Parameters
         ----------
@@ -416,7 +416,7 @@ class _Records:
         Raises
         ------
         ValueError
-            If a value of the row is not valid, or if the review does not contain the record of the row.
+            If the row is not valid, or if the review lacks its record.
         """
         if number not in self._sights:
             table = schema.sight
@@ -438,12 +438,12 @@ class _Records:
     def sentences(self, number: int, stage: str) -> int | None:
         """Return the number of sentences of a record's abstract or, at stage ``full-text``, of its full text.
 
-        If the record has a different text in the review, the result is ``None``.
+        The result is ``None`` if the review and the imported copy have different texts of the record.
 
         Parameters
         ----------
         number
-            Number of the record in the imported copy of the review.
+            Number of the record in the copy.
         """
         here = self.here(number)
         assert here is not None
@@ -510,8 +510,7 @@ def _fault_in_value(row: Any, records: _Records, people: People) -> str:
 def sight_values(row: Any) -> dict[str, Any]:
     """Check a row of table ``sight`` of a copy of the review, and return the values of its columns.
 
-    The row describes what a person saw when judging a record. The columns that identify the row, the record and the
-    person are left out.
+    The row describes what a person saw when judging a record. Ids of the row, the record and the person are left out.
 
     Raises
     ------

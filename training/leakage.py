@@ -1,7 +1,7 @@
 """Find papers that are in both the training data and the data used to measure accuracy.
 
-`retrain` compares new training records with the test papers. `evaluate` compares the test papers with the papers that a
-model was trained on. The model folder stores these papers as `KnownPapers`.
+Before training, `retrain` looks for test papers among the new training records. After training, `evaluate` looks for
+test papers among the training papers of a model. The model folder contains a list of its training papers.
 """
 
 from __future__ import annotations
@@ -49,17 +49,16 @@ _SEED = 2021
 
 @dataclass(frozen=True)
 class Leak:
-    """A record whose paper, or whose study, may be in both the training data and the test data.
+    """An overlap of training data and test data: a record in one of them resembles a paper in the other.
 
     Attributes
     ----------
     title
         Title of the record.
     reason
-        Description of the resemblance, with the title of the paper that the record resembles.
+        Why the record resembles the paper, with the title of the paper.
     certain
-        Whether an identifier or the rules for duplicates prove that the record describes the paper that it resembles.
-        If not, a person may find that they are different papers.
+        Whether the record certainly describes the paper. If false, it may describe a different paper.
     """
 
     record_id: str
@@ -77,13 +76,12 @@ class KnownPapers:
     records
         Bibliographic data of the papers.
     groups
-        For each paper, the value of the field that the setting ``retrain.group_field`` names; ``""`` if there is no
-        value.
+        Study of each paper: its value in the field that the setting ``retrain.group_field`` names; ``""`` if unknown.
     vectors
         Vectors of the title and sentences of each paper.
     is_sketch
-        Whether the vectors were read from a model folder. The folder does not contain the vectors themselves: each
-        vector was rotated, and for each component, the folder states only whether it is positive or negative.
+        Whether the vectors were read from a model folder. Such vectors are approximate: they were rotated, and only
+        the sign of each component was stored.
     """
 
     records: list[Record]
@@ -158,8 +156,8 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
         ) from None
     if owner != model_id:
         raise MechtagError(
-            f"{path}: this list of training papers belongs to model {owner}, but the model in the folder is "
-            f"{model_id}; train again"
+            f"{path}: this list of training papers belongs to a different model ({owner} instead of {model_id}); "
+            "train again"
         )
     # After a random rotation, the product of a unit vector and these signs is on average the cosine times this factor.
     factor = np.float32(np.sqrt(np.pi / 2 / max(1, signs.shape[1])))
@@ -170,21 +168,22 @@ def read_training_papers(folder: Path, model_id: str) -> KnownPapers | None:
 def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: Settings) -> list[Leak]:
     """Return the papers in ``papers`` that may also be in ``against``.
 
-    Each pair of papers is compared in four ways: by identifiers (record id, DOI, PubMed id), by the rules for
-    duplicates, by study, and by the wording of their texts (see `likeness`). Two papers are from the same study if they
-    have the same value in the field that the setting ``retrain.group_field`` names. Uncertain duplicates are returned,
-    too.
+    A paper is returned if it has one of these in common with a paper in ``against``:
+
+    - the record id, DOI or PubMed id
+    - enough bibliographic data to be a certain or uncertain duplicate
+    - the study; see `KnownPapers`
+    - nearly the same text; see `likeness`
 
     Parameters
     ----------
     kind
-        Words that the reasons use for a paper in ``against``, such as ``test paper``.
+        Name for a paper in ``against`` in the reasons, such as ``test paper``.
 
     Returns
     -------
     list of Leak
-        At most one leak for each record in ``papers``, in the order of ``papers``. If there are several reasons, the
-        leak contains the first certain reason. If no reason is certain, it contains the first reason.
+        At most one leak per paper, in the order of ``papers``. A certain leak is preferred.
     """
     if against.is_sketch and papers.vectors:
         papers = replace(papers, vectors=[own @ _rotation(own.shape[1]) for own in papers.vectors])
@@ -231,10 +230,9 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
 
 
 def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
-    """Yield groups of texts that have the same number of sentences.
+    """Yield groups of texts with equal numbers of sentences, as (positions in ``texts``, vectors).
 
-    A group consists of the positions of its texts in ``texts``, and of the vectors of these texts. Texts that are too
-    short to be compared are left out.
+    Texts that are too short to be compared are left out.
     """
     by_length: dict[int, list[int]] = defaultdict(list)
     for position, own in enumerate(texts):
@@ -250,7 +248,8 @@ def _packs(texts: Sequence[Vectors]) -> Iterator[tuple[list[int], Vectors]]:
 def _likenesses(first: Vectors, second: Vectors) -> Vectors:
     """Return the likeness of each text in ``first`` to each text in ``second``; see `likeness`.
 
-    Both arrays have shape (n_sentences, n_texts, size); the result has shape (n_texts_of_first, n_texts_of_second).
+    Both arrays have shape (n_sentences, n_texts, size). The result has one row per text in ``first`` and one column per
+    text in ``second``.
     """
     cosines = np.tensordot(first, second, axes=(2, 2))
     forth, back = cosines.max(axis=2).mean(axis=0), cosines.max(axis=0).mean(axis=1)
@@ -261,9 +260,9 @@ def _likenesses(first: Vectors, second: Vectors) -> Vectors:
 def likeness(first: Vectors, second: Vectors) -> float:
     """Return how similar the sentences of two texts are, from 0 to 1, to detect paraphrases.
 
-    Each sentence of the first text is paired with the nearest sentence of the second text, and the mean cosine of the
-    pairs is computed. The same is done with the texts exchanged. The likeness is the higher of the two means. The title
-    counts as a sentence. If either text has fewer than three sentences, the likeness is 0.
+    For each sentence of the first text, the cosine to the nearest sentence of the second text is computed, and the
+    cosines are averaged. Then the texts are exchanged. The likeness is the higher of the two averages. The title counts
+    as a sentence. If a text has fewer than three sentences, the likeness is 0.
 
     Parameters
     ----------

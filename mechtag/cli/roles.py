@@ -33,11 +33,10 @@ def from_text(
 ) -> None:
     """Read configurations from a text in which markers name the roles of passages, as in realist reviews.
 
-    A configuration consists of passages that together explain a label. Each paragraph with markers is one
-    configuration, and the paragraph above it names the label. Each passage is followed by a marker, such as (C), (M+,
-    Resource), (M-, Reasoning), (M-Rea) or (O-). Markers may also name the roles that your codebook defines. The sign +
-    means present, and - means absent. Parts of the text that cannot be read are listed in `rejected.jsonl` next to the
-    output.
+    Each paragraph with markers is one configuration: passages that together explain a label. The paragraph above it
+    names the label. Each passage is followed by a marker, such as (C), (M+, Resource), (M-, Reasoning), (M-Rea) or
+    (O-). The sign + means present, and - means absent. Markers may also name the roles that your codebook defines.
+    Unreadable parts of the text are listed in `rejected.jsonl` next to the output.
 
     Example: `mechtag roles from-text boxes.txt -o configurations.csv --coder us`
     """
@@ -104,10 +103,9 @@ def suggest(
 ) -> None:
     """Suggest a role of evidence for each passage in a table of codings.
 
-    The method uses cue phrases, and the similarity of passages to the definitions of the roles. Suggestions are
-    experimental. To switch them on, set `roles.suggest` to true in params.yaml. A passage without a clear role gets no
-    suggestion, and passages are not linked to configurations. docs/roles.md states how far the suggestions agree with
-    coders.
+    Suggestions are based on cue phrases, and on the similarity of passages to the definitions of the roles. They are
+    experimental; see docs/roles.md. To switch them on, set `roles.suggest` to true in params.yaml. A passage without a
+    clear role gets no suggestion. Passages are not linked to configurations.
 
     Example: `mechtag roles suggest codings.csv --records unique.parquet -o suggested.csv`
     """

@@ -219,8 +219,7 @@ def export(
         Basis | None,
         typer.Option(
             "--basis",
-            help="Export only codes based on the abstract, or only codes based on the full text. Default: codes based "
-            "on the full text if there are any, otherwise codes based on the abstract.",
+            help="Export only codes based on this text. Default: the full text if it was coded, or else the abstract.",
             show_default=False,
         ),
     ] = None,
@@ -228,7 +227,7 @@ def export(
         Path | None,
         typer.Option(
             "--roles",
-            help="Table of configurations. Its passages are added to the export, which must be xlsx or qdpx.",
+            help="Table of configurations whose passages are exported, too (only to xlsx and qdpx).",
             show_default=False,
         ),
     ] = None,
@@ -236,8 +235,7 @@ def export(
         CellContent,
         typer.Option(
             "--cells",
-            help="Content of the cells of a matrix; 'value' writes 1, 0, '?' or an empty cell, so that other "
-            "programs can read the matrix.",
+            help="Content of the cells of a matrix. 'value' writes 1, 0, '?' or nothing, for use in other programs.",
         ),
     ] = CellContent.tick,
     note: Annotated[str, typer.Option("--note", help="Sentence to add below a matrix.")] = "",
@@ -245,8 +243,8 @@ def export(
         Path | None,
         typer.Option(
             "--without-fetched",
-            help="Table fetched.csv that 'mechtag fetch' wrote. Fetched texts without an open licence, and quotations "
-            "from them, are left out.",
+            help="Table fetched.csv that 'mechtag fetch' wrote. Texts that have no open licence in this table are left "
+            "out, and so are quotations from them.",
             show_default=False,
         ),
     ] = None,

@@ -80,10 +80,9 @@ def curve(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write prediction files to.")],
     project: ProjectFolder = None,
 ) -> None:
-    """Measure the learning curve: tag the coded records with models trained on subsets of the coded records.
+    """Tag the coded records with models trained on subsets of them, to measure the learning curve.
 
-    Each output file is named after the number of papers that its models were trained on. To compute the metrics, run
-    'evaluate --curve'.
+    Each output file is named after the number of training papers. To compute the metrics, run 'evaluate --curve'.
 
     Example: `mechtag curve -o data/work/curve`
     """

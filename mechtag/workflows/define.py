@@ -10,12 +10,13 @@ from mechtag.workflows.status import has_codes
 
 
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
-    """Return the folder of the model for tagging, and create the model if the project has no coded records.
+    """Return the folder of the model for tagging; if necessary, create a model from the definitions of the labels.
 
-    A project without coded records gets a model from the definitions in its codebook. This model is created again if
-    the codebook or the encoder has changed, or if the model cannot tag full texts. If records have been coded but no
-    model exists, no model is created, because the user must train one. The returned folder is then empty or missing,
-    and `load_model` raises an error that says so.
+    A model from definitions is created if the project has neither a model nor coded records. It is created again if the
+    codebook or the encoder has changed, or if it cannot tag full texts.
+
+    If the project has coded records but no model, the folder is empty or missing. `load_model` then tells the user to
+    train a model.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 

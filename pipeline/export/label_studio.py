@@ -28,16 +28,16 @@ _VIEW, _HEAD = b"<View", 200
 def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     """Write coded papers as tasks of Label Studio, and the labelling configuration for these tasks.
 
-    The configuration is written to a file of the same name, but with the extension ``.xml``. A yes becomes a choice,
-    and each passage of evidence becomes a labelled span. A quotation is left out if the text does not contain it, or if
-    its label needs review.
+    The configuration is written next to ``path``, with the extension ``.xml``. A yes becomes a choice, and each
+    passage of evidence becomes a labelled span. A passage is left out if the text does not contain it, or if its label
+    needs review.
 
     Returns
     -------
     config : Path
         Path of the configuration.
     left_out : int
-        Number of quotations that were left out.
+        Number of passages that were left out.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     config = path.with_suffix(".xml")
     if config.exists() and _VIEW not in config.read_bytes()[:_HEAD]:
         raise MechtagError(
-            f"{config}: the export writes a labelling configuration to this file, but the file exists and contains "
-            "something else; rename the file, or choose a different name for the output"
+            f"{config}: the labelling configuration cannot be written to this file, because it contains something "
+            "else; rename the file, or choose a different name for the output"
         )
     tasks, lost = [], 0
     for number, paper in enumerate(coded.papers, start=1):

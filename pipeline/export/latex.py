@@ -14,12 +14,12 @@ _SPECIAL = {
 
 
 def escape(text: str, symbols: Mapping[str, str] | None = None) -> str:
-    """Escape text for LaTeX; in the result, all braces without a backslash are balanced.
+    """Escape text for LaTeX and BibTeX.
 
     Parameters
     ----------
     symbols
-        LaTeX commands for characters that are not escaped otherwise, keyed by character.
+        LaTeX commands for further characters, keyed by character.
     """
     commands = _SPECIAL | dict(symbols or {})
     text = "".join(commands.get(char, char) for char in text)

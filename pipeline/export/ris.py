@@ -188,13 +188,12 @@ def writing(
 ) -> Iterator[Callable[[Record, Mapping[str, Prediction]], None]]:
     """Yield a function that adds a tagged record to a RIS file (UTF-8).
 
-    A record that was read from a RIS file keeps its fields from this file. If these fields lack a DOI or an abstract
-    that the record has obtained in the meantime, for example from a duplicate, a field is added for it. The fields of
-    all other records are made from the attributes of `Record`.
+    A record from a RIS file keeps its fields. A DOI or an abstract that the record obtained later, for example from a
+    duplicate, is added. The fields of all other records are made from the attributes of `Record`.
 
     For each label decided ``yes``, a field ``KW  - mechtag:KEY`` is added. For each label decided ``refer``, a field
     ``KW  - mechtag:KEY?`` is added. The evidence is added in fields ``N1``. Fields that an earlier run of mechtag added
-    for the same labels are removed.
+    for these labels are removed.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Cache:
             tables = self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             if {name for (name,) in tables} - {"answer"}:
                 raise MechtagError(
-                    f"{path}: answers of web services would be stored in this file, but it is the database of a "
+                    f"{path}: answers of web services cannot be stored in this file, because it is the database of a "
                     "different program; move the file, or choose a different output folder"
                 )
             (version,) = self._database.execute("PRAGMA user_version").fetchone()

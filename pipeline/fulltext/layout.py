@@ -214,7 +214,7 @@ def _look(row: Line) -> tuple[str, float, bool]:
 def _level(title: str, row: Line, looks: set[tuple[str, float, bool]]) -> int:
     """Return the level of a heading, from its number if it has one, and otherwise from its font and size.
 
-    ``looks`` contains the fonts and sizes of headings that are known to be of the first level.
+    ``looks`` contains the fonts and sizes of known headings of the first level.
     """
     if numbered := _NUMBERED.match(title):
         return 1 + numbered[1].count(".")

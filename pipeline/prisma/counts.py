@@ -64,8 +64,8 @@ def _named(value: object) -> dict[str, object]:
         if isinstance(key, int):
             # YAML reads {Embase: 1,204} as two lines: Embase with 1, and 204 with nothing.
             raise ValueError(
-                f"found the number {key} where a name is expected; if it is part of a count, write the count without "
-                "commas (1204, not 1,204); if it is a name, put it in quotes"
+                f"{key} is a number, but a name is expected here; write counts without commas (1204, not 1,204), and "
+                "put names that consist of digits in quotes"
             )
         if not name or name in named:
             raise ValueError(
@@ -94,8 +94,8 @@ class Identification(Strict):
     Attributes
     ----------
     identified_by_source
-        Number of records read from each file, keyed by file name. If it is ``None`` (not known), ``duplicates_removed``
-        and ``removed_for_other_reasons`` must also be ``None``.
+        Number of records read from each file, keyed by file name. ``None`` if it is not known. In this case,
+        ``duplicates_removed`` and ``removed_for_other_reasons`` are also ``None``.
     removed_by_automation
         Number of records removed by automation tools. mechtag always writes 0, because it removes no records.
     removed_for_other_reasons
@@ -116,8 +116,8 @@ class Identification(Strict):
         parts = (self.identified_by_source, self.duplicates_removed, self.removed_for_other_reasons)
         if 0 < sum(part is None for part in parts) < len(parts):
             raise ValueError(
-                "'identified_by_source', 'duplicates_removed' and 'removed_for_other_reasons' must all be known, or "
-                "all be null; run 'mechtag tag' again"
+                "only some of the counts 'identified_by_source', 'duplicates_removed' and 'removed_for_other_reasons' "
+                "are known; run 'mechtag tag' again"
             )
         if self.without_abstract > self.screened:
             raise ValueError(
@@ -206,8 +206,7 @@ class Elsewhere(Strict):
         if self.reports_together is not None:
             if self.other_methods is None:
                 raise ValueError(
-                    "'reports_together' combines the reports from databases with those from other methods, but "
-                    "'other_methods' is missing; use the key 'reports' instead"
+                    "'reports_together' needs the key 'other_methods', which is missing; use the key 'reports' instead"
                 )
             if self.reports is not None or "reports" in self.other_methods.model_fields_set:
                 raise ValueError(

@@ -183,9 +183,7 @@ _GLUED = re.compile(
 def _attribute(column: str, tagged: bool) -> tuple[str, int] | None:
     """Return the record attribute that a column contains, and the column's rank; see `attributes`.
 
-    The result is ``None`` if the name of the column is unknown.
-
-    If ``tagged`` is true, the columns of the table are named by tags, such as ``TI``.
+    The result is ``None`` if the column is unknown. If ``tagged`` is true, columns are named by tags, such as ``TI``.
     """
     if tagged:
         return (TAGS[column], list(TAGS).index(column)) if column in TAGS else None
@@ -244,10 +242,9 @@ def _folded(column: str) -> str:
 
 
 def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Return a record attribute and a rank for each known column, keyed by column name.
+    """Return the record attribute that each known column contains, such as ``title``, and the rank of the column.
 
-    The attribute, such as ``title``, is what the column contains. If several columns contain the same attribute, the
-    column with the lowest rank is used.
+    The result is keyed by column name. If several columns contain one attribute, the one with the lowest rank is used.
     """
     columns = list(columns)
     tagged = "TI" in columns
@@ -257,9 +254,11 @@ def attributes(columns: Iterable[str]) -> dict[str, tuple[str, int]]:
 def is_header(row: Sequence[str]) -> bool:
     """Return whether a row is certainly the header of a table.
 
-    Empty cells are ignored. One cell must be the name of a column of titles. In a row of fewer than four cells, all
-    cells must be known column names. In a longer row, it is enough that half of the cells are known column names. It is
-    also enough that two cells are known, and all other cells could be column names.
+    Empty cells are ignored. A header must name a column of titles. In addition, one of these must be true:
+
+    - All cells are known column names.
+    - The row has at least four cells, and at least half of them are known column names.
+    - The row has at least four cells, at least two are known column names, and all others could be column names.
     """
     cells = [cell for cell in row if cell.strip()]
     known = attributes(cells)
@@ -341,9 +340,9 @@ def from_inverted(index: Any) -> str | None:
 
 
 def unread(names: Sequence[str]) -> str:
-    """Return a note that lists the columns of a table that were not read.
+    """Return a note if abstracts, authors or years are missing from a table, because their columns may be unknown.
 
-    The result is ``""`` if all columns were read, or if the table has columns of abstracts, authors and years.
+    The note lists the unknown columns. The result is ``""`` if nothing is missing, or if there are no unknown columns.
     """
     known = attributes(names)
     found = {attribute.removeprefix("inverted ") for attribute, _ in known.values()}
@@ -366,8 +365,7 @@ def is_search(line: str, continued: bool) -> bool:
     Parameters
     ----------
     continued
-        Whether the previous line is part of the query. If so, an operator at the start of this line continues the
-        query.
+        Whether the previous line is part of the query. If so, this line may begin with an operator, such as AND.
     """
     found = _SEARCH.match(line) or (continued and _OPERATOR.match(line))
     return bool(found) and _TITLE_CELL.search(line) is None
@@ -376,8 +374,8 @@ def is_search(line: str, continued: bool) -> bool:
 def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) -> Iterator[str]:
     """Yield notes for the user on the unread rows above the header of a table.
 
-    One note counts the rows with many filled cells, which are probably data. Another note counts the remaining rows and
-    quotes the first of them. Search queries and other routine rows are ignored.
+    One note counts the rows with many filled cells, which are probably records. Another note counts all other rows and
+    quotes the first of them; search queries and other routine rows are not counted.
 
     Parameters
     ----------
@@ -405,9 +403,8 @@ def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) 
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Return the index of the header row of a table.
 
-    If the first non-empty row is certainly a header (see `is_header`), it is the header. Otherwise, it may be a title
-    or a search history. A later row is then the header if it names a column of titles and contains more known column
-    names than the first row.
+    The first non-empty row is the header, unless it may be a title or a search history. In this case, the rows below
+    are tried: a row is preferred if it names a column of titles and contains more known column names.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):
@@ -427,8 +424,8 @@ def _cell(text: str) -> str:
 def clean(fields: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Map the columns of a table row to attributes of a record.
 
-    If several columns contain the same attribute, the column that comes first in `COLUMNS` is used. Keywords are
-    collected from all columns.
+    If several columns contain one attribute, the column that comes first in `COLUMNS` is used. Only keywords are taken
+    from all their columns.
     """
     places, keyword_places, given_first, year_places, glued = _plan(tuple([name for name, _ in fields]))
     values = {attribute: _cell(fields[index][1]) for index, attribute in places}

@@ -182,17 +182,16 @@ def rank(
     course
         State of the review after the previous ranking, or an empty state.
     cold
-        Function that returns the scores of the records. It is used as long as no record is known to be relevant. If it
-        is ``None``, the scores are the similarities of the records to the definition of relevance until a relevant
-        record is known.
+        Function that returns the scores of the records before the first relevant record is found. By default, the
+        scores are the similarities of the records to the definition of relevance.
     seed
         Seed of the random sample.
 
     Raises
     ------
     MechtagError
-        If the sample was drawn from a different set of unread records, or if `Judgements.labels` or
-        `stopping.judge_sample` raises the error.
+        If records were added or removed after the sample was drawn; or if the decisions are not valid, see
+        `Judgements.labels` and `stopping.judge_sample`.
     """
     check_shares(target.recall, target.confidence)
     records = search.records
@@ -230,15 +229,15 @@ def judge_course(
     seed
         Seed of the sample.
     earlier
-        Number of records at the start of ``order`` that were read before new records were added to the review. The rule
-        estimates the number of unread relevant records from the later records only.
+        Number of records that were read before new records were added to the review. These are the first records in
+        ``order``. The rule estimates the number of unread relevant records without them.
 
     Returns
     -------
     sampled
-        Indices of the records in the sample, which may have been drawn in this call. ``None`` if there is no sample.
+        The argument ``sampled``, or the sample that was drawn now. ``None`` if there is no sample.
     verdict
-        Verdict of the stopping rule. ``None`` if the rule is ``sample`` and no sample has been drawn yet.
+        Verdict of the stopping rule. ``None`` if the rule still waits for the sample.
     """
     read = labels[order].astype(np.int64)
     if target.rule == "ranked":
@@ -274,9 +273,10 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
     if gone or new or len(members) < len(sample):
         first = f" (the first is {new[0]}; removing a decision makes a record unread again)" if new else ""
         raise MechtagError(
-            "the records have changed since the random sample was drawn. Sampled records that are missing now: "
-            f"{gone}. Unread records that are not in the sample: {len(new)}{first}. This sample can no longer show "
-            "when to stop. Rank the original records with all earlier decisions, or start again with a new output file",
+            "the random sample can no longer show when to stop, because the records have changed since it was drawn. "
+            f"Sampled records that are missing now: {gone}. Unread records that are not in the sample: "
+            f"{len(new)}{first}. Rank the original records with all earlier decisions, or start again with a new "
+            "output file",
             options="-o",
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)
@@ -297,9 +297,8 @@ def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerd
 def write_ranking(path: Path, ranking: Ranking) -> None:
     """Write the ranking as a CSV table, and the state and the verdict as a ``.json`` file in the same folder.
 
-    Unread records come first, in reading order. They are followed by the judged records, in the order in which these
-    were judged. Reviewers fill in the table and pass it to the next ranking. If reviewers have written notes, the table
-    has a column for notes.
+    Unread records come first, in reading order. The judged records follow, in the order in which they were judged. The
+    table has a column for notes only if reviewers have written notes.
     """
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]

@@ -55,9 +55,8 @@ class Divided(NamedTuple):
     windows
         One range per window: the positions of the window's sentences in ``sentences``.
     opening
-        Sentences that replace the abstract if the record has no abstract. By default, they are the abstract in the full
-        text. If the full text has no abstract, they are the first sentences of the introduction. If it has no
-        introduction either, they are the first scored sentences.
+        Sentences that replace the abstract if the record has no abstract. They are the first of these that exists in
+        the full text: the abstract, the start of the introduction, the first scored sentences.
     judged
         Words that describe ``opening`` in messages, such as 'abstract in the full text'.
     recognised
@@ -81,8 +80,8 @@ class TaggedFullText:
     divided
         The full text, divided into windows.
     first
-        Sentences by which relevance was judged. These are the sentences of the record's abstract, or, if the record has
-        no abstract, the sentences in ``divided.opening``.
+        Sentences by which relevance was judged: the abstract of the record. If the record has no abstract, they are
+        ``divided.opening``.
     has_abstract
         Whether the record has an abstract.
     scored
@@ -96,9 +95,9 @@ class TaggedFullText:
 
     @property
     def tagging(self) -> FullTextTagging:
-        """Return the number of windows (groups of sentences) of a paper, and messages if the paper is unusual.
+        """Return the number of scored windows of a paper, and notes on what it lacks, such as an abstract.
 
-        The abstract counts as one window, and so does the text that replaces a missing abstract.
+        The abstract, or the text that replaces a missing abstract, counts as one window.
         """
         found = (
             []
@@ -127,13 +126,13 @@ def check_full_texts(path: Path, tagger: Tagger, model: Path) -> None:
 def runs_of(full_text: FullText, kinds: Collection[str]) -> tuple[list[list[Section]], bool]:
     """Return the sections to score, grouped into runs, and whether any section was recognised by its heading.
 
-    A run consists of neighbouring sections of the same kind. If no section was recognised, the sections before the last
-    list of references are scored. Only sections that are certainly not running text, such as tables, are left out.
+    A run consists of neighbouring sections of the same kind. If no heading was recognised, all running text before the
+    last list of references is scored.
 
     Parameters
     ----------
     kinds
-        Kinds of the sections to score; ignored if no section was recognised.
+        Kinds of the sections to score; ignored if no heading was recognised.
     """
     sections: Sequence[Section] = full_text.sections
     recognised = any(section.kind in _RECOGNISED for section in sections)
@@ -182,8 +181,7 @@ def _split(full_text: FullText, sections: Sequence[Section], settings: SentenceS
 def sentences_to_code(full_text: FullText, settings: SentenceSettings) -> list[Evidence]:
     """Return the sentences of a full text that a person can mark as evidence, with their pages and sections.
 
-    All sentences are returned except those in lists of references, so each sentence that `tag_full_texts` scores is
-    included.
+    These are all sentences outside lists of references.
     """
     kept = [section for section in full_text.sections if section.kind != "references"]
     return [_placed(full_text, sentence, 0.0) for sentence in _split(full_text, kept, settings)]
@@ -227,9 +225,9 @@ class TaggedAbstract(NamedTuple):
 def tag_full_texts(
     tagger: Tagger, abstracts: Sequence[TaggedAbstract], table: FullTextTable, settings: Settings
 ) -> Iterator[tuple[Record, TaggedFullText]]:
-    """Tag the full texts in ``table``, and yield each record that has a full text, together with its tagged full text.
+    """Tag the full texts of records, and yield each record with its tagged full text.
 
-    At most `BATCH` full texts are tagged at the same time, to limit memory.
+    Records without a full text in ``table`` are left out. To limit memory, `BATCH` full texts are tagged at a time.
     """
     by_record = {abstract.record.record_id: abstract for abstract in abstracts}
     remembering = replace(tagger, encoder=RememberingEncoder(tagger.encoder, _REMEMBERED))

@@ -21,22 +21,22 @@ _ITEM, _END, _ERROR = range(3)
 def prefetch(what: str, prepare: Callable[..., None], *arguments: Any) -> Iterator[Runner]:
     """Start a process that computes the next item of an iterator while the main process uses the current item.
 
-    The process computes at most one item in advance. It ends when the context ends, or when the main process is killed.
+    The process ends when the context ends, or when the main process is killed.
 
     Parameters
     ----------
     what
         Task of the process as a verb phrase, such as "splits sentences", for error messages.
-    prepare, *arguments
-        A module-level function, and its arguments. The new process calls this function first, to load what the iterator
-        needs.
+    prepare
+        Module-level function that the process calls first, to load what the iterator needs.
+    *arguments
+        Arguments of ``prepare``.
 
     Yields
     ------
     Runner
-        Function that runs an iterator in the new process. If the process was killed, the iteration raises
-        `MechtagError`. If ``prepare`` or the iterator raises an error in the new process, the iteration raises the same
-        error.
+        Function that runs an iterator in the process. Errors of ``prepare`` and of the iterator are raised in the main
+        process. If the process is killed, `MechtagError` is raised.
     """
     # A thread would not help, because its Python code would block the encoder.
     # Spawn instead of fork, because a forked process inherits locks but not the threads that would release them.

@@ -1,15 +1,13 @@
 """Distinguish evidence of presence from evidence of absence by the vectors of sentences, and by their words.
 
-A sentence is evidence of absence if it says that something (such as the mechanism that a label describes) is absent.
-Many sentences say this without a word such as *no* or *lack*. For example, *decisions stayed with the finance director*
-states the absence of shared decisions. Vectors of the encoder ``accurate`` reveal such absence, but vectors of the
-encoder ``fast`` hardly do (see `benchmarks.sign`). The classifier is a logistic regression on the vector of a sentence
-and on `mechtag.pipeline.text.sign.word_features`. It can be used with any codebook, because it was not trained on
-labels.
+Evidence of absence says that something, such as a mechanism, is absent. It need not contain a word such as *no* or
+*lack*: *decisions stayed with the finance director* states that shared decisions are absent. Vectors of the encoder
+``accurate`` reveal this, but vectors of the encoder ``fast`` hardly do (see `benchmarks.sign`).
 
-The training data are invented pairs of sentences, and sentences of coded records. The two sentences of a pair are about
-the same subject: one states presence, and the other states absence. ``python -m benchmarks.sign_training`` trains the
-classifier again.
+The classifier is a logistic regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`.
+It can be used with any codebook, because it was not trained on labels. It was trained on sentences of coded records and
+on invented pairs of sentences: one states presence, the other absence. To train it again, run
+``python -m benchmarks.sign_training``.
 """
 
 from __future__ import annotations
@@ -74,14 +72,14 @@ class SignsByVectors:
 
 
 def read_signs_by(settings: TagSettings) -> ReadSigns:
-    """Return the function that classifies sentences of evidence as evidence of presence or of absence.
+    """Return the function that distinguishes evidence of presence from evidence of absence.
 
-    Depending on the setting ``tag.sign``, the function is `by_words` or an instance of `SignsByVectors`.
+    The setting ``tag.sign`` decides whether this is `by_words` or an instance of `SignsByVectors`.
 
     Raises
     ------
     MechtagError
-        If the function needs the encoder ``accurate``, and this encoder is not on this machine.
+        If the encoder ``accurate`` is needed, but is not on this machine.
     """
     return by_words if settings.sign == "words" else SignsByVectors(accurate_encoder())
 

@@ -36,8 +36,7 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
     Parameters
     ----------
     out_of_fold
-        Predictions for the papers on which the model in use was trained. Each paper was tagged by a model that was not
-        trained on this paper.
+        Out-of-fold predictions for the training papers of the model in use.
 
     Returns
     -------
@@ -45,11 +44,10 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
         Two comparisons. Each is a result of `mechtag.evaluation.suggestion_effect.effect_section`, or ``None`` if there
         are no codes to compare.
 
-        - ``assisted``: codes that were given while a suggestion was visible, compared with codes of the audit sample.
-          The records of the audit sample are shown without suggestions.
-        - ``after``: codes of people who saw the suggestion after coding, compared with the codes that the same people
-          gave before. This comparison has two more keys: ``changed`` (number of codes that were changed) and
-          ``towards`` (number of changed codes that now agree with the suggestion).
+        - ``assisted``: codes that were given while a suggestion was visible, compared with codes of the audit sample,
+          which is shown without suggestions.
+        - ``after``: codes before and after the coder saw the suggestion. Two more keys are ``changed`` (number of codes
+          that were changed) and ``towards`` (number of codes that were changed to the suggestion).
     """
     with workspace.store.read() as connection:
         assisted = _assisted(connection, workspace.seed, _suggestions(connection, out_of_fold))
@@ -100,9 +98,9 @@ def _suggestions(connection: Connection, out_of_fold: Sequence[Prediction]) -> d
 
 
 def _first_codes(connection: Connection) -> Sequence[Any]:
-    """Return the codes that people gave after reading the abstract, and before they saw the codes of others.
+    """Return the codes of abstracts that people gave before they saw the codes of others.
 
-    Only records that the coder has finished are included.
+    Records that the coder has not finished are left out.
     """
     current, account, record = schema.current, schema.account, schema.record
     return connection.execute(
@@ -125,11 +123,9 @@ def _number(value: int | None, refer: object) -> int | None:
 
 
 def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, str], int]) -> list[_Code]:
-    """Return the first codes that people gave with a visible suggestion, and the first codes in the audit sample.
+    """Return the codes that people gave with a visible suggestion, and the codes of the audit sample.
 
-    A first code is a person's code at the time when the person first finished the record. The records of the audit
-    sample are shown without suggestions. ``suggested`` contains the decisions of the model, keyed by record id and
-    label.
+    If a person changed a code later, the first one is returned. The audit sample is shown without suggestions.
     """
     plan = read_plan(connection)
     found = []
@@ -143,9 +139,9 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
 
 
 def _after(connection: Connection) -> list[_Code]:
-    """Return the codes of labels for which people saw the suggestion only after coding.
+    """Return the codes of people who saw the suggestion of the model only after coding.
 
-    Each code has two entries in the list: the code before the suggestion was shown, and the current code.
+    For each code, the list contains the code before the suggestion was shown, followed by the current code.
     """
     sight = schema.sight
     shown: dict[tuple[int, int], Mapping[str, Any]] = {}

@@ -18,17 +18,17 @@ from mechtag.review.store.exercises import hidden_records
 def read_timeline(connection: Connection) -> dict[str, dict[str, Any]]:
     """Return the progress of each stage (such as ``screen``) by day, in the time zone of this computer.
 
-    Judgements that were undone or sent back do not count. Judgements of withdrawn people do not count, either. Settled
-    records do not count while they are in a running calibration exercise, in which all coders judge the same records.
+    Three things do not count: judgements that were undone or sent back, judgements of withdrawn people, and settled
+    records in a running calibration exercise.
 
     Returns
     -------
     dict
-        The values of each stage, keyed by stage:
+        One dict per stage, keyed by stage:
 
-        - ``days``: ISO dates of the days on which records were judged or settled
-        - ``people``: number of records that each person had judged by the end of each day, keyed by name
-        - ``settled``: number of settled records by the end of each day
+        - ``days``: dates (ISO) on which records were judged or settled
+        - ``people``: for each person, the total number of judged records by the end of each day, keyed by name
+        - ``settled``: total number of settled records by the end of each day
     """
     return {stage: _timeline(connection, stage) for stage in STAGES}
 

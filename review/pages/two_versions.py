@@ -24,8 +24,8 @@ def two_versions(
     wanted
         What the person tried to save with the form, in words.
     based_on
-        Number of the event that last changed the saved codes. The page sends this number with the form, to show that
-        the person has seen the saved codes.
+        Number of the event that last changed the saved codes. The form on the page contains this number, which shows
+        that the person has seen these codes.
     back
         Address of the page that shows the record.
     """

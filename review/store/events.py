@@ -32,8 +32,8 @@ class Draft:
     kind
         What happened, for example ``code``, ``commit``, ``settle`` or ``undo``.
     record
-        Number of the record that the event is about, or ``None``. If the event undoes or redoes an action, this value
-        is ignored, and `append` writes the record of that action.
+        Number of the record that the event is about, or ``None``. Ignored if the event undoes or redoes an action,
+        because `append` then writes the record of that action.
     stage
         Stage that the event is about (``screen``, ``code`` or ``full-text``), or ``None``.
     label
@@ -41,7 +41,7 @@ class Draft:
     value
         Content of the event, as a JSON object whose keys depend on ``kind``.
     undoes
-        Number of the action that an event of kind ``undo`` or ``redo`` undoes or redoes; ``None`` for other events.
+        If ``kind`` is ``undo`` or ``redo``: number of the action to undo or redo. Otherwise, ``None``.
     """
 
     kind: str
@@ -89,8 +89,8 @@ class Act:
 def append(connection: Connection, act: Act) -> int:
     """Write the events of an action and update the derived tables, in the transaction of ``connection``.
 
-    If the action changes the state of many records, the derived tables are not updated for these records at once.
-    Instead, the records are added to table ``stale``, and `derive_stale` updates the derived tables later.
+    If the action changes the state of many records, their update is postponed: the records are added to table
+    ``stale``, and `derive_stale` updates the derived tables later.
 
     Returns
     -------
@@ -152,9 +152,9 @@ def is_undone(act: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 def _with_record(connection: Connection, draft: Draft) -> Draft:
-    """Return a copy of a draft, with the record of the action that the draft undoes or redoes.
+    """Fill in the record of a draft that undoes or redoes an action: it is the record of that action.
 
-    If the draft neither undoes nor redoes an action, it is returned unchanged.
+    Other drafts are returned unchanged.
     """
     if draft.undoes is None:
         return draft
@@ -278,8 +278,8 @@ def alive_comments(connection: Connection, record: int) -> list[Event]:
 def family_of(connection: Connection, record: int) -> tuple[int, list[int]]:
     """Return the head of the family of a record, and all members of the family, beginning with the head.
 
-    The family of a record consists of all records that are joined as one paper. The head is the record that represents
-    the paper. A record without joined records is the only member of its family.
+    The records that are joined as one paper are a family. The head is the record that represents the paper. A record
+    that is not joined with any other is a family of its own.
     """
     ((head, members),) = _records_of_papers(connection, [record]).items()
     return head, members
@@ -329,9 +329,9 @@ def _mark_stale(connection: Connection, records: Select[int]) -> None:
 
 
 def derive_stale(connection: Connection) -> bool:
-    """Update the derived tables for the next records in table ``stale``, and return whether the table has more records.
+    """Perform some of the updates that `append` postponed, and return whether more updates remain.
 
-    Table ``stale`` contains the records whose update was postponed by `append`.
+    Table ``stale`` contains the records whose rows in the derived tables must be updated.
     """
     table = schema.stale
     records = connection.execute(select(table.c.record).limit(_PART)).scalars().all()
@@ -347,12 +347,12 @@ def any_stale(connection: Connection) -> bool:
 
 
 def derive_records(connection: Connection, records: Iterable[int]) -> None:
-    """Update the derived tables for some records, and for the records that are joined with these as one paper.
+    """Update the derived tables for some papers.
 
     Parameters
     ----------
     records
-        Numbers of the records.
+        Numbers of records. All records that are joined with them as one paper are updated, too.
     """
     rules = _read_rules(connection)
     numbers = sorted(records)
@@ -522,8 +522,7 @@ def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
     copy
         Number of the row of table ``copy`` that describes the duplicate.
     together
-        Whether the duplicate belongs to the record. If ``False``, the fields that still have the duplicate's values are
-        cleared.
+        True to fill the fields; false to empty them again. Values that have changed since are kept.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()

@@ -268,7 +268,7 @@ def test_an_export_replaces_only_a_file_that_is_a_labelling_configuration(folder
     (folder / "codings.xml").write_text("<records/>", encoding="utf-8")
     words = ("export", "codings.csv", "--records", "out/records.parquet", "--to", "label-studio", "-o", "codings.json")
     status, _, message = call(*words)
-    assert (status, "codings.xml: the export writes a labelling configuration to this file" in message) == (1, True)
+    assert (status, "codings.xml: the labelling configuration cannot be written to this file" in message) == (1, True)
     assert (folder / "codings.xml").read_text(encoding="utf-8") == "<records/>"
     assert not (folder / "codings.json").exists()
     (folder / "codings.xml").unlink()

@@ -1,9 +1,8 @@
 """Compute the contrastive loss for fine-tuning an encoder with torch.
 
 The loss attracts texts that share a label, and repels texts that share no label, as in SetFit (Tunstall et al. 2022).
-There are four kinds of texts: coded sentences, exemplars, whole papers, and definitions. A whole paper is usually used
-only for labels for which its sentences were not coded. The vector of a whole paper is the mean vector of its title and
-of the parts of its sentences (pieces between semicolons). For each label, one definition or rule is used.
+Here, the texts are coded sentences, exemplars, whole papers, and one definition or rule per label. A whole paper is
+usually used only for labels for which its sentences were not coded.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ class TuningCorpus:
     """A corpus prepared for fine-tuning.
 
     A text is a title, or a part of a sentence or exemplar between semicolons, as in `Corpus`. An item is a text that
-    was coded individually, or a paper that was coded as a whole. An item is stored as an array of text numbers: the
-    number of the text, or the numbers of all texts of the paper.
+    was coded individually, or a paper that was coded as a whole. An item is stored as an array with the numbers of its
+    texts.
 
     Attributes
     ----------
@@ -38,11 +37,11 @@ class TuningCorpus:
     unit_targets : Tensor, shape (n_texts, 1 + n_labels)
         Codes of each text, with relevance in the first column; see `Corpus`.
     document : ndarray, shape (n_texts,)
-        Number of the document to which each text belongs: its row in ``whole_targets``. ``NO_DOCUMENT`` for exemplars.
-    whole_targets : Tensor, shape (n_documents, 1 + n_labels)
+        Number of the paper of each text; ``NO_DOCUMENT`` for exemplars.
+    whole_targets : Tensor, shape (n_papers, 1 + n_labels)
         Codes of whole papers, with relevance in the first column; see `Corpus.whole_targets`.
-    papers : list of ndarray
-        One array per paper, with the numbers of all its texts.
+    papers : list of ndarray, length n_papers
+        Numbers of the texts of each paper.
     """
 
     states: list[Tensor]
@@ -91,10 +90,10 @@ def prepare_corpus(corpus: Corpus, states: States) -> TuningCorpus:
 def cut_batches(
     items: Sequence[Index], lengths: Sequence[int], budget: int, generator: np.random.Generator
 ) -> Iterator[list[Index]]:
-    """Yield batches of items (see `TuningCorpus`) with at most ``budget`` tokens each, without changing the order.
+    """Yield the items (see `TuningCorpus`) in batches, in order; ``budget`` is the maximum number of tokens per batch.
 
-    If a single item has more tokens than ``budget``, some of its texts are drawn at random. At least one text is drawn,
-    even if this text alone has more tokens than ``budget``.
+    If an item is longer than ``budget``, only some of its texts are used. They are drawn at random. A single text that
+    is longer than ``budget`` is not cut.
 
     Parameters
     ----------
@@ -124,10 +123,9 @@ TEMPERATURE = 0.1
 
 
 def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index]:
-    """Draw the items of one epoch (see `TuningCorpus`), in random order.
+    """Return the items of one epoch (see `TuningCorpus`), in random order.
 
-    All items with at least one label are drawn. The same number of items without a label is drawn at random. If there
-    are fewer items without a label, all of them are drawn.
+    They are all items with a label, and the same number of random items without a label (or all, if there are fewer).
     """
     items = data.judged_items
     if not items:
@@ -139,7 +137,7 @@ def draw_items(data: TuningCorpus, generator: np.random.Generator) -> list[Index
 
 
 def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, definitions: Tensor) -> Tensor:
-    """Return the contrastive loss of a batch; the items and the definitions are all paired with one another.
+    """Return the contrastive loss of the items in a batch and the definitions of the labels; see `pair_loss`.
 
     The vector of an item is the mean vector of its texts.
 
@@ -150,7 +148,7 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
     vectors : Tensor, shape (n_texts_of_batch, size)
         Vectors of the texts of all items in the batch.
     definitions : Tensor, shape (n_labels, size)
-        One vector per label: the vector of its definition or of one of its rules.
+        Vector of the definition, or of one rule, of each label.
     """
     means = [part.mean(dim=0) for part in torch.split(vectors, [len(units) for units in batch])]
     texts = torch.cat([normalize(torch.stack(means), dim=1), definitions])
@@ -161,10 +159,9 @@ def batch_loss(data: TuningCorpus, batch: Sequence[Index], vectors: Tensor, defi
 def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
     """Return the contrastive loss of a batch (Khosla et al. 2020, supervised contrastive learning).
 
-    Each text is paired with every other text that shares a label with it. The loss of a pair is small if the first text
-    is much more similar to the second text than to all texts that certainly share no label with the first text. If it
-    is unknown whether two texts share a label, their similarity is ignored. The loss is averaged over the pairs with
-    the same first text, and then over the first texts.
+    A partner of a text is a text that shares a label with it. A stranger is a text that certainly shares no label with
+    it. The loss of a text and a partner is small if the text is much more similar to the partner than to all strangers.
+    The loss is averaged over the partners of each text, and then over the texts with partners.
 
     Parameters
     ----------

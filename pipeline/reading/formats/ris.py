@@ -60,8 +60,8 @@ _CONFERENCES = ("CONF", "CPAPER")
 def recognise(source: Source) -> bool:
     """Return whether a file contains RIS records.
 
-    A RIS file usually contains a TY line, which begins a record. A file without a TY line is also recognised if it
-    begins with another tag and contains an ER line, which ends a record.
+    In a RIS file, a TY line begins a record, and an ER line ends it. A file without TY lines is recognised if it begins
+    with another tag and contains an ER line.
     """
     head = source.head
     return bool(_START.search(head) or _NARROW_START.search(head) or _HEADLESS.match(head))
@@ -197,7 +197,7 @@ def _journal(values: Mapping[str, list[str]], book: str) -> str | None:
 def _authors(fields: Sequence[tuple[str, Any]], values: Mapping[str, list[str]]) -> list[str]:
     """Return the authors in tags AU and A1.
 
-    If all authors in one of the tags are also in the other tag, only the authors in the other tag are returned.
+    If AU contains all authors in A1, only AU is read. If A1 contains all authors in AU, only A1 is read.
     """
     authors, primary = values.get("AU", []), values.get("A1", [])
     if set(primary) <= set(authors):

@@ -192,7 +192,7 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
         ("databases: {MEDLINE: 1, ' MEDLINE': 2}\n", "databases: ' MEDLINE' appears twice"),
         (
             "databases: {Embase: 1,204}\n",
-            "databases: found the number 204 where a name is expected; if it is part of a count, write the count",
+            "databases: 204 is a number, but a name is expected here; write counts without commas",
         ),
         ("databses:\n", "databses: unknown key"),
         ('databases: {"\\u202e": 1}\n', "is not a printable name"),
@@ -211,7 +211,7 @@ def test_contradictions_are_refused(elsewhere: dict, message: str) -> None:
             "other_methods.sources.Websites: 'site.ris' is not a count",
         ),
         ("other_methods: {}\n", "other_methods.sources: Field required"),
-        ("reports_together: {sought: 4}\n", "'other_methods' is missing; use the key 'reports'"),
+        ("reports_together: {sought: 4}\n", "needs the key 'other_methods', which is missing; use the key 'reports'"),
         ("other_methods: {sources: {W: 1}}\nreports: {}\nreports_together: {}\n", "cannot be combined with 'reports'"),
         ("other_methods: {sources: {W: 1}, reports: {}}\nreports_together: {}\n", "cannot be combined with 'reports'"),
     ],
@@ -247,7 +247,7 @@ def test_summary_is_read_back_and_checked(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"prisma: duplicates_removed: -1 is out of range"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"duplicates_removed": None}})
-    with pytest.raises(MechtagError, match="must all be known, or all be null"):
+    with pytest.raises(MechtagError, match="only some of the counts"):
         read_identification(path)
     write_json(path, {"prisma": FOUND.model_dump(mode="json") | {"without_abstract": 126}})
     with pytest.raises(MechtagError, match="'without_abstract' is 126, but 'screened' is only 125"):
