@@ -251,7 +251,7 @@ def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
 
 
 def _next_part(data: bytes, offset: int, place: int, part: Part) -> Part | None:
-    """Return the first part that begins in ``data`` after ``part``; ``None`` if no part begins there.
+    """Return the next part of a file after ``part``, if it begins in ``data``; otherwise, return ``None``.
 
     A part begins where the encoding changes, and after a missing or superfluous byte in UTF-16.
     """

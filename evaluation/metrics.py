@@ -100,17 +100,17 @@ class Resamples:
 
     @property
     def positive(self) -> Array:
-        """Return the weight of a paper where its code for a label is ``yes``, and 0 elsewhere.
+        """Return an array of shape (resamples, papers, labels), with the weights of papers whose code is ``yes``.
 
-        The shape is (resamples, papers, labels).
+        Where the code of a paper for a label is not ``yes``, the array contains 0.
         """
         return np.asarray(self.weight[:, :, None] * (self.truth == 1))
 
     @property
     def negative(self) -> Array:
-        """Return the weight of a paper where its code for a label is ``no``, and 0 elsewhere.
+        """Return an array of shape (resamples, papers, labels), with the weights of papers whose code is ``no``.
 
-        The shape is (resamples, papers, labels).
+        Where the code of a paper for a label is not ``no``, the array contains 0.
         """
         return np.asarray(self.weight[:, :, None] * (self.truth == 0))
 

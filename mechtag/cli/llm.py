@@ -101,7 +101,9 @@ def llm(
     ] = 300,
     think_first: Annotated[
         bool,
-        typer.Option("--think-first", help="Have the language model state its evidence and reasons before its answer."),
+        typer.Option(
+            "--think-first", help="Ask the language model to state its evidence and reasons before its answer."
+        ),
     ] = False,
     shots: Annotated[
         int,

@@ -452,7 +452,7 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
 
 
 def _relevant(codings: Sequence[Coding], relevance_key: str) -> bool:
-    """Return whether at least one coder coded a record as relevant, or nobody judged its relevance."""
+    """Return ``True`` if at least one coder coded a record as relevant, or if nobody judged its relevance."""
     decisions: dict[tuple[str, str], int] = {}
     for coding in codings:
         who = coding.coder, coding.basis

@@ -1,4 +1,4 @@
-"""Store versions of the annotations that retraining adds. All versions are kept, and at most one is in use.
+"""Store the annotations that were added by retraining. All versions are kept, and at most one is in use.
 
 The folder ``train.added`` contains one subfolder per version with three files:
 

@@ -115,7 +115,7 @@ def cut_note(abstracts: int) -> str:
 class Reading:
     """Reads search exports record by record, so that not all records have to be in memory at the same time.
 
-    All attributes except ``size`` and ``paths`` are complete once all records have been read.
+    ``size`` and ``paths`` are known from the start. The other attributes are complete when all records have been read.
 
     Parameters
     ----------
