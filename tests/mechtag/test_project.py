@@ -42,7 +42,7 @@ def test_a_setting_that_is_not_a_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MechtagError, match=r"params\.yaml: codebook: found a value of type .*enter one path as text"):
         load_settings(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text("train: {added: ''}\n")
-    with pytest.raises(MechtagError, match="enter the name of an existing or a new folder"):
+    with pytest.raises(MechtagError, match="enter an existing or a new folder"):
         load_settings(tmp_path / "params.yaml")
 
 
