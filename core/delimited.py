@@ -82,8 +82,9 @@ def header(
 ) -> Header:
     """Find the header of a table whose delimiter is unknown.
 
-    The first line may state the delimiter, such as ``sep=;``. Otherwise, each delimiter is tried, and the one with the
-    most known column names is used. If there is a tie, the one with the most columns is used.
+    If the first line states the delimiter, such as ``sep=;``, this delimiter is used. Otherwise, each delimiter is
+    tried, and the one with the most known column names is used. If there is a tie, the one with the most columns is
+    used.
 
     Some characters occur only within cells, for example between the names in a list. A delimiter is therefore doubtful
     if its header is below the first filled row, and most of the next rows have a different number of cells than the
@@ -145,7 +146,8 @@ def rows(
     next_table
         Function that recognises the header of a further table in the same file. It is called at the start of each row,
         with the number of the line, the line, the delimiter and the width. It returns the further table if the line is
-        the header of one, and ``None`` otherwise.
+        the header of one, and ``None`` otherwise. The rows below are then read with the delimiter and the width of the
+        further table.
     """
     # Reference lists exceed the module's default limit of 128 KB.
     csv.field_size_limit(LONGEST_ENTRY)

@@ -220,7 +220,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f]")
 
 
 def find_parts(chunks: Iterable[bytes], encoding: Encoding) -> tuple[Part, ...]:
-    """Divide a file into parts, each of which has the same encoding throughout.
+    """Divide a file into parts, so that each part has one encoding.
 
     A new part begins where the file changes between UTF-16 and another encoding, or between the two byte orders of
     UTF-16. For example, the program ``cat`` may have joined files in different encodings.

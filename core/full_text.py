@@ -43,7 +43,7 @@ class Section(Row):
 
 
 class Page(Row):
-    """A page of a full text; the page contains the characters from ``start`` to ``end`` of the full text.
+    """A page of a full text; if ``text`` is the full text, the text of the page is ``text[start:end]``.
 
     Attributes
     ----------

@@ -365,7 +365,8 @@ class RetrainSettings(Strict):
         was measured for the encoder; see `Settings.paraphrase`.
     margins
         Tolerated decrease of each metric, keyed by metric: ``relevance_auc``, or a name in `metrics.pooled_figures`. A
-        new model may replace the model in use if, with 97.5% certainty, no metric decreases by more.
+        new model may replace the model in use only if no metric decreases by more. Each metric is tested separately,
+        with 97.5% certainty.
     bootstrap
         Number of bootstrap resamples for the comparison.
     """

@@ -82,7 +82,7 @@ class Definitions:
     The texts of a label, or of relevance, are its definition and its ``include`` rules.
 
     All texts about one subject have similar vectors. Therefore, ``centre`` is subtracted from vectors before they are
-    compared. The subtraction improved the ranking of texts on each of five codebooks
+    compared with ``labels``. The subtraction improved the ranking of texts on each of five codebooks
     (``python -m benchmarks.codebooks``).
 
     Attributes

@@ -402,8 +402,9 @@ def encoder_of(config: ModelConfig, folder: str | Path) -> ProjectPath:
 def encoder_difference(trained: EncoderConfig, settings: EncoderSettings, folder: str | Path) -> str:
     """Return a clause that describes the difference between a model's encoder and the encoder in the settings.
 
-    Two encoders are the same if their weights are the same, whatever their names. If the encoder in the settings is not
-    on this machine and the settings do not contain its hash, the names and revisions are compared instead.
+    Encoders with the same weights count as the same, whatever their names. If the settings do not contain the hash of
+    the weights, encoders with the same name and revision also count as the same. In all other cases, the encoders count
+    as different, for example if the names differ and the encoder in the settings is not on this machine.
 
     Parameters
     ----------

@@ -34,9 +34,10 @@ def fit_calibration(
     other labels share one curve, which is fitted on all labels together. If no label was judged, the labels use the
     curve of `definitions_calibration`.
 
-    *Thresholds.* The threshold for relevance keeps the proportion ``settings.relevance_recall`` of the relevant
-    records. If all records are relevant, it is 0. The threshold for a label maximises F1; irrelevant records count as
-    negative. Labels with too few positives or negatives share one threshold, which is fitted on all labels together.
+    *Thresholds.* The threshold for relevance keeps at least the proportion ``settings.relevance_recall`` of the
+    relevant records. If all records are relevant, it is 0. The threshold for a label maximises F1 over all judged
+    records; irrelevant records count as negative. Labels with too few positives or negatives share one threshold, which
+    is fitted on all labels together.
 
     *Bounds.* A decision needs review if its probability is between two bounds, which `refer_band` computes. If the
     threshold does not lie between the bounds, one bound is moved to the threshold.

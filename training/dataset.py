@@ -89,14 +89,14 @@ class Corpus:
         Codes of each text: the codes of its unit, except that codes are NaN in three cases:
 
         - relevance, because it applies to whole documents;
-        - titles and sentences that were not coded;
+        - all titles, and sentences that were not coded;
         - a label that a unit with several parts has, because it is unknown which part has it.
     document : ndarray, shape (n_texts,)
         Number of the document that each text belongs to, from 0; ``NO_DOCUMENT`` for exemplars.
     taken_from : ndarray, shape (n_texts,)
         Number of the document that each exemplar was taken from; ``NO_DOCUMENT`` for invented exemplars and for the
-        texts of documents. If a document is left out of the training, so are the exemplars taken from it. Otherwise, a
-        model could be trained on sentences of a document that it scores out of fold.
+        texts of documents. If a document is left out of the training, so are the exemplars taken from it. Without
+        this rule, a model could be trained on sentences of a document that it scores out of fold.
     document_targets : ndarray, shape (n_documents, 1 + n_labels)
         Codes of the documents as a whole.
     source : ndarray of int, shape (n_documents,)
@@ -148,7 +148,7 @@ class Corpus:
         return first
 
     def rows_by_document(self) -> list[Index]:
-        """Return, for each document, the numbers of its texts (title and sentences) among all texts of the corpus."""
+        """Return, for each document, the numbers of its texts (title and parts of sentences) among all texts."""
         ends = np.cumsum(self.lengths)
         return [np.arange(end - length, end) for end, length in zip(ends, self.lengths, strict=True)]
 

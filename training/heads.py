@@ -227,8 +227,8 @@ def assign_folds(
     1. Each large source (a file of coded records) is split on its own, with each kind spread evenly over the folds. Its
        documents therefore keep their folds when other sources are added.
     2. A source is small if one of the kinds in it has fewer documents than there are folds. Its relevant documents go,
-       one by one, to the fold with the fewest relevant documents, and its irrelevant documents to the fold
-       with the fewest irrelevant documents.
+       one by one, to the fold with the fewest relevant documents. Its other documents (irrelevant or hard) go to the
+       fold with the fewest documents of these two kinds.
     3. Documents added by retraining are assigned to one fold after the other. The other documents keep their folds.
 
     Parameters
@@ -272,8 +272,8 @@ def fit_heads(corpus: Corpus, documents: Mask, settings: TrainSettings) -> Heads
 
     The score of a label is the sum of the scores of its two regressions. The weights of the regression on vectors are
     regularised towards weights from the definition of the label (see `features.Definitions.label_weights`). The more
-    training examples a label has, the weaker this effect is (see `freedom`). If the codes of a label do not include
-    both yes and no, the label is scored by its definition. For the training examples, see `LabelExamples`.
+    judged papers and exemplars a label has, the weaker this effect is (see `freedom`). If the codes of a label do not
+    include both yes and no, the label is scored by its definition. For the training examples, see `LabelExamples`.
 
     Parameters
     ----------
@@ -306,8 +306,9 @@ ENOUGH = 100
 def freedom(judged: int) -> float:
     """Return the factor by which the regularisation parameter ``C`` is multiplied for a label.
 
-    ``judged`` is the number of training examples of the label; see `LabelExamples`. The factor increases with the
-    square root of this number, and is 1 from ``ENOUGH`` examples. ``C`` is the inverse strength of regularisation.
+    ``judged`` is the number of judged papers and exemplars; see ``judged`` in `LabelExamples`. The factor increases
+    with the square root of this number, and is 1 from ``ENOUGH`` upwards. ``C`` is the inverse strength of
+    regularisation.
     """
     # Sentences may be coded although no paper was judged.
     return float(np.sqrt(min(max(judged, 1) / ENOUGH, 1)))
@@ -365,8 +366,8 @@ def _rounded(word_weights: Array) -> Array:
 class LabelExamples:
     """Training examples of a label: sentences coded for the label, exemplars, and papers judged for the label.
 
-    A paper whose sentences were coded is used twice: as single sentences and as a whole. A part is a sentence, or a
-    piece of a sentence between semicolons. Each row of the corpus is a title or a part.
+    A paper whose sentences were coded is used twice: as single sentences and as a whole. A part is a sentence or
+    exemplar, or a piece of it between semicolons. Each row of the corpus is a title or a part.
 
     Attributes
     ----------
@@ -375,9 +376,9 @@ class LabelExamples:
     targets : ndarray
         Code of each row in ``units``, 1 or 0.
     whole_units : ndarray of int
-        Rows of the titles and parts of judged papers, grouped by paper.
+        Rows of the titles and parts of judged papers that are content (see `tagger.Units`), grouped by paper.
     lengths : ndarray
-        Number of rows of each judged paper.
+        Number of rows of each judged paper in ``whole_units``.
     whole_targets : ndarray
         Code of each judged paper, 1 or 0.
     judged : int
@@ -397,7 +398,7 @@ class LabelExamples:
         return len(np.unique(np.concatenate([self.targets, self.whole_targets]))) == 2
 
     def bags(self, features: Any) -> Bags:
-        """Return the codes of the papers judged for the label, and the features of their titles and parts.
+        """Return the codes of the papers judged for the label, and the features of ``whole_units``.
 
         Parameters
         ----------

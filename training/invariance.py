@@ -29,8 +29,8 @@ def tag_varied(
     """Tag each coded paper, and each variation of its text, with a model that was not trained on the paper.
 
     The papers of each fold are tagged by a model that was trained on the other folds. The folds, the calibration and
-    the thresholds are the same as in training. Varied texts are cleaned and split into sentences like the texts of
-    search exports.
+    the thresholds are the same as for the out-of-fold predictions that training writes. Varied texts are cleaned and
+    split into sentences like the texts of search exports.
 
     Parameters
     ----------
@@ -43,7 +43,8 @@ def tag_varied(
     -------
     dict
         Predictions without evidence, keyed by the name of the variation. The key ``AS_IT_IS`` contains the predictions
-        for the unchanged texts. If a variation does not change the text of a paper, there is no prediction for it.
+        for the unchanged texts. If a variation does not change the text of a paper, the predictions for the
+        variation do not include this paper.
 
     Raises
     ------

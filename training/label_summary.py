@@ -119,7 +119,8 @@ def refuse_without_negatives(corpus: Corpus, codebook: Codebook) -> None:
         raise MechtagError(
             f"{len(found)} of {len(codebook.keys)} labels are coded yes, but never no: {', '.join(found)}. A model "
             "needs examples of both. If the coders went through all labels, import their codes again with "
-            "'mechtag codings --unticked no'. Otherwise, code each of these labels no (0) in some relevant records"
+            "'mechtag codings --unticked no'. Otherwise, code each of these labels no (0) in some relevant records "
+            "without the label"
         )
 
 

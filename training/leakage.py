@@ -1,6 +1,6 @@
 """Find papers that are in both the training data and the data used to measure accuracy.
 
-Before training, `retrain` looks for test papers among the new training records. After training, `evaluate` looks for
+Before training, `retrain` looks for test papers among the added training records. After training, `evaluate` looks for
 test papers among the training papers of a model. The model folder contains a list of its training papers.
 """
 
@@ -183,7 +183,8 @@ def find_leaks(papers: KnownPapers, against: KnownPapers, kind: str, settings: S
     Returns
     -------
     list of Leak
-        At most one leak per paper, in the order of ``papers``. A certain leak is preferred.
+        At most one leak per paper, in the order of ``papers``. A certain leak is preferred; if none is certain, the
+        first leak is returned.
     """
     if against.is_sketch and papers.vectors:
         papers = replace(papers, vectors=[own @ _rotation(own.shape[1]) for own in papers.vectors])

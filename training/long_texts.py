@@ -5,7 +5,7 @@ window score is by chance alone.
 
 There are no coded full texts, so this module makes up long texts. A made-up text consists of the abstract of a coded
 record, followed by windows of sentences from other papers. These sentences lack the label that is scored: the sentence,
-or its whole paper, was coded ``no`` for the label.
+or its whole paper, was coded ``no`` for the label, or the paper is irrelevant.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ def make_long_texts(
     `LongTexts` explains the long texts and their filling (sentences from other papers).
 
     The filling ``on topic`` consists of sentences that were coded "no" for all labels. If at least one paper finds no
-    such sentences in its fold, each label has its own filling instead. The filling of a label consists of sentences
-    that were coded "no" for the label, and of uncoded sentences from papers that were coded "no" for the label.
+    such sentences in the other papers of its fold, each label has its own filling instead. The filling of a label
+    consists of sentences that were coded "no" for the label, and of uncoded sentences from papers that were coded "no"
+    for the label.
 
     Parameters
     ----------

@@ -161,7 +161,8 @@ def pair_loss(likenesses: Tensor, targets: Tensor) -> Tensor:
 
     A partner of a text is a text that shares a label with it. A stranger is a text that certainly shares no label with
     it. The loss of a text and a partner is small if the text is much more similar to the partner than to all strangers.
-    The loss is averaged over the partners of each text, and then over the texts with partners.
+    If it is unknown whether two texts share a label, the pair is ignored. The loss is averaged over the partners of
+    each text, and then over the texts with partners.
 
     Parameters
     ----------

@@ -83,8 +83,8 @@ def add_annotations(
         Definitions of the labels when the model in use was trained. They are used only if no annotations were added
         earlier.
     onto
-        Version of the added annotations to which the new codings are added; ``""`` for no version. ``None`` is the
-        version of the last retraining or rollback.
+        Version of the added annotations to which the new codings are added. If ``""``, the result contains only the
+        new codings. If ``None``, the version of the last retraining or rollback is used.
     leave_out_leaks
         Whether to set aside records that may be test papers, instead of raising an error.
     on_note
