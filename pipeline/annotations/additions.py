@@ -101,8 +101,8 @@ def match_codings(
         if spot in rows and rows[spot][0].value != coding.value:
             raise MechtagError(
                 f"{place}: coder {coding.coder} coded label '{coding.label}' of record {record_id} in two different "
-                f"ways: {name_answer(rows[spot][0].value)} (in the row with the id '{rows[spot][1]}') and "
-                f"{name_answer(coding.value)} (in the row with the id '{name}'); correct one of the two rows"
+                f"ways: {name_answer(rows[spot][0].value)} (in the row of '{rows[spot][1]}') and "
+                f"{name_answer(coding.value)} (in the row of '{name}'); correct one of the two rows"
             )
         rows[spot] = coding.model_copy(update={"record_id": record_id}), name
     return Incoming(tuple(coding for coding, _ in rows.values()), found.new)
@@ -123,8 +123,8 @@ def extend_additions(
 ) -> tuple[Additions, list[SetAside], Counter[str]]:
     """Combine new codings with the codings that earlier retrainings added to the training data.
 
-    A new code replaces an earlier code by the same coder for the same record, label and basis. A new coding without a
-    codebook version counts as made under the current definitions.
+    A new code replaces an earlier code by the same coder for the same record, label and basis. A new coding counts as
+    made under the current definitions if its ``codebook_version`` is missing, or is only the name of the codebook.
 
     Parameters
     ----------

@@ -147,8 +147,9 @@ class CodedRecord(Codes):
     not_judged
         Labels without a code for the record, because nobody judged them or because coders disagree.
     sentences_not_judged
-        Labels without codes for the sentences. ``sentence_labels`` must not be used for these labels. There are two
-        reasons: nobody read all sentences for the label, or a later coding changed the record's code for the label.
+        Labels without usable codes for the sentences. ``sentence_labels`` must not be used for these labels. Either
+        nobody read all sentences for the label, or those who did gave it a different code than the record now has.
+        For example, coders disagree, or a later coding changed the record's code.
     added
         Whether the record was added by 'mechtag retrain'.
     hard

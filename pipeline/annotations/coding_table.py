@@ -108,8 +108,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
     columns ``coder``, ``label``, ``value`` and ``basis`` are required. ``value`` is 1, 0, or empty for not judged; see
     `tables.read_tick`. The other fields of `mechtag.core.records.Coding` are optional.
 
-    A repeated row is ignored. Rows that differ only in their role of evidence become one coding without a role;
-    `read_role_codings` keeps the roles.
+    A repeated row is ignored. A row with a role of evidence is combined with the coder's other rows about the same
+    record, label and basis. The combined coding has all their passages, but no role. `read_role_codings` keeps the
+    roles.
 
     Parameters
     ----------

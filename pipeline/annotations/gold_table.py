@@ -95,8 +95,9 @@ class GoldNotes(Row):
         Columns without a single yes, keyed by name. Each value says where the publication confirms that no paper has
         the label.
     not_in_training
-        Papers that resemble a paper in the training data, but differ from it. They are keyed by their key in the table;
-        each value is an explanation. 'mechtag evaluate' accepts these papers.
+        Papers that resemble a paper in the training data, but that people found to be different papers. They are keyed
+        by their key in the table; each value is an explanation. 'mechtag evaluate' accepts these papers, unless they
+        have the same identifier as a training paper.
     notes
         Further information that readers need to interpret the metrics. Each item is one sentence.
     """

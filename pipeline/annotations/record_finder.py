@@ -82,7 +82,8 @@ def describing(names: Sequence[str]) -> set[str]:
 class Finder:
     """Finds the record of a paper.
 
-    A record can be found by record id, DOI, PubMed id, citation key or title, or by the text that was shown to coders.
+    A record can be found by record id, DOI, PubMed id, key (see `keys_of`) or title, or by the text that was shown to
+    coders.
 
     Parameters
     ----------

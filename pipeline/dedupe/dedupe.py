@@ -127,7 +127,7 @@ def _best_id(members: Sequence[Record]) -> str:
 
 
 def _new_ids(papers: Mapping[int, Sequence[Record]], taken: set[str]) -> dict[int, str]:
-    """Return a new record id for each paper, with the keys of ``papers``, and add the ids to ``taken``.
+    """Return a unique record id for each new paper, with the keys of ``papers``, and add the ids to ``taken``.
 
     The ids differ from one another and from all ids in ``taken``.
     """

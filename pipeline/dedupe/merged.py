@@ -129,7 +129,7 @@ def read_merged_beside(path: Path, on_note: Callable[[str], None]) -> list[Merge
     try:
         return read_merged([path])
     except MechtagError as error:
-        on_note(f"note: {error}. Without this file, the ids and files of merged duplicates are not recognised")
+        on_note(f"note: {error}. Until the file can be read, the ids and files of merged duplicates are not recognised")
         return []
 
 

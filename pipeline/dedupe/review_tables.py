@@ -49,8 +49,9 @@ def write_groups(path: str | Path, deduped: Deduped) -> None:
     """Write ``groups.csv``, which has one row per member of a group; the least certain groups come first.
 
     The first row of each group is the kept record. In the row of another member, the column ``gave`` lists the fields
-    of the kept record that were filled from this member. `merged.read_merged` uses the columns `ORIGINAL_ID` and
-    `FILES` to find the kept record of a member.
+    of the kept record that were filled from this member. The column `ORIGINAL_ID` contains the id under which the kept
+    record was read, if it has a different id now. The column `FILES` contains the files of the member.
+    `merged.read_merged` reads both columns, so that the kept record can be found by former ids and by files.
     """
     rows = []
     groups = sorted(deduped.groups, key=lambda group: group.confidence)

@@ -168,9 +168,9 @@ def comparable_pairs(
 ) -> Pairs:
     """Return for which pairs of records `compare_records` must be called.
 
-    The result is a Boolean array with one row per record on the left and one column per record on the right. An entry
-    is ``False`` if `compare_records` would decide that the two records describe different papers, and that nobody needs
-    to check the pair.
+    The result is a Boolean array with one row per record on the left and one column per record on the right. If an
+    entry is ``False``, `compare_records` would decide that the two records describe different papers, and that nobody
+    needs to check the pair. If it is ``True``, any decision is possible.
     """
     titles = [item.compact for item in right]
     scores = process.cdist(
@@ -228,7 +228,7 @@ def _similar_work(left: ComparableFields, right: ComparableFields, found: FieldA
 
 
 def _other_part(left: ComparableFields, right: ComparableFields, found: FieldAgreement) -> bool:
-    """Return whether two similar titles contain different numbers, as in 'Part 1' and 'Part 2' of a paper."""
+    """Return whether different numbers in two similar titles mean different papers, as in 'Part 1' and 'Part 2'."""
     if found.title not in _SPELT or left.numbers == right.numbers:
         return False
     short, long = sorted((left.compact, right.compact), key=len)

@@ -61,11 +61,12 @@ def read_marked_text(
 ) -> Configurations:
     """Read the passages that are followed by a marker, such as ``(C)``.
 
-    A passage can have several roles: from markers in a row, or from a marker such as ``(C/O)``. Three kinds of text are
-    rejected with a reason:
+    A passage can have several roles: from markers in a row, or from a marker such as ``(C/O)``. The following are
+    rejected, each with a reason:
 
     - text after the last marker of a paragraph
     - a passage whose marker cannot be read
+    - a marker with no text before it, or with a role that the passage already has
     - a paragraph whose label is not known
 
     Parameters
@@ -73,7 +74,7 @@ def read_marked_text(
     file
         Name of the file that contains the text. The name is stored with each rejected piece.
     label
-        Key of the label of each paragraph whose heading names no label.
+        Key of the default label, for paragraphs without a heading that names a label.
     coder
         Name of the coder who set the markers.
     record_id

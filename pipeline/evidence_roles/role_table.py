@@ -3,8 +3,8 @@
 The table has one column per role of evidence. Its rows are grouped by label. Each configuration (group of linked
 passages) has one row. Passages that belong to no configuration have one row per paper and coder.
 
-Except in CSV files, the table is followed by a list of all passages with their papers and pages. In a workbook, the
-cells of the table link to this list.
+In workbooks and HTML files, a list of all passages with their papers and pages follows the table, and the cells of the
+table link to this list.
 """
 
 from __future__ import annotations

@@ -52,7 +52,8 @@ def writing(
     tables
         Further sheets of the XLSX workbook. They are iterated after all records were added.
     read_signs
-        Function that returns the sign of each sentence of evidence: ``present``, ``absent`` or ``unclear``.
+        Function that returns the sign of each sentence of evidence: ``present`` or ``absent``. See
+        `mechtag.pipeline.text.sign`.
     """
     with ExitStack() as stack:
         adds: list[Add] = []
@@ -105,7 +106,8 @@ def export(
     tables
         Further sheets of the XLSX workbook. They are iterated after all records were written.
     read_signs
-        Function that returns the sign of each sentence of evidence: ``present``, ``absent`` or ``unclear``.
+        Function that returns the sign of each sentence of evidence: ``present`` or ``absent``. See
+        `mechtag.pipeline.text.sign`.
     on_record
         Function that is called with each record and all its predictions, before ``tables`` are iterated.
 

@@ -195,8 +195,8 @@ def from_predictions(
         Basis of the decisions to return. If ``None``, decisions based on the full text take precedence over decisions
         based on the abstract.
     read_signs
-        Function that returns the sign of each sentence of evidence, such as ``absent`` if the sentence denies what the
-        label describes.
+        Function that returns the sign of each sentence of evidence: ``present`` or ``absent``. See
+        `mechtag.pipeline.text.sign`.
 
     Raises
     ------
@@ -241,8 +241,8 @@ def decided_paper(
         Basis of the decisions to return. If ``None``, decisions based on the full text take precedence over decisions
         based on the abstract.
     read_signs
-        Function that returns the sign of each sentence of evidence, such as ``absent`` if the sentence denies what the
-        label describes.
+        Function that returns the sign of each sentence of evidence: ``present`` or ``absent``. See
+        `mechtag.pipeline.text.sign`.
     """
     texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
     codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]

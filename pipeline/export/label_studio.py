@@ -28,9 +28,9 @@ _VIEW, _HEAD = b"<View", 200
 def write(path: Path, coded: CodedPapers) -> tuple[Path, int]:
     """Write coded papers as tasks of Label Studio, and the labelling configuration for these tasks.
 
-    The configuration is written next to ``path``, with the extension ``.xml``. A yes becomes a choice, and each
-    passage of evidence becomes a labelled span. A passage is left out if the text does not contain it, or if its label
-    needs review.
+    The configuration is written to a file of the same name, but with the extension ``.xml``. A yes becomes a choice,
+    and each passage of evidence becomes a labelled span. A passage is left out if the text does not contain it, or if
+    its label needs review.
 
     Returns
     -------

@@ -281,7 +281,7 @@ def test_a_foreign_groups_csv_next_to_the_records_is_named_in_a_note(tmp_path: P
         (tmp_path / "groups.csv").write_text(text, encoding="utf-8")
         message = run(tmp_path / "a.pdf", "--records", records, "-o", tmp_path / "out")
         assert reason in message
-        assert "Without this file, the ids and files of merged duplicates are not recognised" in message
+        assert "Until the file can be read, the ids and files of merged duplicates are not recognised" in message
         out = ("--records", records, "-o", tmp_path / "out")
         status, _, message = call("attach", tmp_path / "a.pdf", *out, "--groups", tmp_path / "groups.csv")
         assert (status, reason in message) == (1, True)

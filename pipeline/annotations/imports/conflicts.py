@@ -161,7 +161,7 @@ def _refuse_irrelevant(
 ) -> int:
     """If a coder coded a paper as not relevant but gave it labels, move these codes from ``own`` to ``conflicts``.
 
-    ``own`` contains one coder's codes for one paper. Return the number of codes that were moved.
+    ``own`` contains one coder's codes for one paper and basis. Return the number of codes that were moved.
     """
     decision = own.get((codebook.relevance.key, None))
     ticked = [row for key in codebook.keys for (label, _), row in own.items() if label == key and row.value == 1]

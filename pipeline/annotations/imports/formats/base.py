@@ -172,8 +172,8 @@ class Code(NamedTuple):
         Other fields of `mechtag.core.records.Coding`, such as the marked sentences. Only mechtag's own tables of
         codings have them.
     role
-        Key of the role of evidence that ``label`` names, such as the role in ``Trust: Context``. Only the importer sets
-        it.
+        Key of the role of evidence if ``label`` names a role, as in ``Trust: Context``; otherwise, ``None``. Only the
+        importer sets it.
     """
 
     label: str | None

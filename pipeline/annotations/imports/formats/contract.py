@@ -81,7 +81,7 @@ def _details(cells: Mapping[str, Any], value: Value) -> tuple[dict[str, Any], st
 
 
 def _value(value: Any) -> tuple[Value, str]:
-    """Return two values: the answer in a cell (yes, no or not judged), and an error message or ``""``."""
+    """Return the code in a cell (``1``, ``0`` or ``None``), and an error message; ``""`` if the cell is valid."""
     try:
         found = read_tick(str(value) if isinstance(value, bool) else text_of(value))
     except ValueError as error:

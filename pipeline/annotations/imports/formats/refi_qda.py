@@ -72,7 +72,8 @@ def _paper(source: QdaSource) -> CitedPaper:
 def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
     """Yield the codes that people gave to a source (a text).
 
-    The codes are read from the coded passages, and from the variables in which mechtag exports answers.
+    The codes are read from the codings of passages and of the whole source, and from the variables in which mechtag
+    exports answers.
     """
     names = column_names(asked.labels.codebook.names)
     answers = {
@@ -103,9 +104,10 @@ def _codes(source: QdaSource, asked: Asked) -> Iterator[Code]:
 def _signs(
     codings: Sequence[QdaCoding], asked: Asked
 ) -> tuple[dict[tuple[str | None, str, str], Sign], list[QdaCoding]]:
-    """Return the signs of passages (present, absent or unclear), and the codings with labels.
+    """Return the signs of passages (present, absent or unclear), and all other codings.
 
-    The signs are keyed by a tuple of label key, coder and text of the passage.
+    The signs are keyed by a tuple of label key, coder and text of the passage. A sign also becomes a coding with its
+    label, unless the coder coded the same passage with this label.
     """
     signs: dict[tuple[str | None, str, str], Sign] = {}
     others: list[QdaCoding] = []
@@ -125,7 +127,6 @@ def _signs(
     for coding in others:
         known = asked.labels.find(_label(coding, asked)[0])
         alone.pop((known.key if known else None, coding.coder, coding.quote), None)
-    # A sign also counts as a coding with its label, unless the coder coded the same passage with this label.
     return signs, [*others, *alone.values()]
 
 
