@@ -43,7 +43,7 @@ class Service:
         ``User-Agent``.
     own
         Whether the user chose the service, such as the endpoint of a language model. For such a service, no e-mail
-        address is sent, no redirect is followed, and only successful answers are cached.
+        address is sent, no redirect is followed, and only successful answers are used again.
     """
 
     name: str

@@ -240,7 +240,7 @@ class Transport:
         again
             Function that receives an unusable answer, and returns whether to send the request again. If the answer was
             incomplete, its body is empty. The function is called only for services that the user chose
-            (`Service.own`). For all other services, the request is sent again.
+            (`Service.own`). For all other services, and by default, the request is sent again.
         """
         if known := self.known(request):
             return known
@@ -272,9 +272,9 @@ class Transport:
         return known if known and known.time >= self._earliest else None
 
     def unusable(self, request: Request) -> list[Answer]:
-        """Return the cached unusable answers to a request.
+        """Return the stored unusable answers to a request, from this run and from earlier runs.
 
-        Unusable answers are cached only for services that the user chose (`Service.own`).
+        Unusable answers are stored only for services that the user chose (`Service.own`).
         """
         found: list[Answer] = []
         while answer := self._cache.get(f"{self._key(request)} unusable {len(found)}", self._clock.now()):

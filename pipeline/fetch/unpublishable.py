@@ -16,7 +16,7 @@ _BASES: dict[str, Basis] = {"abstract": "abstract", "full-text": "full-text"}
 def leave_out(
     fetched: Path, records: Iterable[Record], predictions: Iterable[Prediction]
 ) -> tuple[Iterable[Record], Iterable[Prediction]]:
-    """Return records without abstracts, and predictions without quotations, that must not be published.
+    """Return records without unpublishable abstracts, and predictions without unpublishable quotations.
 
     A fetched abstract or full text must not be published if it has no Creative Commons licence. Such abstracts are
     removed from the records. Sentences quoted from such abstracts or full texts are removed from the predictions.

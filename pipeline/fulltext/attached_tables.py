@@ -69,7 +69,8 @@ def refuse_filled(path: Path) -> None:
 def write_tables(paths: Paths, result: Attached) -> None:
     """Write ``attached.csv``, ``unmatched.csv`` and ``rejected.jsonl``.
 
-    These files list the attached files, the files whose record is unknown or uncertain, and the unreadable files.
+    ``attached.csv`` lists the attached files, and the other files of the same records. ``unmatched.csv`` lists the
+    files whose record is unknown or uncertain. ``rejected.jsonl`` lists the unreadable files.
     """
     rows = sorted((*result.attached, *result.duplicates), key=lambda row: (_id(row.match.record), bool(row.used)))
     write_csv(paths.attached, _ATTACHED, map(_attached, rows), bom=True)

@@ -50,10 +50,10 @@ class FilesFound(NamedTuple):
 def find_files(sources: Sequence[Path], excluded: Sequence[Path] = ()) -> FilesFound:
     """Find the files to read.
 
-    A file in ``sources`` is always read. From a folder in ``sources`` and its subfolders, only full texts are read;
-    they are recognised by their extensions, and PDFs also by their content. All other files in the folder are counted
-    as ignored. Hidden files in folders are left out, and so are the files in ``excluded``. Links to folders are not
-    followed.
+    A file in ``sources`` is read, whatever its extension. From a folder in ``sources`` and its subfolders, only full
+    texts are read; they are recognised by their extensions, and PDFs also by their content. All other files in the
+    folder are counted as ignored. Hidden files in folders are left out. Files in ``excluded`` are left out everywhere.
+    Links to folders are not followed.
 
     Raises
     ------
@@ -114,7 +114,7 @@ class Assigned(NamedTuple):
     Attributes
     ----------
     duplicate
-        Id of the duplicate that the person named instead of the record; ``""`` if the person named the record.
+        Id of the merged duplicate that the person named; ``""`` if the person named the record itself.
     """
 
     record: Record

@@ -140,9 +140,9 @@ def text_height(lines: Iterable[Line]) -> float:
 def with_drop_caps(pages: Sequence[Sequence[Line]]) -> list[list[Line]]:
     """Join each drop cap to the line that it begins, and return the lines of each page.
 
-    A drop cap is a single capital that is about two lines high or higher. If it is a word of its own, such as 'A' in
-    'A new team', a space is added after it. The 'A' counts as a word if the document contains 'new' elsewhere, but not
-    'anew'.
+    A drop cap is a single capital that is about two lines high or higher. It may be anywhere in the list of lines. If
+    it is a word of its own, such as 'A' in 'A new team', a space is added after it. The 'A' counts as a word if the
+    document contains 'new' elsewhere, but not 'anew'.
     """
     every = [line for lines in pages for line in lines]
     if not every:

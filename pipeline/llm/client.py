@@ -352,7 +352,7 @@ class Budget:
     def allows(self, request: Request) -> bool:
         """Return whether a request may be sent.
 
-        A request is refused if its highest possible cost could exceed the cost limit of the run. After the first
+        A request is refused if its highest possible cost, added to ``spent``, exceeds ``limit``. After the first
         refused request, all later requests are refused.
         """
         if self.limit is not None:

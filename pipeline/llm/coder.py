@@ -38,7 +38,7 @@ _SHOWN = 300
 
 
 class Unanswered(Row):
-    """A question about one label of one paper, to which the language model gave no usable answer.
+    """A question about one label of one paper that has no usable answer, or was not asked for lack of text.
 
     ``reason`` states why the answer cannot be used. ``answer`` is the beginning of the text that the language
     model wrote.

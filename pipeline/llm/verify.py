@@ -93,7 +93,7 @@ def verify(quotes: Iterable[Quoted], passages: Sequence[Passage]) -> Quotes:
 
     Each quote is first looked up in the sentence that the language model names as its source, then in all other
     sentences. A quote is accepted if it is a whole sentence, or if it has at least `SHORTEST` characters and is part of
-    a sentence. Differences in case, spaces, ligatures, quotation marks and dashes are ignored.
+    a sentence. Differences in case, spaces, ligatures, and kinds of quotation marks and dashes are ignored.
     """
     folded = [(passage, _fold(passage.text)) for passage in passages]
     result = Quotes()

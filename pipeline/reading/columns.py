@@ -403,8 +403,9 @@ def above(rows: Iterable[tuple[int, str, Sequence[str]]], names: Sequence[str]) 
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Return the index of the header row of a table.
 
-    The first non-empty row is the header, unless it may be a title or a search history. In this case, the rows below
-    are tried: a row is preferred if it names a column of titles and contains more known column names.
+    The first non-empty row is the header if it is certainly a header (see `is_header`). Otherwise, it may be a title or
+    a search history, so the rows below are tried: a row is preferred if it names a column of titles and contains more
+    known column names.
     """
     index = next((index for index, row in enumerate(rows) if any(cell.strip() for cell in row)), 0)
     for below in range(index + 1, len(rows)):

@@ -381,12 +381,13 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     Raises
     ------
     MechtagError
-        In three cases:
+        In these cases:
 
         - A source is missing, is listed twice, is neither a file nor a folder, or is an empty or unreadable folder.
         - A source is an unreadable file. A file is unreadable if it is empty, binary, damaged, too large or of an
           unknown format, or if it is a table without a column of titles.
         - None of the files in a folder or archive is readable.
+        - An earlier run of ``mechtag ingest`` wrote all the files.
     """
     reading = Reading(sources)
     # Records have no reference cycles, and searching ever more of them for cycles takes as long as the reading.

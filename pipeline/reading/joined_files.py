@@ -58,7 +58,7 @@ def further_records(source: Source, form: Format, entries: int) -> str:
     """Return a note if a text file seems to contain more records than were read, or ``""`` if it does not.
 
     There are two such cases: a line starts a record in a different format, or more than ``entries`` lines look like the
-    start of a record. In a RIS file, a PubMed id may stand above the TY line, which starts a record.
+    start of a record. In a RIS file, a PubMed id above a TY line does not count as a record in a different format.
 
     Parameters
     ----------

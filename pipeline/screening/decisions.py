@@ -147,9 +147,9 @@ def read_judgements(path: str | Path, relevance_key: str) -> Judgements:
 
     A decision is one of the following (see `tables.read_tick`):
 
-    - relevant: ``1``, ``yes`` or ``included``;
-    - irrelevant: ``0``, ``no`` or ``excluded``;
-    - not judged: an empty cell.
+    - relevant, for example ``1``, ``yes`` or ``included``;
+    - irrelevant, for example ``0``, ``no`` or ``excluded``;
+    - not judged, for example an empty cell.
 
     A table of codings has the columns ``label`` and ``value``; only its rows on relevance are read.
 

@@ -190,8 +190,8 @@ def rank(
     Raises
     ------
     MechtagError
-        If records were added or removed after the sample was drawn; or if the decisions are not valid, see
-        `Judgements.labels` and `stopping.judge_sample`.
+        If a record of the sample is missing now; if an unread record is not in the sample; or for the same reasons as
+        in `Judgements.labels` and `stopping.judge_sample`.
     """
     check_shares(target.recall, target.confidence)
     records = search.records

@@ -131,8 +131,9 @@ class ChunkStore:
 
     A chunk consists of two files: its predictions (``predictions-00000.parquet``) and its description
     (``predictions-00000.json``, see `Chunk`). The description is written last, so a chunk counts as finished if its
-    description exists. On this machine, the predictions must also have the SHA-256 in the description; in an object
-    store, this is not checked. Several processes can write chunks at the same time without coordination.
+    description exists. On this machine, the predictions must also have the SHA-256 in the description. In an object
+    store, the SHA-256 is not checked until the predictions are read. Several processes can write chunks at the same
+    time without coordination.
     """
 
     def __init__(self, folder: StoragePath) -> None:

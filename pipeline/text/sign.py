@@ -125,7 +125,10 @@ def word_features(sentence: str) -> tuple[float, ...]:
 
 
 def absence_in(signs: Iterable[Sign]) -> Literal["absent", "partly absent", ""]:
-    """Return ``absent`` if all signs are ``absent``, ``partly absent`` if only some are, and ``""`` if none is."""
+    """Return ``absent`` if all signs are ``absent``, ``partly absent`` if only some are, and ``""`` if none is.
+
+    Even if no sign is ``absent``, something may be absent: mechtag does not recognise every statement of absence.
+    """
     found = set(signs)
     if "absent" not in found:
         return ""

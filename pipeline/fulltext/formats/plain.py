@@ -26,7 +26,7 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the file is empty or is not a text file.
+        If the file is empty, or if NUL bytes show that it is not a text file.
     """
     text = _decoded(data, name)
     if not text.strip():

@@ -121,8 +121,8 @@ def repeated_fields(text: str) -> tuple[list[tuple[str, Any]], tuple[str, ...]]:
     Returns
     -------
     values : list of tuple
-        Name and value of each repeated field, for all its values except the last. For a field in a nested object, the
-        name is ``""``.
+        Name and value of each repeated field, for all its values that differ from the last value. For a field in a
+        nested object, the name is ``""``.
     notes : tuple of str
         A note that names the repeated fields; empty if no field is repeated.
     """
