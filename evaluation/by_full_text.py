@@ -1,7 +1,8 @@
 """Evaluate predictions that are based on full texts instead of abstracts.
 
-Only gold papers that have a full text are evaluated. The metrics are compared with those of naive methods, and with
-those of predictions that are based on the abstracts of the same papers.
+The metrics cover the gold papers that have a full text. They are compared with the metrics of naive methods, and with
+those of predictions that are based on the abstracts of the same papers. The metrics of the best available text cover
+all gold papers.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ def text_basis(record: Record | None) -> TextBasis:
     """Return which kind of text the record of a paper contains.
 
     - ``abstract``: the published abstract.
-    - ``synopsis``: a synopsis in its place, because the published abstract must not be shared.
+    - ``synopsis``: a synopsis that was supplied in place of the published abstract. If an abstract replaces the
+      synopsis, the kind is ``abstract``.
     - ``title_only``: only a title.
     - ``none``: nothing, because the paper has no record.
     """

@@ -144,7 +144,8 @@ def decide_promotion(papers: Mapping[str, Sequence[Difference]], settings: Retra
 
     The models are compared on every set of papers, in every metric of ``settings.margins``. The challenger passes if
     the lower end of the interval of the difference is above the negative margin. It must pass every comparison. If a
-    metric is undefined on a set, the comparison is skipped. If all comparisons are skipped, the champion is kept.
+    metric is undefined on a set, or in most resamples of the set, the comparison is skipped. If all comparisons are
+    skipped, the champion is kept.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def write_full_text_outputs(
     Parameters
     ----------
     gold
-        Gold standard, reduced to the papers that have a full text.
+        Gold standard that contains all papers, but only the records of papers that have a full text.
     """
     if results.by_full_text is None:
         return

@@ -40,14 +40,14 @@ _PAPERS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Draws:
-    """Random resamples and permutations of the papers; they are the same for all systems that are evaluated.
+    """Random resamples and permutations of the papers; several systems can be evaluated on the same draws.
 
     Attributes
     ----------
     weights
         Number of times that each paper was drawn, shape (resamples, papers). Each row sums to the number of papers.
-        For metrics of sentences, the shape is (resamples, sentences). Each sentence counts as often as its paper was
-        drawn.
+        For metrics of sentences, the shape is (resamples, sentences), and each sentence counts as often as its paper
+        was drawn. Rows then need not sum to the number of papers.
     orders
         Permutations of the papers, shape (permutations, papers). If column ``i`` of a row contains the number ``j``,
         paper ``i`` gets the codes of paper ``j``.
@@ -74,10 +74,10 @@ class Estimate:
     Attributes
     ----------
     value
-        Value of the metric; ``None`` if the metric is undefined in the sample.
+        Value of the metric; ``None`` if the metric is undefined in the sample, or was not computed.
     ci_low, ci_high
-        Ends of the 95% interval. They are ``None`` in two cases: the metric is undefined in more than half of the
-        resamples; or all resamples have the same value and the metric is not a proportion.
+        Ends of the 95% interval. They are ``None`` if the metric was not computed; if it is undefined in more than half
+        of the resamples; or if all resamples have the same value and the metric is not a proportion.
     p_value
         Permutation p-value; ``None`` if there was no permutation test.
     dropped

@@ -267,8 +267,11 @@ class BaselineLabelFigures(Block):
 class CoverageRisk(Block):
     """A point of the coverage-risk curve, which shows how often the most confident decisions are wrong.
 
-    A decision is yes or no for one label of one paper. The decisions are sorted by confidence, the most confident
-    first. A point describes the first decisions in this order; their number is ``judgements``.
+    A decision is yes or no for one label of one paper. A decision that needs review counts as yes if its probability
+    reaches the threshold, otherwise as no. Only decisions on labels that people coded are included.
+
+    The decisions are sorted by confidence, the most confident first. A point describes the first decisions in this
+    order; their number is ``judgements``.
 
     Attributes
     ----------
@@ -962,7 +965,7 @@ NOT_CHECKED = TrainingCheck(unchecked="the metrics contain no comparison with th
 
 
 class Results(Block):
-    """The content of ``metrics.json``. Metrics that were not computed are missing from the file."""
+    """The content of ``metrics.json``. Blocks that were not computed are missing from the file."""
 
     coverage: Coverage | None = None
     training_check: TrainingCheck = NOT_CHECKED

@@ -47,7 +47,8 @@ def evidence_agreement(marks: Sequence[Marks], labels: Sequence[str], draws: Dra
     draws
         Resamples of the records; ``Marks.record`` is the index of a record in the resamples.
     least
-        Minimum number of entries of ``marks`` for metrics. If there are fewer, a note replaces the metrics.
+        Minimum number of entries of ``marks`` for a label. A label with fewer entries gets a note instead of metrics.
+        The metrics over all labels need the same number of entries in total.
 
     Returns
     -------

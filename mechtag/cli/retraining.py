@@ -41,8 +41,8 @@ def retrain(
         str | None,
         typer.Option(
             "--onto",
-            help="Version of the annotations to which the codings are added, or 'none' to start without earlier "
-            "codings. Default: the version of the last retraining or rollback.",
+            help="Version of the annotations to which the codings are added, or 'none' to leave out codings "
+            "that were added earlier. Default: the version of the last retraining or rollback.",
         ),
     ] = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Restore the model that was in use before.")] = False,

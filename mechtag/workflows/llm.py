@@ -180,9 +180,10 @@ def code_with_llm(
     MechtagError
         If the records cannot be read; if an option or the API key is invalid; if the name of the output does not end in
         ``.csv``; if the endpoint is on another machine that ``access.send_text_to`` does not name; if the user does not
-        confirm that texts may be sent to another machine; if the cost is limited, but the price of the language model
-        is unknown; if the answers of the endpoint cannot be used; or if the endpoint asks for a pause of more than ten
-        minutes. The error about a pause is raised after all results are written.
+        confirm that texts may be sent to another machine; if full texts would be sent there, but ``access.is_licensed``
+        is false; if the cost is limited, but the price of the language model is unknown; if the answers of the endpoint
+        cannot be used; or if the endpoint asks for a pause of more than ten minutes. The error about a pause is raised
+        after all results are written.
     """
     require_csv(output)
     endpoint = parse_endpoint(access.url, access.send_text_to)

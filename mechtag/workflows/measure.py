@@ -87,9 +87,9 @@ def evaluate(
 
 
 def _training_check(project: Project, table: Path, model: Path, allow: bool, reporter: Reporter) -> Check:
-    """Return a function that checks whether a model was trained on gold papers.
+    """Return a function that checks whether gold papers may have been used to train a model.
 
-    If the model was trained on gold papers, and ``allow`` is false, the function raises an error.
+    If so, and if ``allow`` is false, the function raises an error.
     """
     from mechtag.core.errors import MechtagError
     from mechtag.evaluation.results import TrainingCheck, TrainingPaper

@@ -192,8 +192,8 @@ def suggest_for_codings(
     passages = list(dict.fromkeys(passages))
     if not passages:
         raise MechtagError(
-            f"{source}: no row with the code yes has a passage in the column 'evidence'; enter the passages that "
-            "support the codes"
+            f"{source}: no label that is coded yes has a passage in the column 'evidence'; enter the passages that "
+            "support these codes"
         )
     encoder = load_encoder(project.settings)
     texts = [one.text for one in passages]

@@ -104,7 +104,7 @@ def simulate(
     confidence: float = 0.95,
     reporter: Reporter = SILENT,
 ) -> list[str]:
-    """Replay a finished review, to see after how many records `rank` would have allowed reading to stop.
+    """Replay a finished review, to see when `rank` would have found the relevant records and stopped.
 
     The results are written to ``simulation.json`` and ``reading.csv``.
 

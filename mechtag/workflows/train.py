@@ -18,7 +18,7 @@ def train(
 
     - The model's ranking of records is not demonstrably better than chance.
     - The ranking is not demonstrably better than a ranking by similarity to the definition of the label.
-    - The quality of the ranking could not be measured.
+    - The ranking could not be measured, because no record is coded no.
 
     Parameters
     ----------
@@ -114,15 +114,15 @@ def learning_curve(project: Project, output: Path, *, reporter: Reporter = SILEN
 
 
 def tag_variations(project: Project, output: Path, *, reporter: Reporter = SILENT) -> list[str]:
-    """Tag variations of the texts of the coded records, by models that were not trained on the record.
+    """Tag each coded record, and each variation of its text, with a model that was not trained on the record.
 
-    For each kind of variation, including the unchanged texts, a table of predictions is written to the folder
-    ``output``.
+    One table of predictions is written to the folder ``output`` for the unchanged texts, and one for each kind of
+    variation.
 
     Returns
     -------
     list of str
-        Names of the kinds of variation.
+        Names of the tables: ``as_it_is`` for the unchanged texts, and the names of the kinds of variation.
     """
     from mechtag.training.invariance import tag_varied
 
