@@ -124,8 +124,8 @@ class Stamp:
     seconds
         Time that the person spent on the record.
     based_on
-        Number of the latest event about the person's codes at the time the page was loaded. If there is a later event,
-        the page is outdated. ``None`` if the form did not contain this number.
+        Number of the latest event about the person's codes of the record at the time the page was loaded. If there is a
+        later event, the page is outdated. ``None`` if the form did not contain this number.
     """
 
     coder: int
@@ -636,8 +636,8 @@ class Acts:
             Whether labels without an answer are allowed. They count as not judged.
         all_sentences
             Whether the person has read all sentences. If ``True``, unmarked sentences count as not supporting the
-            labels. If the person had already finished the record, this applies only to labels added to the codebook
-            since then.
+            labels. If labels were added to the codebook after the person had finished the record, and the person must
+            still code them, this applies only to the new labels.
         stage
             ``code`` if the person read the abstract, or ``full-text`` if the person read the full text.
 
@@ -1144,8 +1144,8 @@ class Acts:
         ).first()
         if coded is not None:
             raise Refused(
-                "this file cannot be replaced or detached, because the record has been coded from it; ask the coders "
-                "to undo these codes first",
+                "the full text of this record cannot be replaced or detached, because the record has been coded from "
+                "it; ask the coders to undo these codes first",
                 409,
             )
 
@@ -1446,7 +1446,7 @@ class Acts:
             - ``signs`` (optional): signs of sentences, keyed by sentence number
             - ``roles`` (optional): pairs of sentence number and role
         more
-            Fields to add to each event of a code:
+            Fields to add to each event of kind ``code``:
 
             - ``group``: name shared by all codes of an import
             - ``by``: account number of the person who imports the codes
@@ -1653,8 +1653,8 @@ class Acts:
         ).scalar()
         if later is not None:
             raise Refused(
-                f"this action cannot be undone yet, because later work of {later} depends on it; ask {later} to undo "
-                "that work first",
+                f"you cannot undo or redo this action yet, because later work of {later} depends on it; ask {later} to "
+                "undo that work first",
                 409,
             )
 
@@ -1698,9 +1698,9 @@ class Acts:
         return int(row.act)
 
     def _undone(self, connection: Connection, stamp: Stamp) -> tuple[int, int | None] | None:
-        """Return the event number and the record of the action that an earlier, identical request has undone or redone.
+        """Return the event number and the record of the action that an earlier request has undone or redone.
 
-        If there was no request with the same ``client_id``, the result is ``None``.
+        The earlier request has the same ``client_id``. If there is no such request, the result is ``None``.
         """
         table = schema.event
         sent = self._sent(connection, stamp)
@@ -1843,7 +1843,7 @@ _LAST_JUDGED = _last_judged()
 
 
 def last_judged(connection: Connection, coder: int, record: int, stage: str) -> int:
-    """Return the number of the last event in which a person judged a record, or undid this.
+    """Return the number of the last event in which a person judged a record, or undid or redid a judgement of it.
 
     If there is no such event, the result is 0.
     """

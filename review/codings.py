@@ -198,8 +198,9 @@ def independent_codings(connection: Connection) -> list[Coding]:
     - No coder saw a suggestion. The final code is returned.
     - A coder may have seen a suggestion before the coder's first answer. The code is left out.
     - A coder may have seen a suggestion, but only after the coder's first answer. If the first answers of all coders
-      agree, they replace the final code. Otherwise, the code is left out.
+      are yes, or are all no, they replace the final code. Otherwise, the code is left out.
 
+    A final code of a label that no coder has judged is left out, too.
     Codes of a calibration exercise (several people judge the same records) are left out until the exercise ends.
     """
     final, current, account = schema.final, schema.current, schema.account

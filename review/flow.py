@@ -260,8 +260,8 @@ def fill_in(
     Returns
     -------
     flow, elsewhere
-        ``flow`` contains all counts of the diagram. ``elsewhere`` contains the counts for the file of ``mechtag
-        prisma``.
+        ``flow`` contains all counts of the diagram. ``elsewhere`` contains those that belong in the counts file of
+        ``mechtag prisma``.
 
     Raises
     ------

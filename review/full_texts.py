@@ -201,8 +201,8 @@ def log_of_file(workspace: Workspace, number: int) -> Path:
 def list_files(connection: Connection) -> list[Attached]:
     """Return all uploaded files.
 
-    Files that are not attached to a record come first, followed by attached files. Both groups are sorted by time of
-    upload, the latest first.
+    Files that are not attached to a record come first, followed by attached files. Both groups are sorted by the time
+    of the first upload of each file, the latest first.
     """
     table, attachment, record = schema.full_text, schema.attachment, schema.record
     belongs = func.coalesce(attachment.c.record, table.c.record)

@@ -58,7 +58,7 @@ class Batch:
         three further keys:
 
         - ``without_abstract``: number of records without an abstract;
-        - ``rejected_entries``: list of entries with reasons;
+        - ``rejected_entries``: list of the first rejected entries, with reasons;
         - ``left_out``: list of sentences about uploaded files that were not imported.
     result
         Counts of the records that were added: ``read``, ``unique``, ``duplicates`` and ``pairs`` (pairs of possible

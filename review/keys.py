@@ -30,7 +30,7 @@ class Key:
         What the shortcut does, as shown in lists of keys.
     screens
         Beginnings of the addresses of the pages on which the shortcut works. If empty, the shortcut works on all pages.
-        ``reasons`` is not an address: the shortcut works while the list of reasons on the *Screen* page is open.
+        ``reasons`` is not an address: the shortcut works only while the list of reasons on the *Screen* page is open.
     """
 
     action: str
@@ -185,7 +185,7 @@ class Choice:
         ----------
         typed
             The keyboard key as a person types it, such as ``x``, ``Shift X`` or ``Space``. An empty text turns the
-            shortcut off. For an action that opens a page, such as ``G then S``, the second key (``S``) is enough.
+            shortcut off. For a shortcut that opens a page, such as ``G then S``, the second key (``S``) is enough.
 
         Raises
         ------

@@ -246,7 +246,7 @@ def compare(ours: Connection, theirs: Connection, codebook: Codebook, people: Pe
     Raises
     ------
     MechtagError
-        If the log of the copy is damaged.
+        If the events of an action do not follow each other in the log of the copy, because the log is damaged.
     """
     event = schema.event
     known, names, acts = _first_events(ours), dict[int, str](), dict[int, tuple[Any, ...]]()

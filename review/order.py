@@ -158,8 +158,8 @@ def next_record(
 def is_available(connection: Connection, record: int, coder: int, stage: str) -> bool:
     """Return whether `next_record` could choose a record for a person at a stage, such as ``screen``.
 
-    In a calibration exercise, several people judge the same records. For the records of a running exercise, the result
-    is always ``False``; see `left_in_exercise` for these records.
+    In a calibration exercise, several people judge the same records. While an exercise is running at the stage or at
+    screening, the result for its records is ``False``. For an exercise at the stage, see `left_in_exercise`.
     """
     ranking = _ranking(connection, stage)
     if ranking is None:

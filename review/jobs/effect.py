@@ -126,6 +126,7 @@ def _assisted(connection: Connection, seed: int, suggested: Mapping[tuple[str, s
     """Return the codes that people gave with a visible suggestion, and the codes of the audit sample.
 
     If a person changed a code later, the first one is returned. The audit sample is shown without suggestions.
+    ``suggested`` contains the decisions of the model, keyed by record id and label.
     """
     plan = read_plan(connection)
     found = []

@@ -211,7 +211,7 @@ def record_of(entry: Entry) -> Record:
 
 
 def sentences_of(entry: Entry) -> list[Sentence]:
-    """Divide the abstract of a record into sentences, which are numbered as on the *Code* page."""
+    """Return the sentences of a record's abstract, divided and numbered as on the *Code* page."""
     return [
         Sentence(
             record_id=entry.record_id,

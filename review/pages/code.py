@@ -147,9 +147,9 @@ class Line:
 
 
 def basis_of(person: int) -> str:
-    """Return the key in table ``fact`` of the stage at which a person last coded.
+    """Return the key in table ``fact`` under which the stage at which a person last used the page is stored.
 
-    The value of the fact is ``code`` (abstracts) or ``full-text``.
+    The value under this key is ``code`` (abstracts) or ``full-text``.
     """
     return f"basis of {person}"
 
@@ -167,8 +167,8 @@ def _place(stage: str) -> str:
 def code(visit: Visit) -> Response:
     """Show the record whose number is in the address; without a number, show the next record to code.
 
-    If the person last coded full texts and has more full texts to code, ``/code`` redirects to ``/full-text``. An
-    address with ``record`` or ``basis`` is never redirected.
+    If the person last used the page for full texts and has full texts left to code, ``/code`` redirects to
+    ``/full-text``. An address with ``record`` or ``basis`` is never redirected.
     """
     record, new = whole_number(visit.query.get("record", "")), "new" in visit.query
     stage = _stage(visit)

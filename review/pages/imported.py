@@ -89,14 +89,15 @@ def choices(connection: Connection) -> list[tuple[str, str]]:
 def chosen_people(
     visit: Visit, connection: Connection, fields: Mapping[str, str], *, missing: str, twice: str
 ) -> dict[str, int | None]:
-    """Return the account number that was chosen for each person in the imported files, keyed by the person's name.
+    """Return the account number that was chosen for each person in the imported files.
 
-    If the person is not a member of the review, the account number is ``None``.
+    The result has the same keys as ``fields``. If a person is not a member of the review, the account number is
+    ``None``.
 
     Parameters
     ----------
     fields
-        Name of the form field for each person.
+        Name of the form field for each person, keyed by the person's name or by the person's number in the copy.
     missing
         Message if no account was chosen for a person.
     twice

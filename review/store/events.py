@@ -522,7 +522,7 @@ def apply_copy(connection: Connection, copy: int, *, together: bool) -> None:
     copy
         Number of the row of table ``copy`` that describes the duplicate.
     together
-        True to fill the fields; false to empty them again. Values that have changed since are kept.
+        ``True`` to fill the fields; ``False`` to empty them again. Values that have changed since are kept.
     """
     table, record = schema.copy, schema.record
     row = connection.execute(select(table).where(table.c.id == copy)).one()
