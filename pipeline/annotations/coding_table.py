@@ -153,9 +153,9 @@ def read_codings(path: StrPath, all_keys: Sequence[str], *finders: Finder, to_tr
 
 
 def without_roles(codings: Iterable[Coding]) -> list[Coding]:
-    """Combine codings that differ only in their role of evidence, and return the combined codings without roles.
+    """Combine the codings of one coder for a label of a record, and return the combined codings without roles.
 
-    Each combined coding has the passages of all roles.
+    Codings from abstracts and from full texts are not combined. Each combined coding has the passages of all roles.
     """
     found = dict[tuple[str | None, ...], Coding]()
     for coding in codings:

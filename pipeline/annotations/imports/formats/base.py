@@ -169,8 +169,8 @@ class Code(NamedTuple):
     basis
         Text that the coder read; ``None`` if the source does not record it.
     details
-        Other fields of `mechtag.core.records.Coding`, such as the marked sentences. Only mechtag's own tables of
-        codings have them.
+        Other fields of `mechtag.core.records.Coding`, such as the marked sentences. Only files that mechtag wrote have
+        them.
     role
         Key of the role of evidence if ``label`` names a role, as in ``Trust: Context``; otherwise, ``None``. Only the
         importer sets it.
