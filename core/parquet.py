@@ -329,7 +329,7 @@ def parse_records(path: StrPath, rows: Iterable[dict[str, Any]], first: int = 1)
 
 
 def _raw(path: StrPath, number: int, row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Return the names and values in the column ``raw`` of a row."""
+    """Return the fields of the original entry, as pairs of name and value, from the column ``raw`` of a row."""
     # To save memory, a value that equals the value of another column is the same string object.
     shared = {value: value for value in row.values() if isinstance(value, str)}
     try:

@@ -257,7 +257,7 @@ def end_session(store: Store, token: str) -> None:
 
 
 def check_request(method: str, headers: Mapping[str, str], hosts: frozenset[str], scheme: str) -> None:
-    """Refuse a request to an unknown host name, and a change of data that a different website requests.
+    """Refuse a request if its host name is unknown, or if it would change data and comes from a different website.
 
     Parameters
     ----------

@@ -176,11 +176,11 @@ class _Maker:
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Draw the filling of the longest text made from ``paper``; return the row numbers of the drawn sentences.
+        """Draw sentences from other papers, with which the abstract of ``paper`` is lengthened to the longest text.
 
-        The filling consists of sentences from other papers in the fold of ``paper``. The mask ``usable`` selects the
-        sentences that may be drawn. The sentences of each drawn paper stay together. If there are too few sentences,
-        they are repeated. If there are none, the result is ``None``.
+        The result contains the row numbers of the drawn sentences. All of them are from papers in the fold of
+        ``paper``. The mask ``usable`` selects the sentences that may be drawn. The sentences of each drawn paper stay
+        together. If there are too few sentences, they are repeated. If there are none, the result is ``None``.
         """
         own = np.flatnonzero(self.others(usable, paper))
         if not len(own):

@@ -180,8 +180,8 @@ class Runtimes:
         Parameters
         ----------
         tagger
-            Function that makes a tagger from an encoder, and from a function that loads a more precise encoder. The
-            second argument may be ``None``. See ``finer`` in `Tagger`.
+            Function that makes a tagger. Its first argument is an encoder. Its second argument is a function that loads
+            a more precise encoder, or ``None``; see ``finer`` in `Tagger`.
         """
         try:
             where = machine(self._threads)

@@ -67,8 +67,8 @@ def paper_of(fields: Sequence[tuple[str, Any]], cleaned: Mapping[str, Any] | Non
     Parameters
     ----------
     cleaned
-        Attributes of a record, such as ``title`` and ``doi``, if the caller has already read them from the fields. By
-        default, this function reads them, as from the columns of a table.
+        Attributes of a record, such as ``title`` and ``doi``, that the caller has already read from the fields. By
+        default, the names of the fields are interpreted like column names of a table.
     text
         Text that was shown to the coder.
     """

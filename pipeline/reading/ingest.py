@@ -374,7 +374,7 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
     ----------
     sources
         Files, folders, or zip and gzip archives. The files in a folder or archive are read in the order of their names.
-        Hidden files are skipped. If one of the files is unreadable, it is listed in ``unread`` and the others are read.
+        Hidden files in it are skipped. Unreadable files in it are listed in ``unread``.
     on_progress
         Called with the number of bytes read since the last call. The numbers add up to the size of the files.
 
@@ -384,8 +384,8 @@ def ingest(sources: Sequence[str | Path], on_progress: Callable[[int], None] = l
         In these cases:
 
         - A source is missing, is listed twice, is neither a file nor a folder, or is an empty or unreadable folder.
-        - A source is an unreadable file. A file is unreadable if it is empty, binary, damaged, too large or of an
-          unknown format, or if it is a table without a column of titles.
+        - A source is itself an unreadable file. A file is unreadable if it is empty, binary, damaged, too large or of
+          an unknown format, or if it is a table without a column of titles.
         - None of the files in a folder or archive is readable.
         - An earlier run of ``mechtag ingest`` wrote all the files.
     """

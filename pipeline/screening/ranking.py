@@ -274,9 +274,9 @@ def _sampled_rows(records: Sequence[Record], labels: Array, sample: Sequence[str
         first = f" (the first is {new[0]}; removing a decision makes a record unread again)" if new else ""
         raise MechtagError(
             "the random sample can no longer show when to stop, because the records have changed since it was drawn. "
-            f"Sampled records that are missing now: {gone}. Unread records that are not in the sample: "
-            f"{len(new)}{first}. Rank the original records with all earlier decisions, or start again with a new "
-            "output file",
+            f"Sampled records that are missing now: {gone}. Records that are unread now, but were not when the sample "
+            f"was drawn: {len(new)}{first}. Rank the original records with all earlier decisions, or start again with "
+            "a new output file",
             options="-o",
         )
     return np.array([rows[name] for name in sample], dtype=np.int64)

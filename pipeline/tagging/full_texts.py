@@ -55,8 +55,8 @@ class Divided(NamedTuple):
     windows
         One range per window: the positions of the window's sentences in ``sentences``.
     opening
-        Sentences that replace the abstract if the record has no abstract. They are the first of these that exists in
-        the full text: the abstract, the start of the introduction, the first scored sentences.
+        Sentences of the full text that are used if the table of records contains no abstract. They are the abstract in
+        the full text, if there is one; otherwise the start of the introduction, or the first scored sentences.
     judged
         Words that describe ``opening`` in messages, such as 'abstract in the full text'.
     recognised

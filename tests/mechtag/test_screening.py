@@ -187,7 +187,10 @@ def test_records_that_change_under_a_sample_are_refused(
     before = output.read_bytes()
     status, _, message = call("rank", tmp_path / "more.parquet", *words, "--labels", output)
     assert status == 1
-    assert "missing now: 0. Unread records that are not in the sample: 1 (the first is" in message
+    assert (
+        "missing now: 0. Records that are unread now, but were not when the sample was drawn: 1 (the first is"
+        in message
+    )
     assert output.read_bytes() == before
 
 

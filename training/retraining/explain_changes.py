@@ -3,9 +3,10 @@
 A model computes the probability of a label in three steps. It scores the sentences, calibrates the pooled scores, and
 multiplies the result by the probability of relevance. To decide, it compares the probability with the bounds.
 
-To find the cause of a changed decision, the steps of the old model are replaced, one after another, with the steps of
-the new model. The cause is the step whose replacement moves the probability most in the direction of the change. But if
-the new probability and the bounds of the old model lead to the old decision, the cause is the change of the bounds.
+If the bounds of the old model would lead to the old decision for the new probability, the cause of the changed decision
+is the change of the bounds. Otherwise, the cause is one of the three steps. To find it, the steps of the old model
+are replaced, one after another, with the steps of the new model. The cause is the step whose replacement moves the
+probability most in the direction of the change.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ class Item(NamedTuple):
     number, line
         Number of the entry, and its line in the file; both start at 1.
     finished
-        Names of the coders who went through all labels. They left their uncoded labels unticked on purpose.
+        Names of the coders who went through all labels, so that a label they did not tick means no.
     offered
         Labels that the coders could choose from; ``None`` if the source does not record them.
     fault
