@@ -93,6 +93,14 @@ def test_the_page_says_what_was_read_and_why_the_rest_was_not(review: Workspace)
     assert "not judged, so there is nothing to add" in page
     assert "this code is based on the full text, but no full text is attached to the record" in page
     assert "codes.csv: entry 8: doi:10.1/99 no record matches this paper" in page
+    assert "the specified coder" not in page, "the file names this coder too"
+
+
+def test_the_page_says_that_a_specified_coder_was_not_needed(review: Workspace) -> None:
+    browser, address = upload(review, table(), coder="Bea")
+    page = texts(browser.get(address))
+    assert "the specified coder, 'Bea', is not used, because the files name the coders: " in page
+    assert "Bea, " not in page
     assert "perhaps" in page
     assert f'<option value="{ANN}" selected>Ann' in browser.get(address)
     assert codes(review) == set()
