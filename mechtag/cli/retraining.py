@@ -86,8 +86,8 @@ def retrain(
         raise typer.BadParameter("--records was passed without CODINGS; also pass the codings of these records")
     if (rollback or history) and (on or onto or leave_out_leaks):
         raise typer.BadParameter(
-            "--on, --onto and --leave-out-leaks have no effect on --rollback and --history; omit --on, --onto and "
-            "--leave-out-leaks"
+            "--on, --onto and --leave-out-leaks cannot be combined with --rollback or --history; omit --on, --onto "
+            "and --leave-out-leaks"
         )
     if model and Path.cwd().is_relative_to(model.resolve()):
         raise typer.BadParameter(
