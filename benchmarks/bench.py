@@ -26,8 +26,8 @@ from mechtag.models.model_folder import Model, load_model
 from mechtag.models.runtimes.choice import RUNTIMES, Runtime
 from mechtag.pipeline.annotations.coded_records import read_coded
 from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.sentences import split
 from mechtag.project import open_project
 
 COMMAND = "python -m benchmarks.bench"

@@ -19,8 +19,8 @@ from mechtag.core.settings import Settings, load_settings
 from mechtag.models.tagger import Document
 from mechtag.pipeline.annotations.coded_records import Exemplar, read_coded, read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import documents_of
-from mechtag.pipeline.text.sentences import split
 from mechtag.training.dataset import CodedDocument, coded_documents
 
 # The first is the only set with exemplars.

@@ -22,7 +22,7 @@ from benchmarks.publish import ROOT, publish, result
 from mechtag.core.arrays import Array
 from mechtag.core.codebook import EVIDENCE_ROLES
 from mechtag.core.settings import load_settings
-from mechtag.pipeline.evidence_roles.suggest import LEAST_KAPPA, choose, count_cues, likeness_to
+from mechtag.pipeline.export.evidence_roles.suggest import LEAST_KAPPA, choose, count_cues, likeness_to
 from mechtag.training.train import load_encoder
 
 ROLES, CODED = ROOT / "data/annotated/roles.jsonl", ROOT / "data/annotated/coded"

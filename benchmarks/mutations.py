@@ -50,7 +50,7 @@ from mechtag.pipeline.annotations.imports.label_names import read_map
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.dedupe.results import Uncertain
 from mechtag.pipeline.dedupe.review_tables import read_decisions, write_groups, write_uncertain
-from mechtag.pipeline.export import NAMES, export
+from mechtag.pipeline.export.tagged import NAMES, export
 from mechtag.pipeline.reading.archives import unpack
 from mechtag.pipeline.reading.ingest import Ingested, ingest
 from mechtag.pipeline.screening.decisions import read_judgements

@@ -25,9 +25,9 @@ from mechtag.core.records import Prediction, Record, normalise_title
 from mechtag.core.settings import load_settings
 from mechtag.models.model_folder import load_model
 from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.reading.text.cleaning import clean_abstract, clean_text
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.cleaning import clean_abstract, clean_text
-from mechtag.pipeline.text.sentences import split
 
 COMMAND = "python -m benchmarks.real_prose"
 MODEL = ROOT / "models/trained"

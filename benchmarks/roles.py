@@ -29,9 +29,9 @@ from mechtag.core.settings import SentenceSettings
 from mechtag.models.features import COUNTING, Words
 from mechtag.models.sentence_roles import FILE, METHODS_SURE, RoleModel
 from mechtag.pipeline.annotations.coded_records import read_coded
-from mechtag.pipeline.text.cleaning import clean_abstract
-from mechtag.pipeline.text.sections import role_of
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.cleaning import clean_abstract
+from mechtag.pipeline.reading.text.sections import role_of
+from mechtag.pipeline.reading.text.sentences import split
 
 REVIEWS = ("ace", "jeyaraman_2020", "menon_2022", "nagtegaal_2019", "nudging", "oud_2018", "virus", "wilson")
 JOURNAL = ROOT / "data/annotated/coded/journal_style.jsonl"

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mechtag.pipeline.text.headings import find_headings
+from mechtag.pipeline.reading.text.headings import find_headings
 
 # Text around a heading, and whether the heading is in capitals.
 JOININGS = {

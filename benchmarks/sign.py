@@ -1,8 +1,8 @@
 """Measure how often mechtag recognises whether a sentence says that what a label describes is present or absent.
 
-``python -m benchmarks.sign`` compares `mechtag.pipeline.text.sign` and `mechtag.pipeline.text.sign_by_vectors` with the
-judgements of two readers in ``data/annotated/signs.csv``. It needs the encoder ``accurate``
-(``mechtag encoder get accurate``).
+``python -m benchmarks.sign`` compares `mechtag.pipeline.reading.text.sign` and
+`mechtag.pipeline.reading.text.sign_by_vectors` with the judgements of two readers in ``data/annotated/signs.csv``. It
+needs the encoder ``accurate`` (``mechtag encoder get accurate``).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from benchmarks.publish import publish, result
 from benchmarks.sign_training import Judged, fit, read_examples, read_signs
 from mechtag.core.settings import EncoderSettings, load_settings
 from mechtag.models.encoder import Encoder
-from mechtag.pipeline.text.sign import by_words
-from mechtag.pipeline.text.sign_by_vectors import SignsByVectors, accurate_encoder, features
+from mechtag.pipeline.reading.text.sign import by_words
+from mechtag.pipeline.reading.text.sign_by_vectors import SignsByVectors, accurate_encoder, features
 from mechtag.training.train import load_encoder
 
 SETS = {

@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.sign_training`` reads the invented sentences in ``data/annotated/sign_pairs.csv``, and the
 sentences of coded records in ``data/annotated/signs.csv`` that both readers judged present or both judged absent. It
-writes the weights to ``pipeline/text/sign_weights.json``, and prints the accuracy in cross-validation, by which the
-method was chosen. The sentences made up for testing were not used for this choice. The command needs the encoder
+writes the weights to ``pipeline/reading/text/sign_weights.json``, and prints the accuracy in cross-validation, by which
+the method was chosen. The sentences made up for testing were not used for this choice. The command needs the encoder
 ``accurate`` (``mechtag encoder get accurate``).
 """
 
@@ -22,7 +22,7 @@ from benchmarks.publish import ROOT
 from mechtag.core.arrays import Array, Mask
 from mechtag.core.settings import ENCODERS
 from mechtag.models.encoder import Encoder
-from mechtag.pipeline.text.sign_by_vectors import WEIGHTS, accurate_encoder, features
+from mechtag.pipeline.reading.text.sign_by_vectors import WEIGHTS, accurate_encoder, features
 
 PAIRS = ROOT / "data/annotated/sign_pairs.csv"
 SIGNS, CODED = ROOT / "data/annotated/signs.csv", ROOT / "data/annotated/coded"

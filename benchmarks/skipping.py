@@ -33,7 +33,7 @@ from mechtag.core.records import Record
 from mechtag.models.tagger import GLANCE_SHARE, GLANCE_WORDS
 from mechtag.models.text import beginning
 from mechtag.pipeline.annotations.coded_records import read_coded
-from mechtag.pipeline.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.cleaning import clean_record
 from mechtag.training.heads import calibrate, fit_folds, score_folds, score_wholes
 
 RECORDS, RELEVANT, RUNS = 700, 70, 3

@@ -36,8 +36,8 @@ from mechtag.models.features import definition_texts
 from mechtag.models.model_folder import Model, load_model
 from mechtag.models.runtimes.choice import RUNTIMES, Runtime, Runtimes, made_up_texts, measure_agreement
 from mechtag.models.tagger import Document, Scored
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import documents_of, predict
-from mechtag.pipeline.text.sentences import split
 from mechtag.training.train import load_encoder
 
 COMMAND = "python -m benchmarks.throughput"

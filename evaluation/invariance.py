@@ -14,7 +14,7 @@ from mechtag.core.records import Prediction
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import Estimate, bootstrap, draw_resamples, of_papers
 from mechtag.evaluation.sections import values
-from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
+from mechtag.pipeline.reading.text.variations import AS_IT_IS, VARIATIONS
 
 _CLEAR = {"yes", "no"}
 

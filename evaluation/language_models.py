@@ -33,8 +33,8 @@ class LanguageModel:
     codes
         Answers of the model, keyed by a tuple of record id and label: 1 for yes, 0 for no, ``None`` for unclear.
     runs
-        Runs of the model; if the coder is a vote of several language models, the runs of all voters. ``None`` if there
-        is no description of runs next to the table of codings.
+        Runs of the model; if the coder is a vote of several language models, the runs of all voters. ``None`` if no
+        file next to the table of codings describes the runs.
     """
 
     name: str

@@ -477,9 +477,9 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _documents(texts: Any) -> list[Document]:
     """Convert texts, records or a data frame to documents that the tagger can score."""
+    from mechtag.pipeline.reading.text.cleaning import clean_record
+    from mechtag.pipeline.reading.text.sentences import split
     from mechtag.pipeline.tagging.predict import documents_of
-    from mechtag.pipeline.text.cleaning import clean_record
-    from mechtag.pipeline.text.sentences import split
 
     if hasattr(texts, "columns"):
         texts = Records.from_pandas(texts)

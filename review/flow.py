@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, func, select
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.prisma.counts import Elsewhere, Identification
-from mechtag.pipeline.prisma.flow import Flow, join
+from mechtag.pipeline.export.prisma.counts import Elsewhere, Identification
+from mechtag.pipeline.export.prisma.flow import Flow, join
 from mechtag.review.acts import Refused
 from mechtag.review.imports import read_batches
 from mechtag.review.numbers import whole_number

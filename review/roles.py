@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from mechtag.core.codebook import Codebook
-from mechtag.pipeline.evidence_roles.configurations import RolePassage
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage
 from mechtag.review.plan import BASES
 from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema

@@ -31,9 +31,9 @@ HOMES = {
     "torch": ("models/", "training/"),
     "transformers": ("models/", "training/"),
     "spacy": (
-        "pipeline/text/sentences.py",
+        "pipeline/reading/text/sentences.py",
         "pipeline/tagging/spacy_component.py",
-        "pipeline/evidence_roles/suggest.py",
+        "pipeline/export/evidence_roles/suggest.py",
     ),
     "mlflow": ("training/mlflow_runs.py", "training/mlflow_model.py"),
     "pyarrow": ("core/parquet.py", "pipeline/tagging/storage.py"),
@@ -122,6 +122,13 @@ def test_only_the_command_line_speaks_of_its_options(path: Path) -> None:
     texts = [re.sub(r"'mechtag [^']*'", "", text) for text in library_texts(tree_of(path))]
     wrong = [text for text in texts if re.search(r"(?<![\w-])--(?!hash=)[a-z]", text) and " " in text]
     assert not wrong, "pass options to the parameter 'options' of MechtagError"
+
+
+def test_pipeline_has_few_packages() -> None:
+    """A newcomer can take in the jobs of the pipeline at a glance; see docs/decisions/2026-11-30-layout.md."""
+    packages = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert len(packages) <= 9, f"move a package that serves only one job into the package of that job: {packages}"
+    assert {path.name for path in (ROOT / "pipeline").glob("*.py")} == {"__init__.py"}
 
 
 def test_tests_import_shared_helpers_only() -> None:

@@ -17,8 +17,8 @@ from mechtag.pipeline.annotations.gold_table import load_matrix
 from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sentences import split
 from tests.support.paths import ROOT
 
 FOLDER = ROOT / "data/examples/farm-trees"

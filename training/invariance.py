@@ -14,10 +14,10 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.records import Prediction, Record
 from mechtag.core.settings import Settings
 from mechtag.models.tagger import Tagger
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sentences import split
+from mechtag.pipeline.reading.text.variations import AS_IT_IS, VARIATIONS, vary
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split
-from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS, vary
 from mechtag.training.finetuning.trainers import Progress, make_trainer
 from mechtag.training.heads import assign_folds, cross_calibrate, fit_folds, score_folds
 from mechtag.training.train import read_material

@@ -29,7 +29,7 @@ from mechtag.models.encoder import Encoder, Vectors
 from mechtag.models.model_folder import PAPERS
 from mechtag.pipeline.dedupe.comparable import comparable_fields
 from mechtag.pipeline.dedupe.rules import comparable_pairs, compare_records, equal_values
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.sentences import split
 
 # A title with one or two sentences is too short to be distinguished from those of other papers.
 _MIN_UNITS = 3

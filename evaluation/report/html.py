@@ -53,8 +53,8 @@ from mechtag.evaluation.results import (
     interval_decimals,
     words_of,
 )
-from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw_diagram
-from mechtag.pipeline.prisma.flow import HEADER, read_flow, table_rows
+from mechtag.pipeline.export.prisma.diagram import RESPONSIVE, draw_diagram
+from mechtag.pipeline.export.prisma.flow import HEADER, read_flow, table_rows
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Files of a model folder, with the names used in `models.model_folder`.

@@ -124,8 +124,8 @@ def sentences(
     """
     from mechtag.core.outputs import check_outputs
     from mechtag.core.parquet import read_records, write_sentences
-    from mechtag.pipeline.text.cleaning import clean_record
-    from mechtag.pipeline.text.sentences import split
+    from mechtag.pipeline.reading.text.cleaning import clean_record
+    from mechtag.pipeline.reading.text.sentences import split
 
     settings = open_project(project).settings
     check_outputs([output], [records])
@@ -238,8 +238,8 @@ def prisma(
     Example: `mechtag prisma out/summary.json --elsewhere counts.yaml -o flow.svg`
     """
     from mechtag.core.outputs import check_outputs
-    from mechtag.pipeline.prisma.diagram import counts_path, write
-    from mechtag.pipeline.prisma.flow import plain_text, read_flow
+    from mechtag.pipeline.export.prisma.diagram import counts_path, write
+    from mechtag.pipeline.export.prisma.flow import plain_text, read_flow
 
     if summary is None and elsewhere is None:
         raise typer.BadParameter(

@@ -206,7 +206,7 @@ def export(
         Path | None,
         typer.Option(
             "--full-texts",
-            help="Table of full texts that 'mechtag attach' wrote, for formats that contain the texts.",
+            help="Table of full texts, written by 'mechtag attach'; used by formats that include the text of papers.",
             show_default=False,
         ),
     ] = None,

@@ -15,7 +15,6 @@ from mechtag.core.parquet import Rows, iterate_full_texts, iterate_predictions
 from mechtag.core.records import Basis, Prediction, Record
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
-from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.coded_papers import (
     CodedPapers,
     What,
@@ -26,6 +25,7 @@ from mechtag.pipeline.export.coded_papers import (
     joined_paper,
     no_decisions,
 )
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.matrix import Cells
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
@@ -33,7 +33,7 @@ from mechtag.workflows.reporter import SILENT, Reporter
 if TYPE_CHECKING:
     from mechtag.pipeline.export.review_workbook import TableSheet
     from mechtag.pipeline.export.workbook import DerivedSheets
-    from mechtag.pipeline.text.sign import ReadSigns
+    from mechtag.pipeline.reading.text.sign import ReadSigns
 
 #: Formats of tagged records alone, with the original fields of the records.
 _TAGGED = ("csv", "ris", "xlsx")
@@ -266,9 +266,9 @@ def _read(request: Request, found: _Found, reporter: Reporter) -> _Content:
 def _write_tagged(
     project: Project, request: Request, found: _Found, content: _Content, to: str, output: Path, reporter: Reporter
 ) -> str:
-    from mechtag.pipeline.export import export as write_export
     from mechtag.pipeline.export.review_workbook import guide_to
-    from mechtag.pipeline.text.sign_by_vectors import read_signs_by
+    from mechtag.pipeline.export.tagged import export as write_export
+    from mechtag.pipeline.reading.text.sign_by_vectors import read_signs_by
 
     rows = Rows(lambda: (row for row in content.predictions if request.basis in (None, row.basis)))
     if next(iter(rows), None) is None:
@@ -349,7 +349,7 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
                 "without a record are exported without bibliographic data"
             )
     if found.predictions:
-        from mechtag.pipeline.text.sign_by_vectors import read_signs_by
+        from mechtag.pipeline.reading.text.sign_by_vectors import read_signs_by
 
         read_signs = read_signs_by(settings.tag)
         parts.append(from_predictions(records, content.predictions, codebook, texts, request.basis, read_signs))
@@ -363,7 +363,7 @@ def _passages(
     """Return the passages with roles of evidence that are to be exported."""
     from mechtag.pipeline.annotations.coding_table import read_role_codings
     from mechtag.pipeline.annotations.record_finder import Finder
-    from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations
+    from mechtag.pipeline.export.evidence_roles.configurations import passages_from, read_configurations
 
     passages: list[RolePassage] = []
     if found.codings:

@@ -40,8 +40,8 @@ from mechtag.pipeline.llm.prompt import Passage, Prompt, passages_of, passages_o
 from mechtag.pipeline.llm.run import LlmRun, LlmRuns, path_of_runs, read_runs, write_runs
 from mechtag.pipeline.llm.vote import VOTE, vote
 from mechtag.pipeline.reading.ingest import read_unique
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split_each
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sentences import split_each
 from mechtag.project import Project
 from mechtag.workflows.reporter import SILENT, Reporter
 from mechtag.workflows.web_access import refuse_unfinished

@@ -26,8 +26,8 @@ from mechtag.pipeline.annotations.versions import (
 )
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.reading.ingest import read_sources, read_unique
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.chunks import locked
-from mechtag.pipeline.text.sentences import split
 from mechtag.project import Project
 from mechtag.training.finetuning.trainers import count_epochs
 from mechtag.training.mlflow_runs import CHAMPION, PREVIOUS, drop_alias, log_run, register, tolerated

@@ -46,8 +46,8 @@ def roles_from_text(
         If the text cannot be read or contains no marker; if the label is not in the codebook; or if the name of the
         output file does not end in ``.csv``.
     """
-    from mechtag.pipeline.evidence_roles.configurations import write_configurations
-    from mechtag.pipeline.evidence_roles.marked_text import read_marked_text
+    from mechtag.pipeline.export.evidence_roles.configurations import write_configurations
+    from mechtag.pipeline.export.evidence_roles.marked_text import read_marked_text
 
     rejected = output.with_name(REJECTED)
     check_outputs([output, rejected], [source, project.settings.codebook])
@@ -105,8 +105,8 @@ def role_table(
     MechtagError
         If a file cannot be read, contains no passages with a role, or would be overwritten.
     """
-    from mechtag.pipeline.evidence_roles.configurations import passages_from, read_configurations
-    from mechtag.pipeline.evidence_roles.role_table import arrange_roles, describe, write_role_table
+    from mechtag.pipeline.export.evidence_roles.configurations import passages_from, read_configurations
+    from mechtag.pipeline.export.evidence_roles.role_table import arrange_roles, describe, write_role_table
     from mechtag.pipeline.export.matrix import citable
     from mechtag.pipeline.reading.ingest import read_unique
 
@@ -161,8 +161,8 @@ def suggest_for_codings(
     from mechtag.core.records import passages_of
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
-    from mechtag.pipeline.evidence_roles import suggest
-    from mechtag.pipeline.evidence_roles.configurations import RolePassage, write_configurations
+    from mechtag.pipeline.export.evidence_roles import suggest
+    from mechtag.pipeline.export.evidence_roles.configurations import RolePassage, write_configurations
     from mechtag.pipeline.reading.ingest import read_unique
     from mechtag.training.train import load_encoder
 

@@ -105,8 +105,8 @@ def tag(
             "machine",
             options="omit --workers, or add --engine ray",
         )
+    from mechtag.pipeline.reading.text.sentences import prepare
     from mechtag.pipeline.tagging.prefetch import directly, prefetch
-    from mechtag.pipeline.text.sentences import prepare
 
     with ExitStack() as stack:
         run = directly
@@ -115,10 +115,10 @@ def tag(
             run = stack.enter_context(prefetch("splits sentences", prepare, settings.sentences))
         from mechtag.models.model_folder import encoder_difference, load_model
         from mechtag.pipeline.reading.ingest import cut_note
+        from mechtag.pipeline.reading.text.sign_by_vectors import read_signs_by
         from mechtag.pipeline.tagging.full_texts import check_full_texts
         from mechtag.pipeline.tagging.run import finish, run_local
         from mechtag.pipeline.tagging.start import Request, check_folder, opened
-        from mechtag.pipeline.text.sign_by_vectors import read_signs_by
 
         read = [*sources, *([str(first[0])] if first else [])]
         groups = _groups(sources, reporter) if full_texts else None

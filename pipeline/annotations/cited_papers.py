@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mechtag.core.records import normalise_doi, normalise_pmid
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.build_record import clean_author, clean_year
-from mechtag.pipeline.text.cleaning import clean_text
+from mechtag.pipeline.reading.text.cleaning import clean_text
 
 #: Columns and keys that identify a paper in the reviewers' own list.
 NAMES = ("record_id", "key", "id", "paper_id", "paper", "study", "study_id", "ref", "covidence")

@@ -19,7 +19,7 @@ from mechtag.core.files import StrPath, write_text
 from mechtag.core.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
 from mechtag.core.settings import TrainSettings
 from mechtag.core.tables import is_table
-from mechtag.pipeline.text.headings import heading_name
+from mechtag.pipeline.reading.text.headings import heading_name
 
 #: Kind of text in a file; ``unknown`` if it is not documented.
 Texts = Literal["synopses", "invented", "published", "unknown"]

@@ -36,8 +36,8 @@ from mechtag.pipeline.annotations.record_finder import (
     name_of,
 )
 from mechtag.pipeline.annotations.versions import Additions, read_additions, version_files
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split_each
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sentences import split_each
 
 # Excel omits empty cells at the end of a row; every row must nevertheless extend to the last of these columns.
 _NEEDED = ("record_id", "key", "coder", "label", "value", "basis")

@@ -26,12 +26,12 @@ from mechtag.core.records import (
 )
 from mechtag.core.settings import SentenceSettings
 from mechtag.core.tables import Value
-from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.documents import legal_text
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.review_rows import column_names
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split_each
-from mechtag.pipeline.text.sign import ReadSigns, by_words
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sentences import split_each
+from mechtag.pipeline.reading.text.sign import ReadSigns, by_words
 
 #: Value of a code by its answer in words; see `name_answer`.
 VALUES: dict[str, Value] = {"yes": 1, "no": 0, "needs review": None, "not judged": None}
@@ -196,7 +196,7 @@ def from_predictions(
         based on the abstract.
     read_signs
         Function that returns the sign of each sentence of evidence: ``present`` or ``absent``. See
-        `mechtag.pipeline.text.sign`.
+        `mechtag.pipeline.reading.text.sign`.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def decided_paper(
         based on the abstract.
     read_signs
         Function that returns the sign of each sentence of evidence: ``present`` or ``absent``. See
-        `mechtag.pipeline.text.sign`.
+        `mechtag.pipeline.reading.text.sign`.
     """
     texts: dict[Basis, str] = {"abstract": record.abstract, "full-text": full_text}
     codes = [_decision(row, texts, read_signs) for row in predictions if basis in (None, row.basis)]

@@ -14,7 +14,7 @@ _SPECIAL = {
 
 
 def escape(text: str, symbols: Mapping[str, str] | None = None) -> str:
-    """Escape text for LaTeX and BibTeX.
+    """Escape text for LaTeX and BibTeX; braces are balanced in the result.
 
     Parameters
     ----------

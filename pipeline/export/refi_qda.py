@@ -23,9 +23,9 @@ from mechtag.core.codebook import Codebook, EvidenceRole, Label, Relevance
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import replacing
 from mechtag.core.records import SIGNS, Basis, Sign
-from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.coded_papers import Code, CodedPaper, CodedPapers, Quote, locate_passage, paper_text
 from mechtag.pipeline.export.documents import UndatedZip, legal_text
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.review_rows import column_names
 
 PROJECT = "urn:QDA-XML:project:1.0"

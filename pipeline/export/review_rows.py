@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Evidence, Prediction, Record, normalise_title
 from mechtag.core.tables import DECISION, NOTES, OWN_CODE
 from mechtag.pipeline.export.sorting import Row, sorting
-from mechtag.pipeline.text.sections import is_cut
-from mechtag.pipeline.text.sentences import sentence_before
-from mechtag.pipeline.text.sign import ReadSigns, absence_in, by_words
+from mechtag.pipeline.reading.text.sections import is_cut
+from mechtag.pipeline.reading.text.sentences import sentence_before
+from mechtag.pipeline.reading.text.sign import ReadSigns, absence_in, by_words
 
 # Maximum number of characters in a cell, which Excel counts in UTF-16 units; see
 # https://support.microsoft.com/office/excel-specifications-and-limits. Excel truncates longer text without a warning,
@@ -91,7 +91,7 @@ BASIS = Column(
 )
 #: End of the names of columns for the pages of the evidence, in the order of the evidence.
 PAGES = ": pages"
-#: End of the names of columns that mark evidence of absence; see `mechtag.pipeline.text.sign`.
+#: End of the names of columns that mark evidence of absence; see `mechtag.pipeline.reading.text.sign`.
 SIGN = ": sign"
 
 

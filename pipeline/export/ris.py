@@ -10,7 +10,7 @@ from pathlib import Path
 from mechtag.core.files import replacing
 from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Prediction, Record, normalise_doi
 from mechtag.pipeline.reading.formats.ris import LONG_TAGS
-from mechtag.pipeline.text.cleaning import is_missing
+from mechtag.pipeline.reading.text.cleaning import is_missing
 
 _DEFINITIONS = "mechtag: suggestions from the definitions of the codebook alone; probabilities are rough"
 _ABSTRACTS_ALONE = "mechtag: every label in full texts needs review; the model decides labels in abstracts only"

@@ -12,10 +12,10 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import LATER_FIELDS
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.coding_table import cell_of, used_fields
-from mechtag.pipeline.evidence_roles.configurations import RolePassage
-from mechtag.pipeline.evidence_roles.role_table import arrange_roles, sheets
 from mechtag.pipeline.export import matrix
 from mechtag.pipeline.export.coded_papers import CodedPaper, CodedPapers, codings_of
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage
+from mechtag.pipeline.export.evidence_roles.role_table import arrange_roles, sheets
 from mechtag.pipeline.export.matrix import Arrangement, Citable, citable
 from mechtag.pipeline.export.review_rows import column_names, excel_cell
 from mechtag.pipeline.export.review_workbook import TableSheet, write_tables

@@ -14,7 +14,7 @@ from mechtag.core.records import Record, normalise_title
 from mechtag.pipeline.fetch.found import Found
 from mechtag.pipeline.fetch.match import Verdict
 from mechtag.pipeline.fetch.placeholders import is_placeholder
-from mechtag.pipeline.text.sections import is_cut
+from mechtag.pipeline.reading.text.sections import is_cut
 
 # An abstract with fewer characters may have been cut off by a database.
 _SHORT = 250

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from mechtag.pipeline.text.notices import is_only_notice, says_none
+from mechtag.pipeline.reading.text.notices import is_only_notice, says_none
 
 # Fewer letters are a heading, a blurb or the beginning of a sentence.
 _FEWEST_LETTERS = 60

@@ -6,7 +6,7 @@ import re
 
 from mechtag.core.full_text import Kind
 from mechtag.core.records import normalise_title
-from mechtag.pipeline.text.sections import is_note
+from mechtag.pipeline.reading.text.sections import is_note
 
 # Number in front of a title: "2.", "3.1", "IV.", "A.", "Section 4:".
 _NUMBER = re.compile(

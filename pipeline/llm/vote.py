@@ -45,8 +45,8 @@ def vote(codings: Sequence[Coding], coder: str = VOTE) -> list[Coding]:
         )
     if not coder.startswith(LLM) or coder.strip() == LLM or coder.casefold() in map(str.casefold, voters):
         raise MechtagError(
-            f"{coder!r} cannot be the name of the vote: it must begin with '{LLM}', be longer than this prefix, and "
-            "differ from the names of the voters",
+            f"{coder!r} cannot be the name of the vote: it must begin with '{LLM}', contain at least one "
+            "more character, and differ from the names of the voters",
             options="--coder",
         )
     by_code: dict[tuple[str, str, str], list[Coding]] = {}

@@ -11,7 +11,7 @@ from mechtag.core.delimited import LONGEST_ENTRY
 from mechtag.core.records import Record, Rejected, make_record_id, normalise_doi, normalise_pmid, registration_number
 from mechtag.pipeline.reading.author_lists import split_list
 from mechtag.pipeline.reading.tagged import Entry, Format
-from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, clean_value, is_missing, join_keywords
+from mechtag.pipeline.reading.text.cleaning import clean_abstract, clean_text, clean_value, is_missing, join_keywords
 
 _T = TypeVar("_T", covariant=True)
 

@@ -22,8 +22,8 @@ from mechtag.pipeline.reading.archives import refuse_nested, unpack
 from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import find_format
 from mechtag.pipeline.reading.joined_files import further_records
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sections import is_cut
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sections import is_cut
 
 
 @dataclass(frozen=True)

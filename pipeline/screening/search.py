@@ -24,8 +24,8 @@ from mechtag.core.records import Record
 from mechtag.core.settings import EncoderSettings, Settings
 from mechtag.models.encoder import Encoder, TransformerEncoder, Vectors, locate_encoder
 from mechtag.models.model_folder import load_model
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.sentences import split
 
 # Strength of the classifiers, chosen on four of the reviews of the benchmark; see docs/ranking.md.
 _C = 0.2

@@ -22,9 +22,9 @@ from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.models.encoder import RememberingEncoder
 from mechtag.models.tagger import LongDocument, Scored, ScoredLong, Tagger
 from mechtag.models.windows import windows
+from mechtag.pipeline.reading.text.reference_numbers import without_reference_numbers
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import document_of, documents_of, evidence_of, prediction_of
-from mechtag.pipeline.text.reference_numbers import without_reference_numbers
-from mechtag.pipeline.text.sentences import split
 
 TileT = TypeVar("TileT", Section, Page)
 

@@ -23,11 +23,11 @@ from mechtag.core.settings import Settings
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.dedupe.results import Deduped
 from mechtag.pipeline.dedupe.review_tables import write_groups, write_uncertain
-from mechtag.pipeline.prisma.counts import Identification
+from mechtag.pipeline.export.prisma.counts import Identification
 from mechtag.pipeline.reading.ingest import Ingested, Note, SourceCounts, ingest
+from mechtag.pipeline.reading.text.cleaning import clean_abstract, clean_record
+from mechtag.pipeline.reading.text.sections import is_cut
 from mechtag.pipeline.tagging.storage import StoragePath, is_remote, locate
-from mechtag.pipeline.text.cleaning import clean_abstract, clean_record
-from mechtag.pipeline.text.sections import is_cut
 
 _PARQUET = ".parquet"
 RECORDS = "records.parquet"

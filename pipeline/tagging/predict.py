@@ -10,9 +10,9 @@ import numpy as np
 from mechtag.core.records import Basis, Evidence, Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.models.tagger import Document, Scored, Tagger
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sections import role_of
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sections import role_of
+from mechtag.pipeline.reading.text.sentences import split
 
 BATCH = 1000
 # Log odds by which evidence from the background or methods must exceed other evidence to be listed first.

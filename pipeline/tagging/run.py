@@ -18,13 +18,14 @@ from mechtag.core.words import counted
 from mechtag.models.model_folder import Model
 from mechtag.models.scoring import Calibration
 from mechtag.models.tagger import Scored
-from mechtag.pipeline.export import NAMES, review_workbook, writing
+from mechtag.pipeline.export import review_workbook
+from mechtag.pipeline.export.tagged import NAMES, writing
+from mechtag.pipeline.reading.text.sign import ReadSigns, by_words
 from mechtag.pipeline.tagging.chunks import Chunk, total_decisions
 from mechtag.pipeline.tagging.full_texts import TaggedAbstract, full_text_rows, tag_full_texts
 from mechtag.pipeline.tagging.predict import documents_of, prediction_rows
 from mechtag.pipeline.tagging.prefetch import Runner, directly
 from mechtag.pipeline.tagging.start import PREDICTIONS, SUMMARY, ChunkInput, Job, read_chunks
-from mechtag.pipeline.text.sign import ReadSigns, by_words
 
 Progress = Callable[[int], None]
 

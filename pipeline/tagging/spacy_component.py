@@ -16,8 +16,8 @@ from spacy.tokens import Doc, Span
 
 from mechtag.core.records import Prediction, Record, Sentence
 from mechtag.core.settings import SentenceSettings, TagSettings
-from mechtag.pipeline.text.sections import find_content
-from mechtag.pipeline.text.sentences import section_of, split
+from mechtag.pipeline.reading.text.sections import find_content
+from mechtag.pipeline.reading.text.sentences import section_of, split
 
 if TYPE_CHECKING:
     from mechtag.models.model_folder import Model

@@ -15,7 +15,9 @@ from mechtag.core.parquet import FullTextTable, RecordTable
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.pipeline.dedupe.merged import read_merged
-from mechtag.pipeline.export import NAMES
+from mechtag.pipeline.export.tagged import NAMES
+from mechtag.pipeline.reading.text.cleaning import clean_record
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.chunks import CHUNK_FOLDER, Chunk, ChunkStore, Identity, RunManifest, locked
 from mechtag.pipeline.tagging.inputs import (
     RECORDS,
@@ -29,8 +31,6 @@ from mechtag.pipeline.tagging.inputs import (
     survey,
 )
 from mechtag.pipeline.tagging.storage import StoragePath, is_remote, locate
-from mechtag.pipeline.text.cleaning import clean_record
-from mechtag.pipeline.text.sentences import split
 
 if TYPE_CHECKING:  # the process that splits sentences does not need it, and importing it takes a second
     from mechtag.models.model_folder import ModelConfig

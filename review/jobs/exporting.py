@@ -15,11 +15,11 @@ from sqlalchemy import Connection, select
 from mechtag.core.files import read_json, replacing, write_csv
 from mechtag.core.records import BETWEEN_QUOTES, Basis, name_answer
 from mechtag.core.temporary import temporary_folder
-from mechtag.pipeline.evidence_roles.configurations import write_configurations
-from mechtag.pipeline.evidence_roles.role_table import arrange_roles, write_role_table
 from mechtag.pipeline.export import matrix
 from mechtag.pipeline.export.coded_papers import CodedPapers, from_codings
 from mechtag.pipeline.export.documents import UndatedZip
+from mechtag.pipeline.export.evidence_roles.configurations import write_configurations
+from mechtag.pipeline.export.evidence_roles.role_table import arrange_roles, write_role_table
 from mechtag.pipeline.export.matrix import citable
 from mechtag.pipeline.export.writers import write_coded
 from mechtag.review.codings import coders_codings, final_codings

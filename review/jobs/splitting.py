@@ -66,7 +66,7 @@ def _is_whole(row: Mapping[str, Any]) -> bool:
 
 def _sentences(workspace: Workspace, abstracts: Mapping[int, str]) -> dict[int, str]:
     """Return the sentences of each abstract as JSON, keyed like ``abstracts``."""
-    from mechtag.pipeline.text.sentences import split
+    from mechtag.pipeline.reading.text.sentences import split
 
     records = [Record(record_id=str(key), title="", abstract=text) for key, text in abstracts.items()]
     found = {key: list[list[Any]]() for key in abstracts}

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from mechtag.core.codebook import Label
 from mechtag.core.records import SIGNS, Sign
-from mechtag.pipeline.text.sign import sign_of
+from mechtag.pipeline.reading.text.sign import sign_of
 from mechtag.review import order
 from mechtag.review.acts import Acts, Outdated, Refused, Stamp, last_judged, utc_now
 from mechtag.review.examples import Example, visible_examples

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import neutralise
-from mechtag.pipeline.prisma.diagram import RESPONSIVE, draw_diagram
-from mechtag.pipeline.prisma.flow import Flow
+from mechtag.pipeline.export.prisma.diagram import RESPONSIVE, draw_diagram
+from mechtag.pipeline.export.prisma.flow import Flow
 from mechtag.review import flow as counts
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.store.accounts import names_of

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from mechtag.pipeline.evidence_roles.role_table import arrange_roles
+from mechtag.pipeline.export.evidence_roles.role_table import arrange_roles
 from mechtag.review.numbers import whole_number
 from mechtag.review.pages.records import sees_results
 from mechtag.review.roles import PlacedPassage, read_role_passages

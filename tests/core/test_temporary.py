@@ -12,7 +12,7 @@ import pytest
 
 from mechtag.core.files import replacing, write_text
 from mechtag.core.temporary import temporary_folder
-from mechtag.pipeline.export import writing
+from mechtag.pipeline.export.tagged import writing
 from tests.support.paths import ROOT
 
 _WRITING = """
@@ -27,7 +27,8 @@ _EXPORTING = """
 import sys
 from pathlib import Path
 from mechtag.core.records import Record
-from mechtag.pipeline.export import sorting, writing
+from mechtag.pipeline.export import sorting
+from mechtag.pipeline.export.tagged import writing
 sorting._RUN = 2
 def stop(number):
     print("ready", flush=True)

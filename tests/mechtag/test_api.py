@@ -181,7 +181,7 @@ def test_one_record_is_tagged_by_few_modules() -> None:
     modules = {Path(code.co_filename).resolve() for code in codes}
     own = {path for path in modules if path.is_relative_to(ROOT) and "tests" not in path.parts and path.suffix == ".py"}
     inside = sorted(str(path.relative_to(ROOT)) for path in own if ".venv" not in path.parts)
-    assert {"models/encoder.py", "models/scoring.py", "pipeline/text/cleaning.py"} <= set(inside)
+    assert {"models/encoder.py", "models/scoring.py", "pipeline/reading/text/cleaning.py"} <= set(inside)
     assert len(inside) <= 25, inside
 
 

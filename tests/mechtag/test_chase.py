@@ -12,8 +12,8 @@ import pytest
 
 from mechtag.core.parquet import write_records
 from mechtag.core.settings import DedupeSettings
+from mechtag.pipeline.export.prisma.flow import plain_text, read_flow
 from mechtag.pipeline.fetch import citations, europepmc
-from mechtag.pipeline.prisma.flow import plain_text, read_flow
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.workflows.chase import chase
 from mechtag.workflows.web_access import Access

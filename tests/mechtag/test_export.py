@@ -15,8 +15,8 @@ from mechtag.core.parquet import read_records, write_predictions, write_records
 from mechtag.core.records import Evidence, Prediction
 from mechtag.core.settings import TagSettings
 from mechtag.pipeline.annotations.coding_table import write_codings
-from mechtag.pipeline.text import sign_by_vectors
-from mechtag.pipeline.text.sign import ReadSigns
+from mechtag.pipeline.reading.text import sign_by_vectors
+from mechtag.pipeline.reading.text.sign import ReadSigns
 from tests.support.command import call
 from tests.support.hostile import BOOK, SENTENCES, hostile_codings, hostile_records
 

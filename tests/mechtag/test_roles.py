@@ -12,7 +12,7 @@ import pytest
 
 from mechtag.core.codebook import load_codebook
 from mechtag.core.tables import read_table
-from mechtag.pipeline.evidence_roles.configurations import read_configurations
+from mechtag.pipeline.export.evidence_roles.configurations import read_configurations
 from tests.support.command import call
 from tests.support.paths import ROOT
 

@@ -28,7 +28,7 @@ from mechtag.models.runtimes.choice import RUNTIMES, TOLERANCE, Runtimes, measur
 from mechtag.models.runtimes.openvino_encoder import OpenVinoEncoder, cached, export, first_narrowing, shaped
 from mechtag.models.tagger import Document, Scored, Tagger
 from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.sentences import split
 from tests.support.command import call
 from tests.support.paths import ROOT
 from tests.support.toy import tiny_bert, tiny_mpnet

@@ -15,8 +15,8 @@ from mechtag.models.features import Words, fit_words
 from mechtag.models.scoring import SHARPNESS
 from mechtag.models.sentence_roles import FILE, RoleModel, read_roles, role_model
 from mechtag.models.tagger import Document, Scored, Tagger, units_of
+from mechtag.pipeline.reading.text.sections import role_of
 from mechtag.pipeline.tagging.predict import CLEARLY_STRONGER, document_of, tag_records
-from mechtag.pipeline.text.sections import role_of
 from tests.support.batches import toy_model
 
 METHODS = (

@@ -14,7 +14,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.records import Record
 from mechtag.core.settings import SentenceSettings
 from mechtag.models.tagger import Document
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.sentences import split
 from tests.support.themes import Pair, share_apart, theme_pairs
 
 

@@ -19,7 +19,7 @@ from mechtag.pipeline.annotations.gold_table import load_matrix
 from mechtag.pipeline.annotations.imports.codebook_file import read_codebook_file
 from mechtag.pipeline.annotations.imports.importer import read_codings_from
 from mechtag.pipeline.reading.ingest import read_sources
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.review.acts import Stamp
 from mechtag.review.jobs.exporting import BY_NAME, EXPORTS
 from mechtag.review.jobs.worker import do_next, jobs

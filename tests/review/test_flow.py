@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mechtag.pipeline.prisma.counts import Elsewhere
+from mechtag.pipeline.export.prisma.counts import Elsewhere
 from mechtag.review.acts import Stamp
 from mechtag.review.jobs import importing
 from mechtag.review.jobs.worker import do_next

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from mechtag.pipeline.evidence_roles.configurations import read_configurations
+from mechtag.pipeline.export.evidence_roles.configurations import read_configurations
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs.exporting import folder_of
 from mechtag.review.jobs.worker import do_next, jobs

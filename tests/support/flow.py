@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mechtag.pipeline.prisma.counts import Elsewhere, Identification
-from mechtag.pipeline.prisma.flow import join
+from mechtag.pipeline.export.prisma.counts import Elsewhere, Identification
+from mechtag.pipeline.export.prisma.flow import join
 
 # Worked out by hand: 100 + 50 records, of which 20 are duplicates and 5 are not readable.
 FOUND = Identification(

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 from mechtag.core.records import Record
 from mechtag.core.settings import SentenceSettings
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.project import create_project, open_project
 from mechtag.review import access, order
 from mechtag.review.acts import Stamp

@@ -20,8 +20,8 @@ from mechtag.models.model_folder import load_model
 from mechtag.models.scoring import Calibration
 from mechtag.models.tagger import Document, Tagger
 from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.sentences import split
 from mechtag.training.retraining.explain_changes import BOUNDS, find_changes, write_change_log
 from tests.support.retrainings import Project, made, new_records, project
 

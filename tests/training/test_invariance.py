@@ -17,7 +17,7 @@ from mechtag.evaluation.report.accuracy_table import accuracy_markdown
 from mechtag.evaluation.results import Results
 from mechtag.models.tagger import Tagger
 from mechtag.pipeline.annotations.coding_table import read_annotations
-from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
+from mechtag.pipeline.reading.text.variations import AS_IT_IS, VARIATIONS
 from mechtag.training import train
 from mechtag.training.dataset import NO_DOCUMENT
 from mechtag.training.invariance import fold_taggers, tag_varied

@@ -14,7 +14,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.records import Prediction
 from mechtag.core.settings import Settings, load_settings
 from mechtag.evaluation.invariance import invariance_section
-from mechtag.pipeline.text.variations import AS_IT_IS, VARIATIONS
+from mechtag.pipeline.reading.text.variations import AS_IT_IS, VARIATIONS
 from mechtag.training.invariance import fold_taggers, tag_fold
 from tests.support.paths import ROOT
 from tests.support.themes import share_apart, theme_pairs

@@ -28,8 +28,8 @@ from mechtag.core.settings import Settings
 from mechtag.evaluation.results import LabelFigures, Pooled
 from mechtag.models.model_folder import load_model, read_config, with_model_id
 from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.sentences import split
 from mechtag.training.mlflow_model import PACKAGES
 from mechtag.training.mlflow_runs import log_evaluation, log_run, requirements
 from mechtag.training.train import save_model, train

@@ -23,9 +23,9 @@ from mechtag.pipeline.annotations.versions import (
     version_in_use,
     write_additions,
 )
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.chunks import locked
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.sentences import split
 from mechtag.project import create_project
 from mechtag.training.mlflow_runs import tolerated
 from mechtag.training.retraining.challenger import champion_predictions

@@ -13,7 +13,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.settings import Settings
 from mechtag.pipeline.annotations.coded_records import files_of, read_about, read_coded, read_codes
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
-from mechtag.pipeline.text.headings import find_headings, heading_name
+from mechtag.pipeline.reading.text.headings import find_headings, heading_name
 from mechtag.training.dataset import coded_documents
 from tests.support.paths import ROOT
 

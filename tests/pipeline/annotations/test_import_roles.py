@@ -16,8 +16,8 @@ from mechtag.pipeline.annotations.coding_table import read_codings, read_role_co
 from mechtag.pipeline.annotations.imports.codebook_file import read_codebook_file
 from mechtag.pipeline.annotations.imports.importer import Imported, read_codings_from, write_imported
 from mechtag.pipeline.annotations.imports.label_names import LabelMap, Meaning
-from mechtag.pipeline.evidence_roles.configurations import RolePassage, passages_from
 from mechtag.pipeline.export.coded_papers import CodedPapers, from_codings
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage, passages_from
 from mechtag.pipeline.export.refi_qda import write_codebook, write_project
 from tests.support.coded_papers import BOOK, CODINGS, RECORDS, check_counts, import_from
 

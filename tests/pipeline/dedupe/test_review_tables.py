@@ -14,7 +14,7 @@ from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.dedupe.results import Deduped
 from mechtag.pipeline.dedupe.review_tables import read_decisions, write_groups, write_uncertain
-from mechtag.pipeline.export import export
+from mechtag.pipeline.export.tagged import export
 from tests.support.command import call
 from tests.support.papers import LONG, SETTINGS, SMITH, TEXT, bare, record
 from tests.support.paths import ROOT

@@ -14,8 +14,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import ABSTRACTS_ALONE, DEFINITIONS_ALONE, Decision, Evidence, Prediction, Record
 from mechtag.core.source import Source
 from mechtag.core.tables import read_table as read_sheet
-from mechtag.pipeline.export import NAMES, export
 from mechtag.pipeline.export import ris as ris_export
+from mechtag.pipeline.export.tagged import NAMES, export
 from mechtag.pipeline.reading.build_record import build
 from mechtag.pipeline.reading.formats import ris
 from tests.support.paths import UPDATE

@@ -20,7 +20,8 @@ from mechtag.core.parquet import write_records
 from mechtag.core.records import Evidence, Prediction, Record
 from mechtag.core.tables import read_table
 from mechtag.core.workbook import EXPLANATION
-from mechtag.pipeline.export import export, review_rows, review_workbook, sorting, writing
+from mechtag.pipeline.export import review_rows, review_workbook, sorting
+from mechtag.pipeline.export.tagged import export, writing
 from mechtag.pipeline.screening.decisions import read_judgements
 from mechtag.pipeline.screening.ranking import Course, Ranking, refuse_loss, write_ranking
 from tests.support.command import call

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mechtag.core.records import Prediction, Record
-from mechtag.pipeline.export import NAMES, sorting, writing
+from mechtag.pipeline.export import sorting
+from mechtag.pipeline.export.tagged import NAMES, writing
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 200])

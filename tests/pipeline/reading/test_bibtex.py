@@ -4,7 +4,7 @@ import pytest
 
 from mechtag.pipeline.reading.formats import bibtex
 from mechtag.pipeline.reading.formats.bibtex import plain
-from mechtag.pipeline.text.cleaning import clean_text
+from mechtag.pipeline.reading.text.cleaning import clean_text
 from tests.support.exports import Reader, notes, only, rejected
 
 

@@ -17,8 +17,8 @@ from mechtag.core.records import Record
 from mechtag.core.settings import DedupeSettings, SentenceSettings, load_settings
 from mechtag.pipeline.dedupe.dedupe import dedupe
 from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.text.sections import role_of
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.sections import role_of
+from mechtag.pipeline.reading.text.sentences import split
 from tests.support.paths import ROOT
 
 CASES = ROOT / "tests/fixtures/cases"

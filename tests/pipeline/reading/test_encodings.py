@@ -5,7 +5,7 @@ import pytest
 from mechtag.core.errors import MechtagError
 from mechtag.core.source import Source
 from mechtag.pipeline.reading.ingest import Ingested, ingest
-from mechtag.pipeline.text.cleaning import MENDED
+from mechtag.pipeline.reading.text.cleaning import MENDED
 
 RIS = (
     "TY  - JOUR\nTI  - Führung – “à deux” in São Paulo’s café\nAU  - Müller, Zoë\nAU  - Sánchez, Íñigo\n"

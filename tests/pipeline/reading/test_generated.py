@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.text.cleaning import is_missing
+from mechtag.pipeline.reading.text.cleaning import is_missing
 from tests.support.exports import EXPORTS, RIS_EXPORTS, Reader, anywhere, line, one_line
 
 tag = st.from_regex(r"[A-Z][A-Z0-9]", fullmatch=True).filter(lambda tag: tag not in ("TY", "ER", "TI"))

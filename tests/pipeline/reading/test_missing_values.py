@@ -4,7 +4,7 @@ import pytest
 
 from mechtag.pipeline.reading.build_record import clean_author, clean_pages
 from mechtag.pipeline.reading.formats import csl_json
-from mechtag.pipeline.text.cleaning import clean_abstract, clean_text, clean_value
+from mechtag.pipeline.reading.text.cleaning import clean_abstract, clean_text, clean_value
 from tests.support.exports import Reader, only, rejected
 
 MISSING = ["NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "<NA>", "-", "--", ".", "#N/A", "#REF!", "#NAME?"]

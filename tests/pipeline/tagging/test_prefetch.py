@@ -98,9 +98,9 @@ def test_directly_works_in_this_process() -> None:
 @pytest.mark.slow
 def test_what_it_imports_to_cut_sentences_is_light() -> None:
     code = (
-        "import sys, mechtag.pipeline.tagging.start, mechtag.pipeline.text.sentences;"
+        "import sys, mechtag.pipeline.tagging.start, mechtag.pipeline.reading.text.sentences;"
         "from mechtag.core.settings import SentenceSettings;"
-        "mechtag.pipeline.text.sentences.prepare(SentenceSettings());"
+        "mechtag.pipeline.reading.text.sentences.prepare(SentenceSettings());"
         "print({'sklearn', 'mechtag.models.model_folder', 'openvino'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -25,15 +25,15 @@ from mechtag.core.records import Prediction, Record
 from mechtag.core.settings import load_settings
 from mechtag.evaluation.predictions import System
 from mechtag.models.model_folder import Model
-from mechtag.pipeline.export import export
+from mechtag.pipeline.export.tagged import export
+from mechtag.pipeline.reading.text import sign_by_vectors
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.chunks import Chunk, ChunkStore, RunManifest
 from mechtag.pipeline.tagging.inputs import Inputs
 from mechtag.pipeline.tagging.predict import predict
 from mechtag.pipeline.tagging.prefetch import prefetch
 from mechtag.pipeline.tagging.start import Request
 from mechtag.pipeline.tagging.storage import locate
-from mechtag.pipeline.text import sign_by_vectors
-from mechtag.pipeline.text.sentences import split
 from tests.support.batches import finish, outputs, papers, project, start, toy_model
 from tests.support.command import call
 

@@ -19,8 +19,8 @@ from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.models.model_folder import load_model
 from mechtag.models.tagger import Document, Tagger
 from mechtag.pipeline.reading.ingest import ingest
+from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.predict import predict
-from mechtag.pipeline.text.sentences import split
 from tests.support.entry_points import declare_plugins
 from tests.support.paths import ROOT, UPDATE
 

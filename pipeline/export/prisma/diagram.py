@@ -16,7 +16,7 @@ from typing import TypeAlias
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_text
 from mechtag.core.svg import FONT_FAMILY, Caption, coordinate, drawing, element, text_width, wrap
-from mechtag.pipeline.prisma.flow import (
+from mechtag.pipeline.export.prisma.flow import (
     CITATION,
     HEADER,
     STAGES,

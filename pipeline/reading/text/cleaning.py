@@ -17,8 +17,8 @@ from typing import Any
 import ftfy
 
 from mechtag.core.records import Record
-from mechtag.pipeline.text.headings import find_headings
-from mechtag.pipeline.text.sections import LONGEST, find_content
+from mechtag.pipeline.reading.text.headings import find_headings
+from mechtag.pipeline.reading.text.sections import LONGEST, find_content
 
 _PLAIN_ASCII = bytes(code for code in range(32, 127) if chr(code) not in "<&")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")

@@ -10,8 +10,8 @@ from lxml import html
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.tables import read_table
-from mechtag.pipeline.evidence_roles.configurations import RolePassage
-from mechtag.pipeline.evidence_roles.role_table import arrange_roles, describe, write_role_table
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage
+from mechtag.pipeline.export.evidence_roles.role_table import arrange_roles, describe, write_role_table
 from mechtag.pipeline.export.matrix import citable
 from tests.support.coded_papers import BOOK, RECORDS
 

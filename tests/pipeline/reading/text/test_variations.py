@@ -16,8 +16,8 @@ from mechtag.core.settings import SentenceSettings, load_settings
 from mechtag.models.text import spellings, to_american, to_british
 from mechtag.pipeline.annotations.coded_records import read_exemplars
 from mechtag.pipeline.annotations.coding_table import read_annotations
-from mechtag.pipeline.text.sentences import split
-from mechtag.pipeline.text.variations import METHODS, NOTICES, VARIATIONS, is_methods, vary
+from mechtag.pipeline.reading.text.sentences import split
+from mechtag.pipeline.reading.text.variations import METHODS, NOTICES, VARIATIONS, is_methods, vary
 from tests.support.paths import ROOT
 
 PLAIN = (

@@ -12,8 +12,8 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.text.headings import find_headings
-from mechtag.pipeline.text.sentences import sentence_before, split
+from mechtag.pipeline.reading.text.headings import find_headings
+from mechtag.pipeline.reading.text.sentences import sentence_before, split
 
 
 def record(abstract: str, record_id: str = "text:1") -> Record:
@@ -337,7 +337,7 @@ def test_a_model_without_sentences_is_refused(tmp_path) -> None:  # type: ignore
 
 def test_spacy_is_imported_only_when_needed() -> None:
     code = (
-        "import sys; from mechtag.pipeline.text.sentences import sentence_before;"
+        "import sys; from mechtag.pipeline.reading.text.sentences import sentence_before;"
         "assert sentence_before('Teams met. They talked.', 11) == 'Teams met.';"
         "sys.exit('spacy' in sys.modules)"
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from mechtag.core.records import Record, Sentence
 from mechtag.models.text import to_american, to_british
-from mechtag.pipeline.text.headings import OPENERS, Heading, find_headings
+from mechtag.pipeline.reading.text.headings import OPENERS, Heading, find_headings
 
 #: Plain sentences on how a study was done, without its topic or findings.
 METHODS = (

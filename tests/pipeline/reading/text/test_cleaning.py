@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.sets import BENCH
-from mechtag.pipeline.text.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
-from mechtag.pipeline.text.headings import find_headings
-from mechtag.pipeline.text.sections import find_content
+from mechtag.pipeline.reading.text.cleaning import MENDED, clean_abstract, clean_text, mend_mojibake
+from mechtag.pipeline.reading.text.headings import find_headings
+from mechtag.pipeline.reading.text.sections import find_content
 
 TEXT = "Nurses shared the lead. Wards kept their plans."
 

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.prisma.counts import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
+from mechtag.pipeline.export.prisma.counts import (
+    Elsewhere,
+    Identification,
+    clean_name,
+    read_elsewhere,
+    read_identification,
+)
 
 Counts = dict[str, int | None]
 # Keys of a total and of the parts that add up to it.

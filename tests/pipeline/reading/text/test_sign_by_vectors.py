@@ -12,9 +12,15 @@ from benchmarks.sign_training import fit, read_examples, weights_of
 from mechtag.core.errors import MechtagError
 from mechtag.core.settings import ENCODERS, TagSettings
 from mechtag.models.encoder import Encoder, Vectors
-from mechtag.pipeline.text import sign_by_vectors
-from mechtag.pipeline.text.sign import by_words, word_features
-from mechtag.pipeline.text.sign_by_vectors import WEIGHTS, SignsByVectors, accurate_encoder, features, read_signs_by
+from mechtag.pipeline.reading.text import sign_by_vectors
+from mechtag.pipeline.reading.text.sign import by_words, word_features
+from mechtag.pipeline.reading.text.sign_by_vectors import (
+    WEIGHTS,
+    SignsByVectors,
+    accurate_encoder,
+    features,
+    read_signs_by,
+)
 
 LACK = "They had no shared budget."
 NONE = "They shared a budget."

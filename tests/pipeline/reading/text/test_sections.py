@@ -14,10 +14,10 @@ from mechtag.core.parquet import read_records, write_records
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings
 from mechtag.pipeline.reading.ingest import ingest
-from mechtag.pipeline.text.cleaning import clean_abstract, clean_record, clean_text
-from mechtag.pipeline.text.headings import find_headings
-from mechtag.pipeline.text.sections import find_content, is_cut, is_note, note_of
-from mechtag.pipeline.text.sentences import split
+from mechtag.pipeline.reading.text.cleaning import clean_abstract, clean_record, clean_text
+from mechtag.pipeline.reading.text.headings import find_headings
+from mechtag.pipeline.reading.text.sections import find_content, is_cut, is_note, note_of
+from mechtag.pipeline.reading.text.sentences import split
 from tests.support.command import call
 
 TEXT = "Two wards shared a plan. Nurses and managers kept it together."

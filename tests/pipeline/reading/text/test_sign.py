@@ -2,7 +2,7 @@
 
 import pytest
 
-from mechtag.pipeline.text.sign import Sign, absence_in, by_words, sign_of
+from mechtag.pipeline.reading.text.sign import Sign, absence_in, by_words, sign_of
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,14 @@ from mechtag.core.files import write_json
 from mechtag.core.parquet import write_records
 from mechtag.core.settings import Settings
 from mechtag.pipeline.dedupe.dedupe import dedupe
-from mechtag.pipeline.prisma.counts import Elsewhere, Identification, clean_name, read_elsewhere, read_identification
-from mechtag.pipeline.prisma.flow import join, plain_text, table_rows
+from mechtag.pipeline.export.prisma.counts import (
+    Elsewhere,
+    Identification,
+    clean_name,
+    read_elsewhere,
+    read_identification,
+)
+from mechtag.pipeline.export.prisma.flow import join, plain_text, table_rows
 from mechtag.pipeline.reading.ingest import ingest
 from mechtag.pipeline.tagging.inputs import ingest_exports, survey
 from mechtag.pipeline.tagging.storage import locate

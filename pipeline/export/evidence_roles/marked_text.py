@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from mechtag.core.codebook import Codebook
 from mechtag.core.records import SIGNS, Rejected, Sign
-from mechtag.pipeline.evidence_roles.configurations import Configurations, RolePassage
+from mechtag.pipeline.export.evidence_roles.configurations import Configurations, RolePassage
 from mechtag.pipeline.export.review_rows import fold_name
 
 _SIGNS: dict[str, Sign] = {"+": "present", "-": "absent", "−": "absent", "–": "absent", "±": "unclear"}
@@ -191,8 +191,8 @@ def _roles_in(inside: str, codebook: Codebook) -> tuple[tuple[str, Sign | None],
             words += [(token, [])] if token != "and" else []
         elif words and kind == "number":
             raise _Unreadable(
-                "the marker has a number, whose meaning is not clear; remove the number, and write each configuration "
-                "as a separate paragraph"
+                "the marker contains a number, which mechtag does not interpret; remove the number, and write each "
+                "configuration as a separate paragraph"
             )
         elif kind not in ("between", "space"):
             raise _Unreadable(_unclear(codebook))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mechtag.pipeline.text.reference_numbers import without_reference_numbers
+from mechtag.pipeline.reading.text.reference_numbers import without_reference_numbers
 
 
 @pytest.mark.parametrize(

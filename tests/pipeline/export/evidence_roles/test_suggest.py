@@ -12,7 +12,7 @@ import pytest
 from mechtag.core.arrays import Array
 from mechtag.core.codebook import EVIDENCE_ROLES, Codebook
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.evidence_roles.suggest import (
+from mechtag.pipeline.export.evidence_roles.suggest import (
     KAPPA,
     SENTENCES,
     choose,

@@ -9,7 +9,7 @@ import pytest
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding
-from mechtag.pipeline.evidence_roles.configurations import (
+from mechtag.pipeline.export.evidence_roles.configurations import (
     COLUMNS,
     RolePassage,
     passages_from,

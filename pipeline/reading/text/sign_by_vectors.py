@@ -4,10 +4,10 @@ Evidence of absence says that something, such as a mechanism, is absent. It need
 *lack*: *decisions stayed with the finance director* states that shared decisions are absent. Vectors of the encoder
 ``accurate`` reveal this, but vectors of the encoder ``fast`` hardly do (see `benchmarks.sign`).
 
-The classifier is a logistic regression on the vector of a sentence and on `mechtag.pipeline.text.sign.word_features`.
-It can be used with any codebook, because it was not trained on labels. It was trained on sentences of coded records and
-on invented pairs of sentences: one states presence, the other absence. To train it again, run
-``python -m benchmarks.sign_training``.
+The classifier is a logistic regression on the vector of a sentence and on
+`mechtag.pipeline.reading.text.sign.word_features`. It can be used with any codebook, because it was not trained on
+labels. It was trained on sentences of coded records and on invented pairs of sentences: one states presence, the other
+absence. To train it again, run ``python -m benchmarks.sign_training``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from mechtag.core.arrays import Array
 from mechtag.core.settings import ENCODERS, TagSettings
 from mechtag.models.encoder import Encoder, RememberingEncoder, TransformerEncoder, locate_encoder
-from mechtag.pipeline.text.sign import ReadSigns, Sign, by_words, word_features
+from mechtag.pipeline.reading.text.sign import ReadSigns, Sign, by_words, word_features
 
 #: File with the weights of the classifier.
 WEIGHTS = Path(__file__).parent / "sign_weights.json"

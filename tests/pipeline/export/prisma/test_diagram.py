@@ -13,9 +13,9 @@ import pytest
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.svg import wrap
-from mechtag.pipeline.prisma.counts import Elsewhere, Identification, read_elsewhere
-from mechtag.pipeline.prisma.diagram import draw_diagram, write
-from mechtag.pipeline.prisma.flow import Flow, boxes, join, read_flow, table_rows
+from mechtag.pipeline.export.prisma.counts import Elsewhere, Identification, read_elsewhere
+from mechtag.pipeline.export.prisma.diagram import draw_diagram, write
+from mechtag.pipeline.export.prisma.flow import Flow, boxes, join, read_flow, table_rows
 from tests.support.command import call
 from tests.support.flow import FOUND, WHOLE, flow_of
 from tests.support.paths import ROOT

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mechtag.core.codebook import Codebook
-from mechtag.pipeline.evidence_roles.configurations import read_configurations, write_configurations
-from mechtag.pipeline.evidence_roles.marked_text import read_marked_text
+from mechtag.pipeline.export.evidence_roles.configurations import read_configurations, write_configurations
+from mechtag.pipeline.export.evidence_roles.marked_text import read_marked_text
 from tests.support.coded_papers import BOOK
 
 
@@ -107,8 +107,8 @@ _UNCLEAR = "the marker does not clearly name one of these roles: Context, Resour
             (marker, _UNCLEAR)
             for marker in ("(M-, Ressource)", "(C: policy)", "(Smith, Resource)", "(C→O)", "(C or O)")
         ),
-        ("(C1)", "the marker has a number, whose meaning is not clear"),
-        ("(Outcome 2)", "the marker has a number, whose meaning is not clear"),
+        ("(C1)", "the marker contains a number, which mechtag does not interpret"),
+        ("(Outcome 2)", "the marker contains a number, which mechtag does not interpret"),
         ("(C/O+)", "the marker has a sign for only some of its roles; write one marker for each role"),
         ("(M: Res + Rea)", "the marker has a sign for only some of its roles"),
         (

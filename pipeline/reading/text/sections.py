@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mechtag.core.records import Role
-from mechtag.pipeline.text.notices import is_only_notice, notice_end, notices_start, says_none
+from mechtag.pipeline.reading.text.notices import is_only_notice, notice_end, notices_start, says_none
 
 KEYWORDS, NOTICE = "keywords", "notice"
 

@@ -18,8 +18,16 @@ import numpy as np
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings
-from mechtag.pipeline.text.headings import OPENERS, Heading, find_headings
-from mechtag.pipeline.text.sections import NOTICE, Tail, find_content, is_keywords, is_note, keywords_of, note_of
+from mechtag.pipeline.reading.text.headings import OPENERS, Heading, find_headings
+from mechtag.pipeline.reading.text.sections import (
+    NOTICE,
+    Tail,
+    find_content,
+    is_keywords,
+    is_note,
+    keywords_of,
+    note_of,
+)
 
 if TYPE_CHECKING:
     from spacy.language import Language

@@ -19,9 +19,9 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_text
 from mechtag.core.records import BETWEEN_QUOTES
 from mechtag.core.words import counted
-from mechtag.pipeline.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export import matrix, review_workbook
 from mechtag.pipeline.export.documents import legal_text
+from mechtag.pipeline.export.evidence_roles.configurations import RolePassage
 from mechtag.pipeline.export.matrix import Citable
 from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.export.review_workbook import Linked, TableSheet
