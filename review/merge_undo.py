@@ -145,7 +145,7 @@ def _refuse_if_relied_on(connection: Connection, job: int, imported: Sequence[An
         number, title = len(relying), next(iter(relying.values()))
         what = f"{number:,} records of this import, such as '{title}'" if number > 1 else f"the record '{title}'"
         raise Refused(
-            f"people have since worked on {what}, so this import can no longer be undone or added again; undo the "
-            "later work first, or leave the import as it is",
+            f"people have since worked on {what}; before you undo this import or add it again, undo that later work, "
+            "or leave the import as it is",
             409,
         )

@@ -176,7 +176,7 @@ class _Maker:
         return found
 
     def draw(self, usable: Mask, paper: int) -> Index | None:
-        """Draw sentences from other papers, with which the abstract of ``paper`` is lengthened to the longest text.
+        """Draw sentences from other papers, to lengthen the abstract of ``paper`` to the length of the longest text.
 
         The result contains the row numbers of the drawn sentences. All of them are from papers in the fold of
         ``paper``. The mask ``usable`` selects the sentences that may be drawn. The sentences of each drawn paper stay

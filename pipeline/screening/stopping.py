@@ -282,6 +282,6 @@ def _verdict(missed: Callable[[int], int], found: int, unread: int, recall: floa
 
 
 def _first(holds: Callable[[int], bool], last: int) -> int:
-    """Return the smallest number below ``last`` for which ``holds`` is true, or ``last`` if there is no such number."""
+    """Return the smallest number from 0 to ``last - 1`` for which ``holds`` is true; ``last`` if there is none."""
     # ``holds`` must be monotone: false up to a number, and true from there on.
     return bisect_left(range(last), True, key=holds)
