@@ -194,8 +194,11 @@ def sign_in_page(request: Request) -> Response:
     """Return the response to a request without a session.
 
     If the review page is served to a team, the response is a redirect to the sign-in page. Otherwise, the response is a
-    page that explains how to sign in.
+    page that explains how to sign in. If JavaScript sent a form, the status is 401, and the browser keeps what the form
+    contained; a redirect would look to the browser as if the form had been saved.
     """
+    if request.method == "POST" and "hx-request" in request.headers:
+        return HTMLResponse(render("locked.html", title="Not signed in"), 401)
     if request.app.state.start_key is None:
         return RedirectResponse("/sign-in", 303)
     return HTMLResponse(render("locked.html", title="Not signed in"), 403)

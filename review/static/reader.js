@@ -223,6 +223,15 @@ function keep(config) {
   again();
 }
 
+// A page of an ended session cannot send anything more. Its texts stay on the page, so that the person can copy them.
+function signedOut() {
+  held = true;
+  next.length = 0;
+  const count = unsent().length;
+  if (!count) state("You are signed out, so nothing was saved. Copy your text, then reload the page to sign in.", true);
+  else state(`You are signed out, and ${count} ${count > 1 ? "decisions are" : "decision is"} not saved yet. Reload the page to sign in; then mechtag saves ${count > 1 ? "them" : "it"}.`, true);
+}
+
 function again() {
   clearTimeout(timer);
   timer = setTimeout(send, RETRY_MS);
@@ -242,7 +251,11 @@ async function send() {
     again();
     return;
   }
-  // Without a session, or if the server fails, the decision remains in the browser.
+  if (answer.status === 401) {
+    signedOut();
+    return;
+  }
+  // If the server fails or refuses the person, the decision remains in the browser.
   if (answer.status >= 500 || answer.status === 403) {
     tell();
     again();
@@ -277,9 +290,16 @@ window.addEventListener("pagehide", () => {
 
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, requestConfig } = event.detail;
-  if (xhr.status < 500 || requestConfig.verb !== "post" || !event.detail.requestConfig.elt?.closest("[data-decision]")) return;
+  const decision = requestConfig.elt?.closest("[data-decision]");
+  const ended = xhr.status === 401;
+  if (requestConfig.verb !== "post" || !(ended || (xhr.status >= 500 && decision))) return;
   event.detail.shouldSwap = false;
-  keep(requestConfig);
+  if (!ended) {
+    keep(requestConfig);
+    return;
+  }
+  if (decision) store(requestConfig);
+  signedOut();
 });
 
 arrive();

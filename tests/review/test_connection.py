@@ -1,4 +1,7 @@
-"""Test lost connections and hanging servers: no decision is lost or doubled, and the page says what happens."""
+"""Test lost connections, hanging servers and ended sessions.
+
+No decision is lost or doubled, and the page says what happens.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from benchmarks.review import served
 from mechtag.review import access
+from mechtag.review.passwords import hash_password
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 from tests.support.chromium import MARKS, chromium
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 pytestmark = MARKS
 
 OWEN = 1
+PASSWORD = "zwölf Äpfel im Korb"
 
 
 @pytest.fixture(scope="module")
@@ -155,4 +160,87 @@ def test_without_script_a_form_can_be_sent_again(browser: Browser, review: Works
         page.reload()
         page.locator("h1", has_text="Paper 3").wait_for()
         assert judged(review) == [(1, "code"), (2, "code")]
+        page.context.close()
+
+
+def end_sessions(review: Workspace) -> None:
+    with review.store.write() as connection:
+        connection.execute(delete(schema.session))
+
+
+def set_password(review: Workspace) -> None:
+    with review.store.write() as connection:
+        connection.execute(update(schema.account).values(password=hash_password(PASSWORD)))
+
+
+def sign_in(page: Page) -> None:
+    page.fill("#name", "Owen")
+    page.fill("#password", PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def wait_until_sent(page: Page) -> None:
+    page.locator("#saved", has_text="All saved").wait_for()
+    page.wait_for_function("Object.values(localStorage).every((each) => each === '[]')")
+
+
+def test_a_decision_without_a_session_is_saved_after_signing_in(browser: Browser, review: Workspace) -> None:
+    set_password(review)
+    with Served(review, team=True) as server:
+        page = open_page(browser, review, server.address)
+        end_sessions(review)
+        page.keyboard.press("1")
+        page.locator("#saved", has_text="You are signed out, and 1 decision is not saved yet.").wait_for()
+        # The decision waits to be sent, so the page takes no other decision on this record.
+        page.keyboard.press("2")
+        page.reload()
+        sign_in(page)
+        wait_until_sent(page)
+        assert judged(review) == [(1, "code")]
+        page.context.close()
+
+
+def test_a_decision_that_waits_when_the_session_ends_is_saved_after_signing_in(
+    browser: Browser, review: Workspace
+) -> None:
+    set_password(review)
+    with Served(review, team=True) as server:
+        page = open_page(browser, review, server.address)
+        server.stop()
+        page.keyboard.press("2")
+        page.locator("#saved", has_text="1 decision not saved yet").wait_for()
+        end_sessions(review)
+        server.start()
+        page.locator("#saved", has_text="You are signed out, and 1 decision is not saved yet.").wait_for()
+        page.reload()
+        sign_in(page)
+        wait_until_sent(page)
+        assert judged(review) == [(1, "code")]
+        page.context.close()
+
+
+def test_a_decision_without_a_session_is_saved_after_the_start_address_is_opened(
+    browser: Browser, review: Workspace
+) -> None:
+    with Served(review) as server:
+        page = open_page(browser, review, server.address)
+        end_sessions(review)
+        page.keyboard.press("1")
+        page.locator("#saved", has_text="You are signed out, and 1 decision is not saved yet.").wait_for()
+        page.goto(f"{server.address}/start?key={KEY}")
+        wait_until_sent(page)
+        assert judged(review) == [(1, "code")]
+        page.context.close()
+
+
+@pytest.mark.parametrize("team", [True, False])
+def test_a_note_without_a_session_stays_on_the_page(browser: Browser, review: Workspace, team: bool) -> None:
+    with Served(review, team=team) as server:
+        page = open_page(browser, review, server.address)
+        page.fill("form[action='/note'] textarea >> nth=0", "A long note")
+        end_sessions(review)
+        page.locator("form[action='/note'] button").first.click()
+        page.locator("#saved", has_text="You are signed out, so nothing was saved.").wait_for()
+        assert page.input_value("form[action='/note'] textarea >> nth=0") == "A long note"
+        assert judged(review) == []
         page.context.close()

@@ -16,10 +16,16 @@ KEY = "start-key"
 
 
 class Served:
-    """A server of a review page on a free port. It can be stopped and started again on the same port."""
+    """A server of a review page on a free port. It can be stopped and started again on the same port.
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    Parameters
+    ----------
+    team
+        Whether people sign in with passwords, as on a page that is served to a team.
+    """
+
+    def __init__(self, workspace: Workspace, *, team: bool = False) -> None:
+        self._workspace, self._team = workspace, team
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
@@ -30,7 +36,7 @@ class Served:
     def start(self) -> None:
         """Start the server, and wait until it accepts connections."""
         hosts = frozenset((f"127.0.0.1:{self.port}",))
-        app = create_app(self._workspace, hosts=hosts, start_key=KEY, port=self.port)
+        app = create_app(self._workspace, hosts=hosts, start_key=None if self._team else KEY, port=self.port)
         config = uvicorn.Config(app, port=self.port, log_level="critical", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
