@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import groupby
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -78,8 +79,11 @@ class Records(Sequence[Record]):
         return f"<Records: {len(self)} records{f', {len(self.rejected)} rejected' if self.rejected else ''}>"
 
     def dedupe(self) -> Records:
-        """Merge duplicate records, and return one record per paper; see the function `mechtag.dedupe`."""
-        return dedupe(self)
+        """Merge duplicate records, and return one record per paper; see the function `mechtag.dedupe`.
+
+        ``rejected`` and ``notes`` are kept.
+        """
+        return Records(dedupe(self), self.rejected, self.notes)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a table with one row per record, without the field ``raw``.
@@ -105,8 +109,9 @@ class Records(Sequence[Record]):
         ----------
         frame
             Table with a column ``title``. Columns named like other fields of `Record` are also read. Missing values are
-            ignored. A missing ``record_id`` is derived from the DOI, otherwise from the PubMed id, and otherwise from
-            title, year and first author.
+            ignored. Numbers are allowed in the columns ``record_id``, ``pmid``, ``volume``, ``issue`` and ``pages``,
+            because pandas reads digits as numbers. A missing ``record_id`` is derived from the DOI, otherwise from the
+            PubMed id, and otherwise from title, year and first author.
 
         Raises
         ------
@@ -121,6 +126,10 @@ class Records(Sequence[Record]):
         return cls(_from_rows(dataset))
 
 
+#: Text fields of a record whose values pandas may read as numbers.
+_NUMERIC = frozenset(("record_id", "pmid", "volume", "issue", "pages"))
+
+
 def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
     from pydantic import ValidationError
 
@@ -130,6 +139,8 @@ def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
         if "title" not in row:
             raise MechtagError("the table has no column 'title'; add it, because every record needs a title")
         values = {name: row[name] for name in Record.model_fields if name in row and not _is_missing(row[name])}
+        for name in _NUMERIC & values.keys():
+            values[name] = _as_text(values[name])
         for name, normalise in (("doi", normalise_doi), ("pmid", normalise_pmid)):
             if name in values:
                 values[name] = normalise(str(values[name]))
@@ -151,6 +162,14 @@ def _from_rows(rows: Iterable[Mapping[Any, Any]]) -> Iterator[Record]:
             )
             record = record.model_copy(update={"record_id": made})
         yield record
+
+
+def _as_text(value: Any) -> Any:
+    """Return a number as text, without the ``.0`` that pandas adds in a column with missing values."""
+    if isinstance(value, Real) and not isinstance(value, bool):
+        number = float(value)
+        return f"{number:.0f}" if number.is_integer() else str(value)
+    return value
 
 
 def _is_missing(value: Any) -> bool:
@@ -353,15 +372,20 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             first line is the title.
         y : array-like, shape (n_texts, n_labels) or (n_texts, 1 + n_labels)
             Codes: ``1`` for yes, ``0`` for no, NaN for not judged. There is one column per label, in codebook order. If
-            there is an additional column, the first column is relevance. Otherwise, a text is relevant if it has any
-            label.
+            there is an additional column, the first column is relevance, and a text with codes but without a judgement
+            of relevance counts as relevant. If there is no such column, a text is relevant if it has any label. Texts
+            without any code are not used.
 
         Raises
         ------
         MechtagError
             If the codebook or encoder cannot be read.
+        TypeError
+            If one of the texts is neither a string nor a record.
         ValueError
-            If the shape of ``y`` does not match the texts and the codebook.
+            If the shape of ``y`` does not match the texts and the codebook; if ``y`` is a table whose columns are the
+            keys of the codebook in a different order; if ``y`` contains other values than 1, 0 and NaN; or if an
+            irrelevant text has a label.
         """
         from mechtag.models.features import embed_codebook
         from mechtag.models.tagger import Tagger as Model
@@ -372,6 +396,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         codebook = self._read_codebook()
         documents = _documents(X)
         n_labels = len(codebook.keys)
+        if y is None and documents:
+            raise ValueError(f"y is missing; pass the codes of the {counted(len(documents), 'text')}")
         targets = np.zeros((0, 1 + n_labels)) if y is None else np.asarray(y, dtype=float)
         if targets.ndim != 2 or len(targets) != len(documents) or targets.shape[1] not in (n_labels, 1 + n_labels):
             raise ValueError(
@@ -379,8 +405,16 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"or ({len(documents)}, {1 + n_labels}) with relevance first"
             )
         with_relevance = targets.shape[1] > n_labels
-        relevant = targets[:, 0] == 1 if with_relevance else (targets == 1).any(axis=1)
+        keys = codebook.all_keys if with_relevance else codebook.keys
+        names = list(getattr(y, "columns", keys))
+        if set(names) == set(keys) and names != list(keys):
+            raise ValueError(f"the columns of y are {', '.join(names)}; use the order {', '.join(keys)}")
+        if (wrong := targets[~np.isnan(targets) & (targets != 0) & (targets != 1)]).size:
+            raise ValueError(f"y contains {wrong[0]:g}; the codes are 1 (yes), 0 (no) and NaN (not judged)")
         labels = targets[:, 1:] if with_relevance else targets
+        relevant = targets[:, 0] != 0 if with_relevance else (labels == 1).any(axis=1)
+        if (rows := np.flatnonzero(~relevant & (labels == 1).any(axis=1))).size:
+            raise ValueError(f"text {rows[0]} is coded as irrelevant, but has a label; correct one of the two codes")
         coded = [
             CodedDocument(
                 record_id=str(row),
@@ -392,6 +426,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 },
             )
             for row, document in enumerate(documents)
+            if not np.isnan(targets[row]).all()
         ]
         encoder = _encoder(self.encoder)
         definitions = embed_codebook(codebook, encoder)
@@ -415,7 +450,9 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The columns are in the order of ``labels_``. The probability of a label is already multiplied by the probability
         of relevance.
         """
-        return np.array([one.probabilities for one in self._score(X)])[:, self._first :]
+        scored = self._score(X)
+        all_keys = self.tagger_.codebook.all_keys
+        return np.array([one.probabilities for one in scored]).reshape(-1, len(all_keys))[:, self._first :]
 
     def predict(self, X: Sequence[Any]) -> Any:
         """Return the prediction of each output for each text, shape (n_texts, n_outputs).
@@ -483,12 +520,19 @@ def _documents(texts: Any) -> list[Document]:
 
     if hasattr(texts, "columns"):
         texts = Records.from_pandas(texts)
+    if isinstance(texts, str):
+        raise TypeError("expected several texts, but got a single string; put it into a list")
     records = []
     for number, text in enumerate(texts):
         if isinstance(text, Record):
             record = text.model_copy(update={"record_id": str(number)})
+        elif not isinstance(text, str):
+            raise TypeError(
+                f"text {number} is {text!r:.100}, but must be a string or a Record; replace missing values by '', and "
+                "pass rows of a table as a DataFrame"
+            )
         else:
-            first, several_lines, rest = str(text).partition("\n")
+            first, several_lines, rest = text.partition("\n")
             title, abstract = (first, rest) if several_lines else ("", first)
             record = Record(record_id=str(number), title=title, abstract=abstract)
         records.append(clean_record(record))
@@ -496,7 +540,7 @@ def _documents(texts: Any) -> list[Document]:
 
 
 def rank(
-    records: Iterable[Record], decisions: Mapping[str, int] | None = None, *, project: Project | None = None
+    records: Iterable[Record], decisions: Mapping[str, int | None] | None = None, *, project: Project | None = None
 ) -> pd.DataFrame:
     """Rank records by relevance, with the most relevant record first.
 
@@ -507,7 +551,8 @@ def rank(
     Parameters
     ----------
     decisions
-        A person's decisions, keyed by record id: ``1`` for relevant, ``0`` for irrelevant.
+        A person's decisions, keyed by record id: ``1`` for relevant, ``0`` for irrelevant, NaN or ``None`` for
+        undecided. A pandas Series is also accepted.
     project
         Project whose codebook and encoder are used; by default, the project that `open_project` returns.
 
@@ -520,21 +565,27 @@ def rank(
     Raises
     ------
     MechtagError
-        If a decision is about a record that is not in ``records``.
+        If a decision is about a record that is not in ``records``, or has a different value.
     """
     import pandas as pd
 
     from mechtag.pipeline.screening.search import load_search
 
     project = project or open_project()
-    rows, decisions = list(records), decisions or {}
+    rows, decisions = list(records), {} if decisions is None else dict(decisions)
     if unknown := decisions.keys() - {record.record_id for record in rows}:
         raise MechtagError(
             f"'decisions' contains {counted(len(unknown), 'decision')} on records that are not among 'records', such "
-            f"as {', '.join(sorted(unknown)[:5])}; add these records, or remove the decisions on them"
+            f"as {', '.join(sorted(map(str, unknown))[:5])}; add these records, or remove the decisions on them"
+        )
+    decided: dict[str, Any] = {name: value for name, value in decisions.items() if not _is_missing(value)}
+    if wrong := {name: value for name, value in decided.items() if value not in (0, 1)}:
+        name, value = next(iter(wrong.items()))
+        raise MechtagError(
+            f"the decision on record {name} is {value!r}; write 1 (relevant) or 0 (irrelevant), or leave the record out"
         )
     search = load_search(rows, project.codebook.relevance.definition, project.settings.encoder)
-    labels = np.array([float(decisions.get(record.record_id, np.nan)) for record in rows])
+    labels = np.array([float(decided.get(record.record_id, np.nan)) for record in rows])
     frame = pd.DataFrame(
         {
             "record_id": [record.record_id for record in rows],
@@ -571,7 +622,8 @@ def evaluate(
     Raises
     ------
     MechtagError
-        If a record or label in ``codes`` has no prediction.
+        If a record or label in ``codes`` has no prediction; if ``codes`` is empty; if ``codes`` contains a record or
+        label twice; or if it contains other values than 1, 0 and missing.
     """
     import pandas as pd
 
@@ -580,8 +632,21 @@ def evaluate(
     from mechtag.evaluation.resampling import draw_resamples, estimates
 
     labels = [str(name) for name in codes.columns]
-    truth = codes.to_numpy(dtype=float)
-    judged = System("the tagger", predictions).judged([str(name) for name in codes.index], labels, truth)
+    record_ids = [str(name) for name in codes.index]
+    if codes.empty:
+        raise MechtagError("'codes' is empty; pass a table with one row per record and one column per label")
+    for kind, names in (("records", record_ids), ("labels", labels)):
+        if len(set(names)) < len(names):
+            doubled = next(name for name in names if names.count(name) > 1)
+            raise MechtagError(f"'codes' contains {doubled} several times among its {kind}; keep one of them")
+    for name, column in codes.items():
+        if wrong := [value for value in column if not _is_missing(value) and value not in (0, 1)]:
+            raise MechtagError(
+                f"column {name} of 'codes' contains {wrong[0]!r}; write 1 (yes) or 0 (no), or leave the cell empty; "
+                "record ids belong in the index"
+            )
+    truth = codes.to_numpy(dtype=float, na_value=np.nan)
+    judged = System("the tagger", predictions).judged(record_ids, labels, truth)
     draws = draw_resamples(len(codes), bootstrap, 0, np.random.default_rng(seed))
     found = {("all labels", name): each[0] for name, each in estimates(pooled_figures, judged, draws).items()}
     for name, each in estimates(label_figures, judged, draws).items():

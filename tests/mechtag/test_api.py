@@ -64,6 +64,24 @@ def test_tables_of_users_become_records() -> None:
         mechtag.Records.from_pandas(pd.DataFrame({"title": ["A"], "year": ["in press"]}))
 
 
+def test_digits_that_pandas_read_as_numbers_are_identifiers() -> None:
+    """In a column with missing values, pandas turns the PubMed id 12345678 into 12345678.0."""
+    frame = pd.DataFrame({"title": ["A", "B"], "pmid": [12345678, None], "volume": [3.0, np.nan], "record_id": [7, 8]})
+    first, second = mechtag.Records.from_pandas(frame)
+    assert (first.pmid, first.volume, first.record_id) == ("12345678", "3", "7")
+    assert (second.pmid, second.volume, second.record_id) == (None, None, "8")
+    (alone,) = mechtag.Records.from_pandas(frame.loc[[0], ["title", "pmid"]])
+    assert alone.record_id == "pmid:12345678"
+
+
+def test_rejected_entries_are_still_there_after_duplicates_are_merged(tmp_path: Path) -> None:
+    (tmp_path / "two.ris").write_text("TY  - JOUR\nTI  - Soil\nER  - \n\nTY  - JOUR\nPY  - 2020\nER  - \n")
+    records = mechtag.read(tmp_path / "two.ris")
+    assert len(records.rejected) == 1
+    assert records.dedupe().rejected == records.rejected
+    assert records.dedupe().notes == records.notes
+
+
 @pytest.fixture(scope="module")
 def garden() -> tuple[list[str], np.ndarray]:
     """Return texts whose first line is a title, and their label codes; a third of the texts are off topic."""
@@ -116,6 +134,46 @@ def test_shapes_that_do_not_match_are_refused(garden: tuple[list[str], np.ndarra
         mechtag.Tagger(Codebook.model_validate(CODEBOOK)).fit(garden[0], np.ones(shape))
 
 
+@pytest.mark.parametrize(
+    ("codes", "match"),
+    [
+        (np.full((36, 3), 0.5), r"y contains 0\.5; the codes are 1 \(yes\), 0 \(no\) and NaN"),
+        (np.full((36, 3), 2), "y contains 2; the codes are 1"),
+        (pd.DataFrame(1, range(36), LABELS[::-1]), "columns of y are .*; use the order watering, pests, shade$"),
+        (np.array([[0, 1, 0, 0]] * 36), "text 0 is coded as irrelevant, but has a label"),
+        (None, "y is missing; pass the codes of the 36 texts"),
+    ],
+)
+def test_codes_that_would_be_misread_are_refused(
+    garden: tuple[list[str], np.ndarray], codes: object, match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        mechtag.Tagger(Codebook.model_validate(CODEBOOK)).fit(garden[0], codes)
+
+
+@pytest.mark.parametrize("text", [float("nan"), None, {"title": "a", "abstract": "b"}, np.array(["a", "b"])])
+def test_what_is_not_a_text_is_refused(text: object) -> None:
+    tagger = mechtag.Tagger(Codebook.model_validate(CODEBOOK))
+    with pytest.raises(TypeError, match=r"text 1 is .* must be a string or a Record"):
+        tagger.fit(["Beans", text], [[1, 0, 0], [0, 1, 0]])
+    with pytest.raises(TypeError, match="a single string; put it into a list"):
+        tagger.fit("Beans", [[1, 0, 0]])
+
+
+def test_what_was_not_judged_is_never_a_no(garden: tuple[list[str], np.ndarray]) -> None:
+    texts, targets = garden[0][:8] + garden[0][-4:], np.vstack([garden[1][:8], garden[1][-4:]])
+    tagger = mechtag.Tagger(Codebook.model_validate(CODEBOOK), folds=2)
+    without = clone(tagger).fit(texts[:-2], targets[:-2]).predict_proba(texts)
+    unjudged = np.where(np.arange(12)[:, None] < 10, targets, np.nan)
+    np.testing.assert_array_equal(clone(tagger).fit(texts, unjudged).predict_proba(texts), without)
+    # Who judged labels, but not relevance, considers the text relevant.
+    relevant = np.array([[1.0]] * 8 + [[0.0]] * 4)
+    stated = clone(tagger).fit(texts, np.hstack([relevant, targets])).predict_proba(texts)
+    left_open = np.hstack([np.where(relevant == 1, np.nan, 0), targets])
+    np.testing.assert_array_equal(clone(tagger).fit(texts, left_open).predict_proba(texts), stated)
+    assert tagger.fit().predict_proba([]).shape == (0, 4)
+
+
 def test_metrics_equal_those_of_scikit_learn() -> None:
     from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
@@ -145,6 +203,16 @@ def test_metrics_equal_those_of_scikit_learn() -> None:
     assert (figures["ci_low"] <= figures["value"]).loc["all labels", "kappa"]
     with pytest.raises(MechtagError, match="other"):
         mechtag.evaluate(rows, codes.rename(columns={"a": "other"}))
+    with pytest.raises(MechtagError, match=r"column a of 'codes' contains 2; write 1 \(yes\) or 0 \(no\)"):
+        mechtag.evaluate(rows, codes.replace({"a": {1: 2}}))
+    with pytest.raises(MechtagError, match=r"column record_id of 'codes' contains 'r0'.* belong in the index"):
+        mechtag.evaluate(rows, codes.reset_index(names="record_id"))
+    with pytest.raises(MechtagError, match="'codes' contains r0 several times among its records"):
+        mechtag.evaluate(rows, pd.concat([codes, codes[:1]]))
+    with pytest.raises(MechtagError, match="'codes' contains a several times among its labels"):
+        mechtag.evaluate(rows, codes[["a", "a"]])
+    with pytest.raises(MechtagError, match="'codes' is empty"):
+        mechtag.evaluate(rows, codes[:0])
 
 
 def test_records_are_ranked_by_decisions() -> None:
@@ -156,6 +224,11 @@ def test_records_are_ranked_by_decisions() -> None:
     assert len(mechtag.rank(records)) == 4
     with pytest.raises(MechtagError, match="1 decision on records that are not among 'records', such as 9"):
         mechtag.rank(records, {"9": 1})
+    undecided = mechtag.rank(records, pd.Series({"0": 1, "1": np.nan, "2": 0, "3": None}))
+    pd.testing.assert_frame_equal(undecided, order)
+    for wrong in (2, "yes"):
+        with pytest.raises(MechtagError, match=rf"decision on record 0 is {wrong!r}; write 1 \(relevant\) or 0"):
+            mechtag.rank(records, {"0": wrong})  # type: ignore[dict-item]
 
 
 @TRAINED
