@@ -222,6 +222,18 @@ def test_people_on_one_computer_switch_by_pin(review: Workspace) -> None:
     assert owner.client.get("/reconcile").status_code == 403
 
 
+def test_the_team_page_names_people_without_a_pin_once_others_use_the_computer(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    warning = "has no PIN, so everybody who uses this computer can continue as"
+    assert warning not in texts(owner.get("/team"))
+    owner.post("/team/add", name="Ben", role="coder", pin="1234")
+    assert f"Owen {warning} Owen" in texts(owner.get("/team"))
+    assert f"Owen {warning} Owen" in texts(Browser(review, 2).get("/team"))
+    assert f"Ben {warning}" not in texts(owner.get("/team"))
+    owner.post("/team/password", old="", password="5678")
+    assert warning not in texts(owner.get("/team"))
+
+
 def test_a_person_who_left_is_signed_out_and_withdrawn_codes_do_not_count(review: Workspace) -> None:
     ann = add_person(review, "Ann", "coder")
     browser, owner = Browser(review, ann), Browser(review, 1)
