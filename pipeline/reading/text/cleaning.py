@@ -58,6 +58,8 @@ _MARKUP = str.maketrans("", "", "<>&")
 _MISSING = frozenset("NA na N/A n/a n.a. N.A. <NA> NaN nan NAN null NULL None none NONE - -- – — .".split())
 # Excel's errors, in English, German and French: a text that begins with '=' or '-' was read as a formula.
 _MISSING |= frozenset("#N/A #NAME? #REF! #VALUE! #DIV/0! #NUM! #NULL! #NV #BEZUG! #WERT! #ZAHL! #NOM? #VALEUR!".split())
+# What Scopus and PubMed write if a paper has no authors.
+_MISSING |= frozenset(("[No author name available]", "[No authors listed]", "No authors listed"))
 
 # UTF-8 decoded as Windows-1252, Latin-1 or MacRoman: a lead byte of UTF-8 before a continuation byte
 # ('Ã©', 'â€™'). ftfy then decides from the whole text.

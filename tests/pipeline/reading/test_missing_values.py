@@ -35,6 +35,16 @@ def test_a_missing_value_does_not_hide_another(read: Reader) -> None:
     assert ("AB", "NA") in record.raw
 
 
+@pytest.mark.parametrize("nobody", ["[No author name available]", "[No authors listed]", "No authors listed"])
+def test_a_note_that_there_are_no_authors_is_not_an_author(read: Reader, nobody: str) -> None:
+    for text in (
+        f"Authors,Title,Year,Source title,Document Type,EID\n{nobody},One,2019,J Care,Editorial,2-s2.0-1\n",
+        f"TY  - JOUR\nTI  - One\nAU  - {nobody}\nER  - \n",
+        f"@article{{a, title={{One}}, author={{{nobody}}}}}",
+    ):
+        assert only(read(text)).authors == ()
+
+
 def test_a_placeholder_is_not_a_title(read: Reader) -> None:
     assert [reason for _, _, reason in rejected(read("title,year\nNA,2001\nOne,2001\n"))] == ["no title"]
 
