@@ -191,7 +191,9 @@ class Finder:
 
         If there are none, return records with a similar title that deduplication would count as the same paper.
         """
-        same = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
+        agreeing = [record for record in self._titles.get(seen.compact, []) if self._agrees(seen, record)]
+        same = [record for record in agreeing if self._fields(record).notice == seen.notice]
+        same = same or [record for record in agreeing if self._may_be_registration(seen, record)]
         if same or not seen.telling:
             return same
         return [
@@ -203,8 +205,6 @@ class Finder:
     def _agrees(self, seen: ComparableFields, record: Record) -> bool:
         """Return whether the authors and the year of a paper agree with those of a record that has the same title."""
         other = self._fields(record)
-        if seen.notice != other.notice:
-            return False
         years = None if None in (seen.year, other.year) else abs((seen.year or 0) - (other.year or 0))
         if years is not None and years > self._settings.year_gap:
             return False
@@ -213,6 +213,15 @@ class Finder:
         if authors is None and years is None:
             return seen.telling and not seen.recurring
         return authors is not False
+
+    def _may_be_registration(self, seen: ComparableFields, record: Record) -> bool:
+        """Return whether a paper with the title of a record may be the trial registration that the record describes.
+
+        A registration is recognised by the name or address of the registry, which a cited paper lacks.
+        """
+        other = self._fields(record)
+        authors = not seen.authors or bool(_share_author(seen, other))
+        return authors and not seen.notice and other.notice.startswith("registration")
 
     def _differs(self, seen: ComparableFields, record: Record) -> bool:
         """Return whether a record describes a different paper than the cited paper ``seen``."""

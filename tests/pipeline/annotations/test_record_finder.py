@@ -148,3 +148,26 @@ def test_two_rows_of_one_paper_are_refused_unless_they_repeat_each_other(tmp_pat
         match=r"'leadership-2019' and '10.1234/boards.7' are the same record .* their decisions differ \(1 and 0\)",
     ):
         read_judgements(path, BOOK.relevance.key).labels(records)
+
+
+REGISTRATION = Record(
+    record_id="nct",
+    title="Coaching the boards of community hospitals: a trial",
+    year=2015,
+    url="https://clinicaltrials.gov/show/NCT01111111",
+)
+
+
+def test_a_registration_is_found_by_its_title() -> None:
+    cited = CitedPaper(title=REGISTRATION.title, year=2015)
+    assert Finder([REGISTRATION]).find(cited).record == REGISTRATION
+    # An article with this title is more likely meant than its registration.
+    article = Record(record_id="article", title=REGISTRATION.title, year=2016, authors=("Green, A",))
+    assert Finder([REGISTRATION, article]).find(cited).record == article
+
+
+def test_a_registration_is_not_the_article_of_its_authors() -> None:
+    cited = CitedPaper(title=REGISTRATION.title, year=2015, authors=("Green, A",))
+    assert Finder([REGISTRATION]).find(cited).record is None
+    registered = REGISTRATION.model_copy(update={"authors": ("Green, A",)})
+    assert Finder([registered]).find(cited).record == registered
