@@ -77,6 +77,7 @@ def rank(
         )
     records = read_unique(source, reporter.note)
     ranking.refuse_loss(output, records, judgements, codebook.relevance.key)
+    own = ranking.read_own_cells(output, records)
     with reporter.progress("encoding", len(records)) as advance:
         search = load_search(records, codebook.relevance.definition, settings.encoder, cache, advance)
     cold = cold_scores(model, search, settings, codebook) if model else None
@@ -88,7 +89,7 @@ def rank(
     if judgements and labels:
         _note_unknown(judgements, records, labels, reporter)
     found = ranking.rank(search, judgements, course, target, cold=cold, seed=settings.seed)
-    ranking.write_ranking(output, found)
+    ranking.write_ranking(output, found, own)
     return list(ranking.describe_ranking(found))
 
 

@@ -15,8 +15,9 @@ from mechtag.core.codebook import describe_validation
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_csv, write_json
 from mechtag.core.records import Record, Row
-from mechtag.core.tables import NOTES
+from mechtag.core.tables import DECISION, NOTES, read_table
 from mechtag.core.words import counted
+from mechtag.pipeline.annotations.record_finder import Finder, cited_in, name_of
 from mechtag.pipeline.export.review_rows import excel_cell
 from mechtag.pipeline.screening.decisions import Judgements, read_judgements
 from mechtag.pipeline.screening.search import Search
@@ -164,6 +165,52 @@ def refuse_loss(output: Path, records: Sequence[Record], judgements: Judgements 
         )
 
 
+def read_own_cells(output: Path, records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """Read the cells of an earlier ranking table that people filled in and that `rank` does not use.
+
+    These are the cells of columns that people added, such as reasons for exclusion, and the column ``decision``, which
+    may contain words such as ``maybe``.
+
+    Returns
+    -------
+    dict
+        Text of each filled cell, keyed by column name and then by record id. Columns that people added are included
+        even if they are empty. If there is no file ``output``, the result is empty.
+
+    Raises
+    ------
+    MechtagError
+        If a column with filled cells has no name, or if a row with such a cell matches none of the records.
+    """
+    if not output.exists():
+        return {}
+    table, finder = read_table(output, "a table of decisions", needed=()), Finder(records)
+    if "" in table.names:
+        raise MechtagError(
+            f"{output}: column {table.names.index('') + 1} has no name, so overwriting the table would delete its "
+            "cells; enter a name in the header"
+        )
+    own = [name for name in table.names if name == DECISION or name not in (*_HEADER, NOTES)]
+    found: dict[str, dict[str, str]] = {name: {} for name in own}
+    for row in table.rows:
+        filled = {name: row.cells[name] for name in own if row.cells[name]}
+        if not filled:
+            continue
+        if (record := finder.find(cited_in(row)).record) is None:
+            if not filled.keys() - {DECISION}:  # `refuse_loss` decides on these rows.
+                continue
+            raise MechtagError(
+                f"{row.place}: {name_of(row)!r} matches none of the records, so overwriting the table would delete "
+                f"what was entered there ({', '.join(filled)}); choose a different output file",
+                options="-o",
+            )
+        for name, text in filled.items():
+            known = found[name].setdefault(record.record_id, text)
+            if known != text:
+                found[name][record.record_id] = f"{known}; {text}"
+    return found
+
+
 def rank(
     search: Search,
     judgements: Judgements | None,
@@ -294,27 +341,36 @@ def _sample_verdict(labels: Array, drawn: Index, target: Target) -> StoppingVerd
     return judge_sample(sample, before, since, recall=target.recall, confidence=target.confidence)
 
 
-def write_ranking(path: Path, ranking: Ranking) -> None:
+def write_ranking(path: Path, ranking: Ranking, own: Mapping[str, Mapping[str, str]] | None = None) -> None:
     """Write the ranking as a CSV table, and the state and the verdict as a ``.json`` file in the same folder.
 
     Unread records come first, in reading order. The judged records follow, in the order in which they were judged. The
     table has a column for notes only if reviewers have written notes.
+
+    Parameters
+    ----------
+    own
+        Cells that people filled in, as returned by `read_own_cells`. Each column is added to the table. In the column
+        ``decision``, the cells of records without a decision are kept.
     """
+    added = dict(own or {})
+    undecided = added.pop(DECISION, {})
     rows = {record.record_id: row for row, record in enumerate(ranking.records)}
     read = [rows[name] for name in ranking.course.read]
 
     def cells(place: int | None, row: int) -> tuple[object, ...]:
         record, label = ranking.records[row], ranking.labels[row]
         texts = (record.title, record.abstract, "; ".join(record.authors))
-        decision = None if np.isnan(label) else int(label)
+        decision = excel_cell(undecided.get(record.record_id, "")) if np.isnan(label) else int(label)
         ids = (excel_cell(record.journal or ""), record.doi, record.pmid)
         score = round(float(ranking.scores[row]), 4)
-        own = [excel_cell(ranking.notes.get(record.record_id, ""))] if ranking.notes else []
-        return (place, record.record_id, decision, *own, *map(excel_cell, texts), record.year, *ids, score)
+        note = [excel_cell(ranking.notes.get(record.record_id, ""))] if ranking.notes else []
+        others = [excel_cell(column.get(record.record_id, "")) for column in added.values()]
+        return (place, record.record_id, decision, *note, *map(excel_cell, texts), record.year, *ids, score, *others)
 
     table = [cells(place, int(row)) for place, row in enumerate(ranking.unread, start=1)]
     header = (*_HEADER[:3], NOTES, *_HEADER[3:]) if ranking.notes else _HEADER
-    write_csv(path, header, [*table, *(cells(None, row) for row in read)], bom=True)
+    write_csv(path, (*header, *map(excel_cell, added)), [*table, *(cells(None, row) for row in read)], bom=True)
     verdict = None if ranking.verdict is None else asdict(ranking.verdict)
     content = {"verdict": verdict, "course": ranking.course.model_dump(mode="json")}
     write_json(course_path(path), content)

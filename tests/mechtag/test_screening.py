@@ -53,6 +53,10 @@ def decide(path: Path, count: int) -> None:
     rows = table(path)
     for row in [row for row in rows if not row["decision"]][:count]:
         row["decision"] = str(truth(row["record_id"]))
+    write_table(path, rows)
+
+
+def write_table(path: Path, rows: list[dict[str, str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), delimiter=";")  # as in Excel in many European countries
         writer.writeheader()
@@ -149,6 +153,45 @@ def test_ranking_learns_from_decisions(begun: tuple[Path, tuple[object, ...]]) -
     assert call(*words)[0] == 0
     titles = [row["title"] for row in table(output) if not row["decision"]]
     assert all("alloy" in title for title in titles[:20])
+
+
+def test_what_people_entered_stays_when_the_table_is_rewritten(begun: tuple[Path, tuple[object, ...]]) -> None:
+    output, words = begun
+    rows = table(output)
+    first, second, *_ = (row["record_id"] for row in rows if row["decision"])
+    third, fourth = [row["record_id"] for row in rows if not row["decision"]][:2]
+    own = {second: "wrong population", third: "=1+1"}
+    for row in rows:
+        row["exclusion reason"] = own.get(row["record_id"], "")
+        row["checked"] = ""
+        row["decision"] = {third: "maybe", fourth: "?"}.get(row["record_id"], row["decision"])
+    write_table(output, rows)
+    for _ in range(2):
+        status, said, message = call(*words, "--labels", output)
+        assert status == 0, message
+        new = {row["record_id"]: row for row in table(output)}
+        assert list(rows[0]) == list(new[first])
+        assert {name: row["exclusion reason"] for name, row in new.items() if row["exclusion reason"]} == {
+            **{second: "wrong population", third: "'=1+1"}
+        }
+        assert (new[third]["decision"], new[fourth]["decision"]) == ("maybe", "?")
+        assert f"20 of {COUNT} records have been judged" in said
+    # A decision replaces the word.
+    new[third]["decision"] = "1"
+    write_table(output, list(new.values()))
+    assert call(*words, "--labels", output)[0] == 0
+    assert {row["record_id"]: row["decision"] for row in table(output)}[third] == "1"
+    output.write_text(output.read_text(encoding="utf-8-sig").replace(",checked", ","), encoding="utf-8")
+    output.write_text(output.read_text(encoding="utf-8").replace("population,", "population,seen"), encoding="utf-8")
+    before = output.read_bytes()
+    status, _, message = call(*words, "--labels", output)
+    assert (status, output.read_bytes()) == (1, before)
+    assert "column 13 has no name, so overwriting the table would delete its cells" in message
+    rows.append(dict.fromkeys(rows[0], "") | {"record_id": "doi:10.5555/gone", "exclusion reason": "not in English"})
+    write_table(output, rows)
+    status, _, message = call(*words, "--labels", output)
+    assert status == 1
+    assert "'doi:10.5555/gone' matches none of the records, so overwriting the table would delete" in message
 
 
 def test_ranked_rule_draws_no_sample(begun: tuple[Path, tuple[object, ...]]) -> None:
