@@ -337,7 +337,8 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         MechtagError
-            If the folder contains no model, or if the encoder of the model is missing.
+            If the folder contains no model; if the encoder of the model is missing; or if the model of the current
+            project was trained for a different codebook from the one in the project.
         """
         from mechtag.models.model_folder import encoder_difference, encoder_of, load_model
 
@@ -346,7 +347,7 @@ class Tagger(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         else:
             project = open_project()
             folder = project.model
-            model = load_model(folder)
+            model = load_model(folder, project.codebook)
             if difference := encoder_difference(model.config.encoder, project.settings.encoder, project.model):
                 warnings.warn(
                     f"{difference}. The model uses the encoder that it was trained with; to use the encoder in the "

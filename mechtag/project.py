@@ -206,10 +206,12 @@ def create_project(folder: StrPath, codebook: StrPath | None = None) -> Project:
     Raises
     ------
     MechtagError
-        If the folder is already a project, if the codebook is invalid, or if the folder contains a different
+        If the folder is already a project, if the codebook is missing or invalid, or if the folder contains a different
         ``codebook.yaml``.
     """
     source = Path(codebook) if codebook is not None else _SHIPPED_CODEBOOK
+    if not source.exists():
+        raise MechtagError(f"{source}: no such codebook file; check the path")
     load_codebook(source)
     return _create(Path(folder), {"codebook.yaml": source})
 

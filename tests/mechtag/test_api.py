@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import shutil
 import sys
 from pathlib import Path
 from types import CodeType
@@ -10,6 +11,7 @@ from types import CodeType
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_predict
@@ -238,6 +240,19 @@ def test_the_shipped_model_tags(monkeypatch: pytest.MonkeyPatch, tmp_path: objec
     assert len(frame) == 3
     assert {"relevant", "relevant_decision", "relevant_evidence"} <= set(frame.columns)
     assert found.to_dataset().num_rows == len(found) == 24
+
+
+@TRAINED
+def test_the_model_of_a_project_must_have_its_codebook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    project = mechtag.Project.create(tmp_path / "review")
+    monkeypatch.chdir(project.root)
+    labels = mechtag.Tagger.load().labels_
+    shutil.copytree(SHIPPED / "model", project.own_model)
+    assert mechtag.Tagger.load().labels_ == labels
+    (project.root / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK), encoding="utf-8")
+    with pytest.raises(MechtagError, match=r"trained for the codebook .*, but the codebook in use is kitchen garden"):
+        mechtag.Tagger.load()
+    assert mechtag.Tagger.load(project.own_model).labels_ == labels
 
 
 @TRAINED

@@ -84,6 +84,8 @@ def test_an_existing_project_is_not_overwritten(tmp_path: Path) -> None:
         create_project(tmp_path / "b")
     assert (tmp_path / "b/codebook.yaml").read_text() == "mine: true\n"
     (tmp_path / "bad.yaml").write_text("labels: []\n")
+    with pytest.raises(MechtagError, match=r"nowhere\.yaml: no such codebook file; check the path$"):
+        create_project(tmp_path / "c", tmp_path / "nowhere.yaml")
     with pytest.raises(MechtagError, match=r"bad\.yaml"):
         create_project(tmp_path / "c", tmp_path / "bad.yaml")
     assert not (tmp_path / "c").exists()

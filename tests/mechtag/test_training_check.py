@@ -80,6 +80,18 @@ def outputs(project: Path, output: Path, model: Path) -> dict[str, str]:
     return {**texts, "terminal": " ".join(printed.split()), "card": (model / "README.md").read_text(encoding="utf-8")}
 
 
+def test_papers_without_a_record_are_named(project: Path, tmp_path: Path) -> None:
+    """A paper whose key is misspelt must not disappear unnoticed."""
+    gold = write_gold(project, 4)
+    status, message = evaluate(project, tmp_path)
+    assert (status, "note:" in message) == (0, False)
+    with gold.open("a", encoding="utf-8") as file:
+        file.write("\nG9,1,1,0\n")
+    status, message = evaluate(project, tmp_path)
+    assert status == 0
+    assert f"note: {gold}: 1 paper matches none of the tagged records and could not be measured: G9" in message
+
+
 def test_training_papers_are_refused_and_named(project: Path, tmp_path: Path) -> None:
     write_gold(project, 6)
     status, message = evaluate(project, tmp_path)
