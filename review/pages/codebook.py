@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -54,7 +55,7 @@ def edit(visit: Visit, faults: str = "", status: int = 200) -> Response:
     """
     book = visit.workspace.codebook
     entries = _typed_entries(visit) if visit.form else [entry.model_dump() for entry in book.entries]
-    return visit.page("codebook_edit.html", status=status, book=book, entries=entries, faults=faults.splitlines())
+    return _form(visit, entries, faults=faults.splitlines(), status=status)
 
 
 def change(visit: Visit) -> Response:
@@ -63,9 +64,17 @@ def change(visit: Visit) -> Response:
     The actions are: move a label, add a label, check the changes, and save the changes. Some entries may have been
     reworded. The person must state for each reworded entry whether its meaning has changed. Until then, the changes
     are not saved.
+
+    If the codebook was changed after the form was loaded, the form is shown again with the labels that were added in
+    the meantime. Otherwise, saving the form would retire these labels.
     """
     action = visit.text("action")
     entries = _typed_entries(visit)
+    book = visit.workspace.codebook
+    if visit.text("based_on_codebook", book.sha256) != book.sha256:
+        known = {visit.text(name) for name in visit.form if name.startswith("key-")}
+        entries += [entry.model_dump() for entry in book.labels if entry.key not in known]
+        return _form(visit, entries, outdated=True, status=409)
     if action == "add":
         entries.append({"key": "", "name": "", "definition": "", "include": (), "exclude": (), "absence": ()})
         return _form(visit, entries)
@@ -73,12 +82,11 @@ def change(visit: Visit) -> Response:
         word, _, place = action.partition("-")
         _move(entries, whole_number(place) or 0, -1 if word == "up" else 1)
         return _form(visit, entries)
-    old = visit.workspace.codebook
     try:
-        new = parse(old, _content(entries))
+        new = parse(book, _content(entries))
     except Refused as error:
         return edit(visit, str(error), error.status)
-    difference = compare(old, new)
+    difference = compare(book, new)
     if action == "save":
         meaning = [key for key in difference.reworded if visit.text(f"meaning-{key}") == "yes"]
         open_keys = [key for key in difference.reworded if visit.text(f"meaning-{key}") not in ("yes", "no")]
@@ -86,11 +94,21 @@ def change(visit: Visit) -> Response:
             stamp = visit.stamp()
             save(visit.workspace, Stamp(stamp.coder, stamp.client_id), new, meaning)
             return visit.go("/codebook")
-    return visit.page("codebook_check.html", difference=difference, entries=entries, names={**old.names, **new.names})
+    return visit.page(
+        "codebook_check.html", book=book, difference=difference, entries=entries, names={**book.names, **new.names}
+    )
 
 
-def _form(visit: Visit, entries: list[dict[str, Any]]) -> Response:
-    return visit.page("codebook_edit.html", book=visit.workspace.codebook, entries=entries, faults=[])
+def _form(
+    visit: Visit,
+    entries: list[dict[str, Any]],
+    *,
+    faults: Sequence[str] = (),
+    outdated: bool = False,
+    status: int = 200,
+) -> Response:
+    book = visit.workspace.codebook
+    return visit.page("codebook_edit.html", status=status, book=book, entries=entries, faults=faults, outdated=outdated)
 
 
 def _typed_entries(visit: Visit) -> list[dict[str, Any]]:

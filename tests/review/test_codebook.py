@@ -125,6 +125,31 @@ def test_saving_nothing_or_a_meaning_without_a_change_is_refused(review: Workspa
     assert not compare(review.codebook, review.codebook)
 
 
+def test_an_outdated_form_does_not_retire_labels_that_somebody_else_has_added(review: Workspace) -> None:
+    ann, ben = Browser(review, 1), Browser(review, add_person(review, "Ben", "owner"))
+
+    def every(page: str) -> dict[str, str]:
+        base = re.findall(r'name="based_on_codebook" value="(\w+)"', page)
+        return form(page) | ({"based_on_codebook": base[0]} if base else {})
+
+    def post(who: Browser, action: str, fields: dict[str, str], **more: str) -> str:
+        return who.client.post("/codebook/edit", data={"csrf": who.csrf, "action": action, **fields, **more}).text
+
+    opened = every(ann.get("/codebook/edit"))
+    checked = every(post(ann, "check", opened | {"name-2": "Pears", "retire-1": "1"}))
+    plum = {"key-3": "plum", "name-3": "Plum", "definition-3": "The text speaks of plums."}
+    post(ben, "save", every(post(ben, "check", every(ben.get("/codebook/edit")) | plum)))
+    assert review.codebook.keys == ("apple", "pear", "plum")
+    for action, fields in (("save", checked), ("check", opened), ("add", opened)):
+        answer = post(ann, action, fields)
+        assert "The codebook was changed" in texts(answer)
+        assert every(answer)["name-3"] == "Plum"
+        assert review.codebook.keys == ("apple", "pear", "plum")
+    final = every(post(ann, "check", every(post(ann, "check", opened | {"name-2": "Pears"}))))
+    post(ann, "save", final, **{"meaning-pear": "no"})
+    assert (review.codebook.keys, review.codebook.names["pear"]) == (("apple", "pear", "plum"), "Pears")
+
+
 def test_others_read_the_codebook_only(review: Workspace) -> None:
     coder = Browser(review, add_person(review, "Ann", "coder"))
     assert "The text speaks of apples." in coder.get("/codebook")
