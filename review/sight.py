@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, false, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, false, func, insert, literal, or_, select
 
 from mechtag.core.records import Sign
 from mechtag.review.plan import BASES, STAGES, Mode, Plan
@@ -238,8 +238,9 @@ def is_to_judge(connection: Connection, record: int, stage: str, coder: int) -> 
 def is_hidden(connection: Connection, record: int, stage: str, coder: int) -> bool:
     """Return whether the codes that others gave for a record at a stage are still hidden from an owner or adjudicator.
 
-    The codes are hidden in two cases: the owner or adjudicator can still judge the record at this stage (such as
-    ``screen``), or the record is in a running calibration exercise.
+    The codes are hidden in three cases: the owner or adjudicator can still judge the record at this stage (such as
+    ``screen``); the record is in a running calibration exercise; or the record was coded, but its screening is no
+    longer settled, so that the owner or adjudicator may have to code it later.
     """
     hidden = hidden_from(connection, coder, literal(record), literal(stage))
     return bool(connection.execute(select(hidden)).scalar_one())
@@ -259,6 +260,9 @@ def hidden_places(connection: Connection, coder: int) -> set[tuple[int, str]]:
     need, joined = schema.need, schema.joined
     rows = connection.execute(select(need.c.record, need.c.stage).where(_to_judge(connection, coder)))
     heads = {(row.record, row.stage) for row in rows}
+    for stage in BASES:
+        interrupted = connection.execute(select(need.c.record).where(_is_interrupted(coder, stage))).scalars()
+        heads |= {(record, stage) for record in interrupted}
     heads |= {(record, stage) for stage in STAGES for record in hidden_records(connection, stage)}
     into = connection.execute(select(joined.c.record, joined.c.into)).all()
     return heads | {(row.record, stage) for row in into for stage in STAGES if (row.into, stage) in heads}
@@ -269,8 +273,9 @@ def hidden_from(
 ) -> ColumnElement[bool]:
     """Return an SQL condition that holds if judgements of others must be hidden from an owner or adjudicator.
 
-    Judgements on a record must be hidden in two cases: the owner or adjudicator can still judge the paper of the
-    record, or the paper is in a running calibration exercise.
+    Judgements on a record must be hidden in three cases: the owner or adjudicator can still judge the paper of the
+    record; the paper is in a running calibration exercise; or the paper was coded, but its screening is no longer
+    settled, so that the owner or adjudicator may have to code it later.
 
     Parameters
     ----------
@@ -285,7 +290,11 @@ def hidden_from(
     need = schema.need
     of_paper = (need.c.record == _head(record), or_(stage.is_(None), need.c.stage == stage))
     to_judge = exists().where(*of_paper, _to_judge(connection, coder))
-    return or_(to_judge, in_exercise(connection, record, stage))
+    later = (
+        and_(or_(stage.is_(None), stage == one), exists().where(of_paper[0], _is_interrupted(coder, one)))
+        for one in BASES
+    )
+    return or_(to_judge, *later, in_exercise(connection, record, stage))
 
 
 def in_exercise(connection: Connection, record: ColumnElement[int], stage: ColumnElement[str]) -> ColumnElement[bool]:
@@ -350,6 +359,32 @@ def _to_judge(connection: Connection, coder: int) -> ColumnElement[bool]:
     if exercise is not None and coder in exercise.coders:
         wanted |= and_(need.c.stage == exercise.stage, need.c.record.in_(exercise.records))
     return and_(wanted, ~judged)
+
+
+def _is_interrupted(coder: int, stage: str) -> ColumnElement[bool]:
+    """Return an SQL condition on rows of table ``need``: the coding of the paper is interrupted, and concerns a person.
+
+    Coding is interrupted if others have coded the paper, but its screening is no longer settled, for example because
+    the codes of a person were withdrawn. Once the paper is included again, the person may have to code it.
+
+    Parameters
+    ----------
+    coder
+        Account number of the person, who has not finished coding the paper.
+    stage
+        Stage of the coding: ``code`` or ``full-text``.
+    """
+    need, joined, theirs, own = schema.need, schema.joined, schema.current.alias(), schema.current.alias()
+    coding = need.alias()
+    copies = select(joined.c.record).where(joined.c.into == need.c.record).correlate(need)
+
+    def of_paper(table: FromClause) -> ColumnElement[bool]:
+        return and_(or_(table.c.record == need.c.record, table.c.record.in_(copies)), table.c.stage == stage)
+
+    coded = exists().where(of_paper(theirs), theirs.c.coder != coder).correlate(need)
+    finished = exists().where(of_paper(own), own.c.coder == coder, own.c.committed == 1).correlate(need)
+    goes_on = exists().where(coding.c.record == need.c.record, coding.c.stage == stage).correlate(need)
+    return and_(need.c.stage == "screen", need.c.state != "settled", ~goes_on, coded, ~finished)
 
 
 def read_votes(connection: Connection, record: int, stage: str) -> tuple[Vote, ...]:

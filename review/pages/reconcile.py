@@ -30,6 +30,7 @@ from mechtag.review.store.conflicts import (
     select_page,
 )
 from mechtag.review.store.events import alive_comments, family_of, is_unblinded, read_plan
+from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.queue import count_states
 from mechtag.review.store.readings import read_reading
 from mechtag.review.store.records import read_entries, read_entry
@@ -126,6 +127,7 @@ def conflict(visit: Visit) -> Response:
         reading = read_reading(connection, entry, stage)
         to_judge = is_to_judge(connection, number, stage, visit.person.id)
         hidden = is_hidden(connection, number, stage, visit.person.id)
+        in_exercise = family_of(connection, number)[0] in hidden_records(connection, stage)
         votes_shown = "votes" in visit.query and not hidden
         sight = show_to_adjudicator(connection, entry, visit.person.id, stage, at=utc_now(), votes_shown=votes_shown)
         context = _around(connection, chosen, number, stage, hidden=hidden)
@@ -145,6 +147,7 @@ def conflict(visit: Visit) -> Response:
         shown_to_all=shown_to_all,
         to_judge=to_judge,
         hidden=hidden,
+        in_exercise=in_exercise,
         here_address=f"/reconcile/{stage}/{number}",
         query=_query(chosen),
         list_title=_TITLES[chosen.name],

@@ -13,6 +13,7 @@ from mechtag.review import order
 from mechtag.review.acts import Stamp, utc_now
 from mechtag.review.jobs import exporting
 from mechtag.review.jobs.worker import do_next
+from mechtag.review.sight import hidden_places
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace, write_fact
 from tests.support.review_pages import walk, without_ids, without_times
@@ -186,6 +187,44 @@ def test_a_lead_who_can_still_judge_a_record_does_not_see_what_others_said(revie
     assert found({"": owner.get("/activity.csv")}, "canary-comment", *verbs) == []
     review.acts.decide(Stamp(OWEN), 2, 0)
     assert "Ben excluded (canary-reason)" in owner.get("/records/2")
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "conflict"])
+def test_codes_stay_hidden_from_a_lead_while_the_screening_of_the_record_is_open_again(
+    tmp_path: Path, how: str
+) -> None:
+    """Ben has coded a record, Ann's inclusion of it no longer counts, and Owen may have to code it later."""
+    review = make_review(tmp_path, 4)
+    ann, ben = add_person(review, "Ann", "coder"), add_person(review, "Ben", "coder")
+    acts = review.acts
+    for coder in (ann, ben):
+        acts.decide(Stamp(coder), 1, 1)
+    acts.code(Stamp(ben), 1, "apple", 1)
+    acts.note(Stamp(ben), 1, "@Owen canary-note")
+    acts.commit(Stamp(ben), 1, open_labels=True)
+    owner, said = Browser(review, OWEN), ("Ben coded", "Ben finished", "canary-note")
+
+    def shown() -> list[tuple[str, str]]:
+        addresses = ("/", "/activity", "/activity.csv", "/records/1", "/reconcile/code/1?votes=1", "/codebook")
+        return found({address: owner.get(address) for address in addresses}, *said)
+
+    assert shown() == []
+    if how == "withdrawn":
+        acts.change_account(Stamp(OWEN), ann, state="withdrawn")
+    else:
+        acts.decide(Stamp(ann), 1, 0)
+    assert shown() == []
+    assert "you may have to code the record later" in owner.get("/reconcile/code/1?votes=1")
+    with review.store.read() as connection:
+        assert hidden_places(connection, OWEN) >= {(1, "code")}
+    if how == "withdrawn":
+        acts.decide(Stamp(OWEN), 1, 1)
+    else:
+        acts.settle(Stamp(OWEN), 1, "screen", "edible", 1, why="fruit")
+    assert shown() == []
+    acts.code(Stamp(OWEN), 1, "apple", 0)
+    acts.commit(Stamp(OWEN), 1, open_labels=True)
+    assert {canary for _, canary in shown()} == set(said)
 
 
 def test_a_settled_record_is_unblinded_for_its_stage_only(review: Workspace) -> None:
