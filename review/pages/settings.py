@@ -196,7 +196,8 @@ def _plan(connection: Connection) -> tuple[dict[str, Any], bool]:
 def change(visit: Visit) -> Response:
     """Save the settings of one group.
 
-    Each changed setting is logged as a separate event.
+    Each changed setting is logged as a separate event. A setting that the person left as the page showed it is not
+    changed, even if somebody else has changed it since the page was loaded.
     """
     name = visit.text("group")
     group = dict(GROUPS).get(name)
@@ -207,8 +208,9 @@ def change(visit: Visit) -> Response:
         before, begun = _plan(connection)
     changes = {}
     for setting in group:
-        value = _read(setting, visit)
-        if value != before[setting.key]:
+        value, name_shown = _read(setting, visit.text(setting.key)), f"shown-{setting.key}"
+        left_as_shown = name_shown in visit.form and value == _read(setting, visit.text(name_shown))
+        if value != before[setting.key] and not left_as_shown:
             changes[setting.key] = value
     if begun and not why and _FIXED_AT_START & changes.keys():
         raise Refused(
@@ -248,8 +250,7 @@ def ask_after_change(connection: Connection, coder: int, key: str) -> None:
         add_job(connection, tagging.KIND, coder)
 
 
-def _read(setting: Setting, visit: Visit) -> Any:
-    text = visit.text(setting.key)
+def _read(setting: Setting, text: str) -> Any:
     if setting.is_list:
         return list(dict.fromkeys(" ".join(line.split()) for line in text.splitlines() if line.strip()))
     if setting.choices == _YES_NO:

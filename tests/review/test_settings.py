@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sqlalchemy import select
@@ -53,6 +54,21 @@ def test_a_value_that_is_not_allowed_changes_nothing(review: Workspace) -> None:
     assert "Recall: this value is not allowed (Input should be less than 1); enter a different value." in answer.text
     assert owner.post("/settings", group="Nothing").status_code == 404
     assert plan(review) == Plan()
+
+
+def test_a_page_loaded_before_another_change_does_not_reverse_this_change(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    card = owner.get("/settings").partition('value="Screening"')[2].partition("</form>")[0]
+    shown = dict(re.findall(r'<textarea name="(shown-\w+)" hidden>([^<]*)</textarea>', card))
+    fields = {name.removeprefix("shown-"): value for name, value in shown.items()}
+    assert fields["words_for"] == ""
+    review.acts.change_plan(Stamp(1), "words_for", ["manag*"])
+    review.acts.change_plan(Stamp(1), "reasons", "required")
+    owner.post("/settings", group="Screening", **shown, **fields | {"rerank_after": "20", "reasons": "optional"})
+    changed = plan(review)
+    assert (changed.words_for, changed.rerank_after) == (("manag*",), 20)
+    # A setting that the person changed on the page gets the person's value.
+    assert (fields["reasons"], changed.reasons) == ("none", "optional")
 
 
 def test_the_target_is_changed_midway_only_with_a_reason(review: Workspace) -> None:
