@@ -104,9 +104,11 @@ def compare_records(left: ComparableFields, right: ComparableFields, settings: D
 
     Doubtful pairs are not merged, because a wrong merge loses a paper. Checking a missed duplicate takes only a minute.
     """
+    # Without a number, the notice of a registration is only 'registration'.
+    registered = left.notice == right.notice and left.notice.startswith("registration ")
     identifiers = agree(left.doi, right.doi), agree(left.pmid, right.pmid)
-    identified = True in identifiers
-    name = "DOI" if identifiers[0] else "PubMed id"
+    identified = registered or True in identifiers
+    name = "DOI" if identifiers[0] else "PubMed id" if identifiers[1] else "registration number"
     title = compare_titles(left, right, settings.title_similarity)
     if left.notice != right.notice:
         # The type of a paper is often in its subtitle, which databases omit.

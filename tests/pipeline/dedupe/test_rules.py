@@ -152,6 +152,10 @@ SAME: dict[str, tuple[Record, Record]] = {
         bare(title=LONG, journal="ClinicalTrials.gov", authors=("NCT01234567",), year=2017),
         bare(title=LONG, journal="https://clinicaltrials.gov/show/NCT01234567", authors=("NCT01234567",), year=2017),
     ),
+    "one registration, twice, as its registry exports it": (
+        bare(url="https://clinicaltrials.gov/study/NCT01234567", authors=(), year=2017),
+        bare(url="https://clinicaltrials.gov/ct2/show/NCT01234567", authors=(), year=2018),
+    ),
     "journal abbreviated to initials": (record(journal="BMJ", pages=None), record(journal="British Medical Journal")),
     "issue is a running number, one author, a short title": (
         record(title="Leading a stroke unit", authors=("Marchetti, Lucia",), issue="147"),
