@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 from sqlalchemy import Connection, select
 
-from mechtag.core.codebook import Codebook, describe_validation
+from mechtag.core.codebook import Codebook, describe_validation, load_codebook
 from mechtag.core.files import write_text
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.store import schema
@@ -85,6 +85,29 @@ def parse(old: Codebook, content: Mapping[str, Any]) -> Codebook:
             "key; change it back"
         )
     return new
+
+
+def check_retired(workspace: Workspace, new: Codebook) -> tuple[str, ...]:
+    """Return the keys of labels in a new codebook that were retired earlier, so that their codes count again.
+
+    Raises
+    ------
+    Refused
+        If the text of such a label differs from its text before it was retired. Its earlier codes would then count
+        for a label with a different meaning.
+    """
+    known = workspace.codebook.all_keys
+    files = (workspace.folder / "codebooks").glob("*.yaml")
+    kept = [load_codebook(path) for path in sorted(files, key=lambda path: int(path.name.partition("-")[0]))]
+    before = {entry.key: _text(entry) for book in kept for entry in book.labels if entry.key not in known}
+    again = [entry for entry in new.labels if entry.key in before]
+    for entry in again:
+        if _text(entry) != before[entry.key]:
+            raise Refused(
+                f"the key '{entry.key}' belongs to a retired label, whose codes are kept. Choose a different key for "
+                f"the new label, or enter the text of the retired label to use this label again:\n{before[entry.key]}"
+            )
+    return tuple(entry.key for entry in again)
 
 
 def save(workspace: Workspace, stamp: Stamp, new: Codebook, meaning: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from mechtag.core.codebook import Codebook
 from mechtag.review.acts import Refused, Stamp
-from mechtag.review.codebooks import StaleCode, compare, find_stale, parse, save
+from mechtag.review.codebooks import StaleCode, check_retired, compare, find_stale, parse, save
 from mechtag.review.examples import Example, visible_examples
 from mechtag.review.jobs.ranking import ask_after_decisions
 from mechtag.review.numbers import whole_number
@@ -84,6 +84,7 @@ def change(visit: Visit) -> Response:
         return _form(visit, entries)
     try:
         new = parse(book, _content(entries))
+        again = check_retired(visit.workspace, new)
     except Refused as error:
         return edit(visit, str(error), error.status)
     difference = compare(book, new)
@@ -95,7 +96,12 @@ def change(visit: Visit) -> Response:
             save(visit.workspace, Stamp(stamp.coder, stamp.client_id), new, meaning)
             return visit.go("/codebook")
     return visit.page(
-        "codebook_check.html", book=book, difference=difference, entries=entries, names={**book.names, **new.names}
+        "codebook_check.html",
+        book=book,
+        difference=difference,
+        again=again,
+        entries=entries,
+        names={**book.names, **new.names},
     )
 
 

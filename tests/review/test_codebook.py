@@ -7,11 +7,13 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from mechtag.core.codebook import load_codebook
 from mechtag.project import open_project
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.codebooks import compare, parse
+from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 from tests.support.review_site import Browser, add_person, make_review, texts
 
@@ -148,6 +150,34 @@ def test_an_outdated_form_does_not_retire_labels_that_somebody_else_has_added(re
     final = every(post(ann, "check", every(post(ann, "check", opened | {"name-2": "Pears"}))))
     post(ann, "save", final, **{"meaning-pear": "no"})
     assert (review.codebook.keys, review.codebook.names["pear"]) == (("apple", "pear", "plum"), "Pears")
+
+
+def test_codes_of_a_retired_label_never_count_for_a_label_with_another_meaning(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    review.acts.decide(Stamp(1), 1, 1)
+    for label in ("apple", "pear"):
+        review.acts.code(Stamp(1), 1, label, 1)
+    review.acts.commit(Stamp(1), 1)
+
+    def edit(**fields: str) -> str:
+        entered = form(owner.get("/codebook/edit")) | {name.replace("_", "-"): text for name, text in fields.items()}
+        checked = owner.client.post("/codebook/edit", data={"csrf": owner.csrf, "action": "check", **entered}).text
+        owner.post("/codebook/edit", action="save", **form(checked))
+        return texts(checked)
+
+    edit(retire_2="1")
+    assert review.codebook.keys == ("apple",)
+    refused = edit(key_2="pear", name_2="Pear", definition_2="The text speaks of pear trees.")
+    assert "the key 'pear' belongs to a retired label" in refused
+    assert "The text speaks of pears." in refused
+    assert review.codebook.keys == ("apple",)
+    again = edit(key_2="pear", name_2="Pear", definition_2="The text speaks of pears.")
+    assert "Labels that were retired: Pear. Their earlier codes count again." in again
+    assert "New labels" not in again
+    assert review.codebook.keys == ("apple", "pear")
+    with review.store.read() as connection:
+        final = connection.execute(select(schema.final.c.label).where(schema.final.c.stage == "code")).scalars().all()
+    assert sorted(final) == ["apple", "pear"]
 
 
 def test_others_read_the_codebook_only(review: Workspace) -> None:
