@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 
 from argon2 import PasswordHasher
@@ -25,7 +26,12 @@ def _hasher() -> PasswordHasher:
 
 def hash_password(password: str) -> str:
     """Return the argon2id hash of a password or PIN."""
-    return _hasher().hash(password)
+    return _hasher().hash(_composed(password))
+
+
+def _composed(password: str) -> str:
+    # Some computers send ä as one character, others as two; see section 3.1.1.2 of NIST SP 800-63B-4.
+    return unicodedata.normalize("NFC", password)
 
 
 def is_right(password: str, known: str | None) -> bool:
@@ -35,7 +41,7 @@ def is_right(password: str, known: str | None) -> bool:
     therefore does not reveal which accounts exist.
     """
     try:
-        return _hasher().verify(known or _nobodys(), password) and known is not None
+        return _hasher().verify(known or _nobodys(), _composed(password)) and known is not None
     except (VerificationError, InvalidHashError):
         return False
 

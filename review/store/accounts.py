@@ -30,7 +30,8 @@ def clean_name(text: str) -> str:
     Refused
         If the cleaned name is empty or too long.
     """
-    name = " ".join("".join(char for char in text if unicodedata.category(char)[0] != "C").split())
+    composed = unicodedata.normalize("NFC", text)
+    name = " ".join("".join(char for char in composed if unicodedata.category(char)[0] != "C").split())
     if not name:
         raise Refused("enter your name")
     if len(name) > _LONGEST_NAME:
@@ -71,9 +72,9 @@ def find_account(connection: Connection, name: str) -> Any:
 
     Upper and lower case are not distinguished.
     """
-    folded = " ".join(name.split()).casefold()
+    folded = unicodedata.normalize("NFC", " ".join(name.split())).casefold()
     rows = connection.execute(select(schema.account)).all()
-    return next((row for row in rows if row.name.casefold() == folded), None)
+    return next((row for row in rows if unicodedata.normalize("NFC", row.name).casefold() == folded), None)
 
 
 def list_accounts(connection: Connection) -> list[Any]:

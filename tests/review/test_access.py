@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -207,6 +208,22 @@ def test_signing_in_is_slow_for_those_who_guess(review: Workspace) -> None:
         other.post("/sign-in", data={"name": "nobody", "password": "wrong"})
     refused = other.post("/sign-in", data={"name": "nobody", "password": "wrong"})
     assert (refused.status_code, "Too many attempts; wait 15 minutes" in texts(refused.text)) == (429, True)
+
+
+def test_letters_with_accents_match_however_a_computer_sends_them(review: Workspace) -> None:
+    name, password = "Zo\u00eb", "zw\u00f6lf \u00c4pfel im Korb"
+    decomposed = [unicodedata.normalize("NFD", text) for text in (name, password)]
+    with review.store.write() as connection:
+        account = add_account(connection, decomposed[0], "coder", hash_password(decomposed[1]))
+        with pytest.raises(Refused, match="another person in this review has the name"):
+            add_account(connection, name, "coder")
+    client = served(review)
+    for given in ((name, password), decomposed):
+        answer = client.post("/sign-in", data={"name": given[0], "password": given[1]}, follow_redirects=False)
+        assert answer.status_code == 303
+    with review.store.read() as connection:
+        signed_in = connection.execute(select(schema.session.c.account)).scalars().all()
+    assert signed_in == [account, account]
 
 
 def test_people_on_one_computer_switch_by_pin(review: Workspace) -> None:
