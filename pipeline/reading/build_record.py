@@ -195,6 +195,11 @@ def construct(entry: Entry, cleaned: Mapping[str, Any], file: str, notes: list[s
     pages = clean_pages(get("pages"), notes)
     registration = None if doi or pmid else registration_number(f"{journal or url} {kind}", title, *authors[:3])
     record_id = make_record_id(doi=doi, pmid=pmid, title=title, year=year, authors=authors, registration=registration)
+    # Deduplication adds a suffix to the ids of different papers that would share one, such as two editorials. Tables
+    # that mechtag wrote contain the whole id.
+    written = next((value for name, value in raw if name == "record_id"), None)
+    if isinstance(written, str) and written.rpartition("#")[0] == record_id:
+        record_id = written
     return Record.unchecked(
         {
             "record_id": record_id,

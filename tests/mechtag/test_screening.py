@@ -371,6 +371,26 @@ def test_simulate_replays_a_finished_review(tmp_path: Path, records: Path, param
     assert (tmp_path / "b/reading.csv").read_bytes() == (tmp_path / "a/reading.csv").read_bytes()
 
 
+def test_a_ranking_of_papers_with_one_title_can_be_read_again(tmp_path: Path, params: Path) -> None:
+    source = tmp_path / "export.ris"
+    source.write_text(
+        "TY  - JOUR\nTI  - Editorial\nPY  - 2010\nJO  - BMJ\nAB  - Leadership\nER  - \n\n"
+        "TY  - JOUR\nTI  - Editorial\nPY  - 2010\nJO  - Nature\nAB  - Weather\nER  - \n",
+        encoding="utf-8",
+    )
+    assert call("ingest", source, "-o", tmp_path / "records.parquet")[0] == 0
+    assert call("dedupe", tmp_path / "records.parquet", "-o", tmp_path / "unique.parquet")[0] == 0
+    finished, again = tmp_path / "finished.csv", tmp_path / "again.csv"
+    assert call("rank", tmp_path / "unique.parquet", "-o", finished, "--project", params.parent)[0] == 0
+    names = [row["record_id"] for row in table(finished)]
+    assert len({name.split("#")[0] for name in names}) == 1, "both papers have the same title, year and author"
+    decided = finished.read_text(encoding="utf-8-sig").replace(f"{names[0]},", f"{names[0]},1", 1)
+    finished.write_text(decided, encoding="utf-8")
+    status, _, said = call("rank", finished, "--labels", finished, "-o", again, "--project", params.parent)
+    assert status == 0, said
+    assert {row["record_id"]: row["decision"] for row in table(again)} == {names[0]: "1", names[1]: ""}
+
+
 def test_simulate_needs_decisions_to_replay(tmp_path: Path, records: Path, params: Path) -> None:
     labels = tmp_path / "labels.csv"
     for cells, message in (("", "all decisions are empty"), ("1", "at least two of each; add")):
