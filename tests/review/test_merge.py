@@ -950,7 +950,7 @@ def test_an_import_on_which_people_rely_is_not_undone(merged: Workspace, relying
     before = states(merged)
     page = undo(merged, address_of(merged))
     title = {"settled": "Paper 3", "sent back": "Paper 4", "coded": "Paper 7", "changed": "Paper 1"}[relying]
-    assert f"People have since worked on the record '{title}', so this import can no longer be undone" in page
+    assert f"People have since worked on the record '{title}'; before you undo this import" in page
     assert states(merged) == before
     merged.acts.undo(Stamp({"changed": BEN, "coded": ANN}.get(relying, OWEN)))
     assert "The import was undone" in undo(merged, address_of(merged))
