@@ -171,10 +171,11 @@ class Arrangement:
                 options="--cells tick, pages or value",
             )
         if not self._rows:
+            irrelevant, uncoded = self._left_out["not relevant"], self._left_out["not coded"]
             raise MechtagError(
-                f"the matrix would be empty: of {counted(self._papers, 'paper')}, {self._left_out['not relevant']} are "
-                f"not relevant and {self._left_out['not coded']} have no code for any label; export papers that are "
-                "relevant and coded"
+                f"the matrix would be empty: of {counted(self._papers, 'paper')}, {irrelevant:,} "
+                f"{'is' if irrelevant == 1 else 'are'} not relevant and {uncoded:,} "
+                f"{'has' if uncoded == 1 else 'have'} no code for any label; export papers that are relevant and coded"
             )
         names = cite_all([paper for paper, _, _ in self._rows])
         rows = [

@@ -194,7 +194,7 @@ def test_a_cell_shows_what_coders_agree_on() -> None:
         from_codings([], records, BOOK)
     with pytest.raises(MechtagError, match="codes of people have no probabilities"):
         matrix.arrange(from_codings(codings, records, BOOK), "probability")
-    with pytest.raises(MechtagError, match="of 2 papers, 1 are not relevant and 1 have no code"):
+    with pytest.raises(MechtagError, match="of 2 papers, 1 is not relevant and 1 has no code"):
         matrix.arrange(from_codings(codings[6:8], records[1:3], BOOK))
 
 
