@@ -47,6 +47,8 @@ from mechtag.review.store.records import Entry, read_entry
 #: Roles, from most to fewest rights, and the roles whose people screen and code.
 ROLES = ("owner", "adjudicator", "coder", "observer")
 CODING_ROLES = ("owner", "adjudicator", "coder")
+#: Largest number of characters of a text that a person writes, such as a note, and of a tag.
+LONGEST_TEXT, LONGEST_TAG = 100_000, 80
 #: Kind of the event that removes a mention from a person's list; see `mechtag.review.mentions`.
 MENTION_READ = "mention_read"
 #: Kind of the event that chooses a sentence as an example of a label; see `mechtag.review.examples`.
@@ -94,6 +96,16 @@ class Refused(MechtagError):
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
         self.status = status
+
+
+def _refuse_long(text: str, what: str, longest: int = LONGEST_TEXT) -> None:
+    """Raise `Refused` if a text that a person wrote has more than ``longest`` characters."""
+    if len(text) > longest:
+        raise Refused(
+            f"{what} has {len(text):,} characters, but at most {longest:,} are allowed; shorten the text, then save it "
+            "again",
+            413,
+        )
 
 
 class Outdated(Refused):
@@ -860,6 +872,7 @@ class Acts:
                 "this record belongs to the running calibration exercise; end the exercise, then settle the record",
                 409,
             )
+        _refuse_long(more["why"], "the explanation")
         state = self._state(connection, head, stage)
         if state is None:
             lacking = " or has no full text" if stage == "full-text" else ""
@@ -884,8 +897,10 @@ class Acts:
         Raises
         ------
         Refused
-            If this coder has not judged the record at the stage ``stage``, such as ``code``.
+            If this coder has not judged the record at the stage ``stage``, such as ``code``; or if the message is
+            longer than `LONGEST_TEXT`.
         """
+        _refuse_long(message, "the message")
         self._require_record(connection, record)
         table = schema.current
         _, members = family_of(connection, record)
@@ -936,10 +951,11 @@ class Acts:
         Raises
         ------
         Refused
-            If the comment is empty.
+            If the comment is empty, or longer than `LONGEST_TEXT`.
         """
         if not text.strip():
             raise Refused("the comment is empty; write some text")
+        _refuse_long(text, "the comment")
         self._require_record(connection, record)
         return [Draft("comment", record, value={"text": text.strip()})]
 
@@ -979,15 +995,27 @@ class Acts:
             Text of the note; an empty text deletes the note.
         audience
             Who can read the note: ``me`` (only the person), ``team`` or ``adjudicator``.
+
+        Raises
+        ------
+        Refused
+            If there is no such record or audience, or if the note is longer than `LONGEST_TEXT`.
         """
         if audience not in ("me", "team", "adjudicator"):
             raise Refused(f"a note cannot be written for '{audience}'; use 'me', 'team' or 'adjudicator'")
+        _refuse_long(text, "the note")
         self._require_record(connection, record)
         return [Draft("note", record, value={"text": text, "for": audience})]
 
     @_once
     def tag(self, connection: Connection, stamp: Stamp, record: int, tag: str, *, on: bool = True) -> list[Draft]:
-        """Add a free-text tag to a record; if ``on`` is ``False``, remove the tag."""
+        """Add a free-text tag to a record; if ``on`` is ``False``, remove the tag.
+
+        Raises
+        ------
+        Refused
+            If the record does not exist, or if the tag is empty or longer than `LONGEST_TAG`.
+        """
         return [self._tagged(connection, record, tag, {"on": on})]
 
     def tag_together(self, stamp: Stamp, records: Sequence[int], tag: str) -> int:
@@ -998,7 +1026,7 @@ class Acts:
         Raises
         ------
         Refused
-            If there are no records, if a record does not exist, or if the tag is empty.
+            If there are no records, if a record does not exist, or if the tag is empty or longer than `LONGEST_TAG`.
         """
         if not records:
             raise Refused("no record was chosen; tick the records to tag, or choose all")
@@ -1012,6 +1040,7 @@ class Acts:
         name = " ".join(tag.split())
         if not name:
             raise Refused("the tag is empty; enter a word or two")
+        _refuse_long(name, "the tag", LONGEST_TAG)
         self._require_record(connection, record)
         return Draft("tag", record, value={"tag": name, **more})
 
@@ -1043,11 +1072,12 @@ class Acts:
         Raises
         ------
         Refused
-            If ``name`` is neither ``title`` nor ``abstract``. If somebody has marked sentences of the abstract, and
-            ``name`` is ``abstract``: the marks are sentence numbers, which could be wrong after the change.
+            If ``name`` is neither ``title`` nor ``abstract``, or if the text is longer than `LONGEST_TEXT`. If somebody
+            has marked sentences of the abstract, and ``name`` is ``abstract``: the marks are sentence numbers, which could be wrong after the change.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can be corrected")
+        _refuse_long(text, f"the {name}")
         entry = self._require_record(connection, record)
         table = schema.current
         marked = connection.execute(

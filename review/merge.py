@@ -17,6 +17,7 @@ from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Sign
 from mechtag.review.access import MATRIX
+from mechtag.review.acts import LONGEST_TAG, LONGEST_TEXT
 from mechtag.review.plan import BASES, Mode, Stage
 from mechtag.review.store import schema
 from mechtag.review.store.readings import Reading, read_reading
@@ -26,7 +27,7 @@ from mechtag.review.store.records import read_entry
 #: the review.
 People = Mapping[int, int | None]
 
-_Text = Field(max_length=100_000)
+_Text = Field(max_length=LONGEST_TEXT)
 
 
 class _Value(BaseModel):
@@ -97,7 +98,7 @@ class _Comment(_Value):
 
 
 class _Tag(_Value):
-    tag: str = Field(min_length=1, max_length=80)
+    tag: str = Field(min_length=1, max_length=LONGEST_TAG)
     on: bool
 
 

@@ -232,6 +232,20 @@ function signedOut() {
   else state(`You are signed out, and ${count} ${count > 1 ? "decisions are" : "decision is"} not saved yet. Reload the page to sign in; then mechtag saves ${count > 1 ? "them" : "it"}.`, true);
 }
 
+// The decisions stay in the browser, and every page that the person opens sends them again. Sending them from this page
+// again would not help: its token is that of an earlier session, or the person's role has changed.
+function refused(page) {
+  held = true;
+  next.length = 0;
+  const count = unsent().length;
+  state(`${count} ${count > 1 ? "decisions are" : "decision is"} not saved. ${refusal(page)} When you reload the page, mechtag tries again.`, true);
+}
+
+// Returns the message of a page that says why an action was not possible, or "" for any other page.
+function refusal(page) {
+  return new DOMParser().parseFromString(page, "text/html").getElementById("refusal")?.textContent ?? "";
+}
+
 function again() {
   clearTimeout(timer);
   timer = setTimeout(send, RETRY_MS);
@@ -255,8 +269,12 @@ async function send() {
     signedOut();
     return;
   }
-  // If the server fails or refuses the person, the decision remains in the browser.
-  if (answer.status >= 500 || answer.status === 403) {
+  if (answer.status === 403) {
+    refused(page);
+    return;
+  }
+  // If the server fails, the decision remains in the browser.
+  if (answer.status >= 500) {
     tell();
     again();
     return;
@@ -288,10 +306,21 @@ window.addEventListener("pagehide", () => {
   if (onItsWay) store(onItsWay);
 });
 
+// What a person wrote stays on the page if it was refused, so that the person can shorten or copy it.
+function keepTexts(event, message) {
+  const written = [...(event.detail.requestConfig.elt?.querySelectorAll("textarea:not([hidden]), input:not([type])") ?? [])];
+  if (!message || !written.some((field) => field.value.trim())) return;
+  event.detail.shouldSwap = false;
+  next.length = 0;
+  state(`Not saved. ${message}`, true);
+  document.getElementById("saved")?.scrollIntoView({ block: "nearest" });
+}
+
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, requestConfig } = event.detail;
   const decision = requestConfig.elt?.closest("[data-decision]");
   const ended = xhr.status === 401;
+  if (requestConfig.verb === "post" && !ended && xhr.status < 500) keepTexts(event, refusal(xhr.responseText));
   if (requestConfig.verb !== "post" || !(ended || (xhr.status >= 500 && decision))) return;
   event.detail.shouldSwap = false;
   if (!ended) {

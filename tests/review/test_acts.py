@@ -15,6 +15,7 @@ from tests.support.reviews import ANN, BOB, CAT, CODEBOOK, NOW, check_replay, op
 
 APPLE, PEAR = CODEBOOK.keys
 EDIBLE = CODEBOOK.relevance.key
+TOO_LONG = "x" * 100_001
 
 
 @pytest.fixture
@@ -92,6 +93,16 @@ def show(acts: Acts, coder: int, record: int, stage: str = "code", **values: Any
         (lambda acts: acts.settle(stamp(CAT), 1, "screen", EDIBLE, 0, reason="x"), "'x' is not in the list", 422),
         (lambda acts: acts.reopen(stamp(CAT), 1, "screen", ANN), "has not judged the record", 409),
         (lambda acts: acts.note(stamp(ANN), 1, "text", "world"), "a note cannot be written for 'world'", 422),
+        (lambda acts: acts.note(stamp(ANN), 1, TOO_LONG), "the note has 100,001 characters, but at most 100,000", 413),
+        (lambda acts: acts.comment(stamp(ANN), 1, TOO_LONG), "the comment has 100,001 characters", 413),
+        (lambda acts: acts.edit_record(stamp(ANN), 1, "title", TOO_LONG), "the title has 100,001 characters", 413),
+        (
+            lambda acts: acts.settle(stamp(CAT), 1, "screen", EDIBLE, 1, why=TOO_LONG),
+            "the explanation has 100,001",
+            413,
+        ),
+        (lambda acts: acts.reopen(stamp(CAT), 1, "screen", ANN, TOO_LONG), "the message has 100,001 characters", 413),
+        (lambda acts: acts.tag(stamp(ANN), 1, "t" * 81), "the tag has 81 characters, but at most 80 are allowed", 413),
         (lambda acts: acts.tag(stamp(ANN), 1, "  "), "the tag is empty", 422),
         (lambda acts: acts.edit_record(stamp(ANN), 1, "year", "2"), "'year' cannot be corrected", 422),
         (lambda acts: acts.join(stamp(ANN), 1, 1), "already joined", 409),

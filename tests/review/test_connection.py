@@ -16,12 +16,13 @@ from sqlalchemy import delete, select, update
 
 from benchmarks.review import served
 from mechtag.review import access
+from mechtag.review.acts import Stamp
 from mechtag.review.passwords import hash_password
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
 from tests.support.chromium import MARKS, chromium
 from tests.support.review_live import KEY, Served
-from tests.support.review_site import make_review
+from tests.support.review_site import add_person, make_review
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -243,4 +244,47 @@ def test_a_note_without_a_session_stays_on_the_page(browser: Browser, review: Wo
         page.locator("#saved", has_text="You are signed out, so nothing was saved.").wait_for()
         assert page.input_value("form[action='/note'] textarea >> nth=0") == "A long note"
         assert judged(review) == []
+        page.context.close()
+
+
+@pytest.mark.parametrize("form", ["note", "tag"])
+def test_a_text_that_is_refused_stays_on_the_page(browser: Browser, review: Workspace, form: str) -> None:
+    field, longest = ("textarea[name=text]", 100_000) if form == "note" else ("input[name=tag]", 80)
+    with Served(review) as server:
+        page = open_page(browser, review, server.address)
+        own = f"form[action$='/{form}']:has({field}:not([type])) >> nth=0"
+        page.locator(own).locator(field).evaluate("(each) => { each.removeAttribute('maxlength'); }")
+        page.locator(own).locator(field).fill("x" * (longest + 1), force=True)
+        page.locator(own).evaluate("(each) => each.requestSubmit()")
+        page.locator("#saved", has_text=f"Not saved. The {form} has {longest + 1:,} characters").wait_for()
+        assert len(page.locator(own).locator(field).input_value()) == longest + 1
+        page.locator(own).locator(field).fill("y" * longest, force=True)
+        page.locator(own).evaluate("(each) => each.requestSubmit()")
+        page.locator("#saved", has_text="All saved").wait_for()
+        page.context.close()
+
+
+def test_a_waiting_decision_that_is_refused_is_sent_again_after_a_reload(browser: Browser, review: Workspace) -> None:
+    with Served(review) as server:
+        add_person(review, "Petra", "owner")
+        page = open_page(browser, review, server.address)
+        server.stop()
+        page.keyboard.press("1")
+        page.locator("#saved", has_text="1 decision not saved yet").wait_for()
+        review.acts.change_account(Stamp(OWEN), OWEN, role="observer")
+        server.start()
+        sent: list[str] = []
+        page.on("request", lambda request: sent.append(request.method))
+        said = page.locator(
+            "#saved", has_text="1 decision is not saved. Your role (observer) does not allow this action"
+        )
+        said.wait_for()
+        assert "When you reload the page, mechtag tries again." in said.inner_text()
+        sent.clear()
+        page.wait_for_timeout(2500)
+        assert sent == []
+        review.acts.change_account(Stamp(2), OWEN, role="owner")
+        page.reload()
+        wait_until_sent(page)
+        assert judged(review) == [(1, "code")]
         page.context.close()
