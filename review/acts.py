@@ -1073,7 +1073,8 @@ class Acts:
         ------
         Refused
             If ``name`` is neither ``title`` nor ``abstract``, or if the text is longer than `LONGEST_TEXT`. If somebody
-            has marked sentences of the abstract, and ``name`` is ``abstract``: the marks are sentence numbers, which could be wrong after the change.
+            has marked sentences of the abstract, and ``name`` is ``abstract``: the marks are sentence numbers, which
+            could be wrong after the change.
         """
         if name not in ("title", "abstract"):
             raise Refused(f"the field '{name}' cannot be corrected; only the title and the abstract can be corrected")
