@@ -6,7 +6,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -157,9 +157,11 @@ class _Project:
         holder = element if inner is None else inner
         raw = self._content(holder)
         codings = []
-        for selection in (*children(holder, "PlainTextSelection"), *children(element, "PDFSelection")):
-            codes = list(children(selection, "Coding"))
-            quote = _passage(selection, raw) if codes else ""
+        selections = (*children(holder, "PlainTextSelection"), *children(element, "PDFSelection"))
+        coded = [(selection, codes) for selection in selections if (codes := list(children(selection, "Coding")))]
+        counting = _counting([selection for selection, _ in coded], raw)
+        for selection, codes in coded:
+            quote = _passage(selection, raw, counting)
             codings += [self._coding(code, quote) for code in codes]
         codings += [
             self._coding(code, "")
@@ -232,7 +234,63 @@ def _lines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _passage(selection: Any, raw: str) -> str:
+class _Counting(NamedTuple):
+    """A way in which a program counts the characters of a text.
+
+    Attributes
+    ----------
+    text
+        The text; a line end may have one character or two.
+    utf16
+        Whether positions count UTF-16 code units, of which an emoji has two, instead of code points.
+    """
+
+    text: str
+    utf16: bool = False
+
+    def passage(self, start: int, end: int) -> str:
+        """Return the text from one position up to another, with one character per line end."""
+        if not self.utf16:
+            return _lines(self.text[start:end])
+        return _lines(self.text.encode("utf-16-le")[2 * start : 2 * end].decode("utf-16-le", "ignore"))
+
+
+def _counting(selections: Sequence[Any], raw: str) -> _Counting:
+    """Return the way of counting by which most selections in the text ``raw`` agree with their names.
+
+    By default, positions count code points, with one character per line end, as in the standard.
+    """
+    texts = dict.fromkeys((_lines(raw), raw))
+    ways = [_Counting(text) for text in texts]
+    if any(char > "\uffff" for char in raw):
+        ways += [_Counting(text, utf16=True) for text in texts]
+    if len(ways) == 1:
+        return ways[0]
+
+    def agreeing(way: _Counting) -> int:
+        found = 0
+        for selection in selections:
+            named, cut = _name_of(selection)
+            if len(named) >= _LONG_ENOUGH and selection.get("startPosition") is not None:
+                passage = " ".join(way.passage(*_ends(selection)).split())
+                found += passage.startswith(named) if cut else passage == named
+        return found
+
+    return max(ways, key=agreeing)
+
+
+def _name_of(selection: Any) -> tuple[str, bool]:
+    """Return the name of a selection, usually the beginning of its passage, and whether it was marked as cut off."""
+    shown = " ".join((selection.get("name") or text_of(child_of(selection, "Description"))).split())
+    named = shown.removesuffix("...").rstrip("… ")
+    return named, named != shown
+
+
+def _ends(selection: Any) -> tuple[int, int]:
+    return _position(selection.get("startPosition")), _position(selection.get("endPosition"))
+
+
+def _passage(selection: Any, raw: str, counting: _Counting) -> str:
     """Return the text of the passage that a coder selected in the text ``raw``."""
     inner = child_of(selection, "Representation")
     if inner is not None:  # a passage of a PDF, whose text the program stored
@@ -240,21 +298,20 @@ def _passage(selection: Any, raw: str) -> str:
     if selection.get("startPosition") is None:
         return ""
     text = _lines(raw)
-    # Positions count code points, with one character per line end.
-    start, end = (_position(selection.get(name)) for name in ("startPosition", "endPosition"))
-    shown = " ".join((selection.get("name") or text_of(child_of(selection, "Description"))).split())
-    named = shown.removesuffix("...").rstrip("… ")
-    quote = text[start:end]
-    # The name of a selection is usually the beginning of its passage. If the text at the positions differs, the program
-    # counted characters differently, so the name is searched for near these positions.
+    start, end = _ends(selection)
+    named, _ = _name_of(selection)
+    quote = counting.passage(start, end)
+    # If the passage does not begin with its name, the program counted characters in yet another way, so the name is
+    # searched for near these positions.
     if len(named) >= _LONG_ENOUGH and not " ".join(quote.split()).startswith(named):
         pattern = re.compile(r"\s+".join(map(re.escape, named.split())))
         around = max(0, start - _OFF - raw.count("\r", 0, start)), end + _OFF
         if (found := pattern.search(text, *around)) is not None:
             return text[found.start() : found.start() + end - start]
-    if not 0 <= start < end <= len(text):
+    length = len(counting.text.encode("utf-16-le")) // 2 if counting.utf16 else len(counting.text)
+    if not 0 <= start < end <= length:
         raise _Fault(
-            f"a coded passage extends from character {start} to {end}, but the text has {len(text)} characters; export "
+            f"a coded passage extends from character {start} to {end}, but the text has {length} characters; export "
             "the project again"
         )
     return quote

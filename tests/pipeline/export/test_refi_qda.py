@@ -206,6 +206,33 @@ def test_positions_that_count_line_ends_twice_are_mended(tmp_path: Path) -> None
     assert found.evidence == "Three are coded"
 
 
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_positions_that_count_an_emoji_twice_are_recognised_by_the_names(tmp_path: Path, ends: str, cut: bool) -> None:
+    abstract = "\U0001f600 It begins.\nTwo \U0001f44d\U0001f3fd figs are coded. Three are not."
+    record = Record(record_id="text:1", title="Title of it", abstract=abstract)
+    quotes = ["Two \U0001f44d\U0001f3fd figs are coded.", "are coded."]
+    codings = [
+        Coding(record_id="text:1", coder=coder, label="fig", value=1, basis="abstract", evidence=quote)
+        for coder, quote in zip(("Ann", "Bob"), quotes, strict=True)
+    ]
+    write_project(tmp_path / "a.qdpx", from_codings(codings, [record], BOOK))
+    root = project_of(tmp_path / "a.qdpx")
+    text = f"{record.title}\n\n{record.abstract}"
+    counted = text.replace("\n", ends)
+    for selection in root.iter(tag("PlainTextSelection")):
+        start, end = (int(selection.get(name, "")) for name in ("startPosition", "endPosition"))
+        quote = text[start:end]
+        before = counted[: counted.index(quote)]
+        place = len(before.encode("utf-16-le")) // 2
+        selection.set("startPosition", str(place))
+        selection.set("endPosition", str(place + len(quote.encode("utf-16-le")) // 2))
+        selection.set("name", f"{quote[:8]}..." if cut else quote)
+    other = changed(rewritten(tmp_path / "a.qdpx", root), text=("\n", ends))
+    found = {row.coder: row.evidence for row in read_back(other, [record]).codings if row.value == 1}
+    assert found == {"Ann": quotes[0], "Bob": quotes[1]}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "reason"),
     [
