@@ -196,6 +196,7 @@ class _Run:
     codes: Counter[str] = field(default_factory=Counter)
     found_by: Counter[str] = field(default_factory=Counter)
     judgements: list[Judgement] = field(default_factory=list)
+    unticked: list[Judgement] = field(default_factory=list)
     coder_notes: list[CoderNote] = field(default_factory=list)
     nobody: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
@@ -209,11 +210,14 @@ class _Run:
             Whether a file without codings is allowed, as in a folder or an archive. If it is allowed, a note about such
             a file is added; otherwise, such a file raises an error.
         """
-        for content, form in self._recognised(source, spare):
-            self.files.append((name, form.name))
+        found = self._recognised(source, spare)
+        for content, form in found:
+            # Coders often have one sheet each.
+            part = f"{name}, sheet {content.sheet!r}" if len(found) > 1 else name
+            self.files.append((part, form.name))
             for item in form.read(content, self.asked):
-                self._take(name, item)
-            self.notes += (f"{name}: {note}" for note in content.notes)
+                self._take(part, item)
+            self.notes += (f"{part}: {note}" for note in content.notes)
         self.notes += (f"{name}: {note}" for note in source.notes)
 
     def _recognised(self, source: Source, spare: bool) -> list[tuple[Content, CodingFormat]]:
@@ -262,10 +266,10 @@ class _Run:
         self.entries["matched"] += 1
         self.found_by[found.by] += 1
         part = shows_part(item.paper.text, found.record)
-        filled = self._unticked(item, codes, place)
-        self.codes["unticked"] += len(filled)
-        for key, code in (*codes, *filled):
+        for key, code in codes:
             self.judgements.append(self._judgement(key, code, found.record, item, place, part))
+        for key, code in self._unticked(item, codes):
+            self.unticked.append(self._judgement(key, code, found.record, item, place, part))
 
     def _by_llm(self, item: Item) -> str:
         """If a language model coded an entry, return the reason for refusing the entry; otherwise, return ``""``."""
@@ -288,7 +292,7 @@ class _Run:
                 details = code.details if value == code.value else {}
                 yield meaning.key, code._replace(value=value, details=details, role=meaning.role)
 
-    def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]], place: str) -> list[tuple[str, Code]]:
+    def _unticked(self, item: Item, codes: Sequence[tuple[str, Code]]) -> list[tuple[str, Code]]:
         """If the user specified that unticked means no, return a ``no`` for each label that a coder left unticked."""
         if self.asked.unticked != "no":
             return []
@@ -351,7 +355,23 @@ class _Run:
             lost.add("signs")
         return {name: value for name, value in code.details.items() if name not in lost}
 
+    def _add_unticked(self) -> None:
+        """Add the labels that count as no because they were left unticked.
+
+        A paper may have several entries. What a coder said in one of them takes precedence over what the coder left
+        unticked in another.
+        """
+        said = {(*_reading(row), row.label) for row in self.judgements}
+        relevance = self.asked.labels.codebook.relevance.key
+        doubted = {_reading(row) for row in self.judgements if row.label == relevance and row.value != 1}
+        added = [
+            row for row in self.unticked if _reading(row) not in doubted and (*_reading(row), row.label) not in said
+        ]
+        self.codes["unticked"] = len(added)
+        self.judgements += added
+
     def finish(self, records: Sequence[Record]) -> Imported:
+        self._add_unticked()
         settled = settle(self.judgements, records, self.asked.labels.codebook)
         self.codes["written"] = len(settled.codings)
         self.codes["doubled"] = settled.doubled
@@ -391,8 +411,8 @@ class _Run:
         if len(self.nobody) > 1:
             files = ", ".join(f"{name} ({count})" for name, count in self.nobody.items())
             self.notes.append(
-                f"the codes of {len(self.nobody)} files without a coder are recorded as codes of one coder, "
-                f"{self.asked.coder!r}: {files}. If different people coded the files, import each file separately, "
+                f"the codes of {len(self.nobody)} files or sheets without a coder are recorded as codes of one coder, "
+                f"{self.asked.coder!r}: {files}. If different people coded them, import each one separately, "
                 "and specify its coder"
             )
         if not self.nobody and all(judgement.coder != self.asked.coder for judgement in self.judgements):
@@ -410,6 +430,11 @@ class _Run:
 
 ENTRIES = ("read", "matched", "without codes", "unmatched", "rejected")
 CODES = ("read", "unticked", "written", "doubled", "contradicting", "unmatched", "passed over")
+
+
+def _reading(row: Judgement) -> tuple[str, str, Basis]:
+    """Return what identifies all codes that a coder gave to a record after reading the same text."""
+    return row.record.record_id, row.coder, row.basis
 
 
 def _clean(text: str) -> str:

@@ -11,7 +11,17 @@ import pytest
 
 from mechtag.core.errors import MechtagError
 from mechtag.pipeline.annotations.imports.label_names import MapFile
-from tests.support.coded_papers import CODINGS, brief, evidence, fixture, import_from, rows, write, write_lines
+from tests.support.coded_papers import (
+    CODINGS,
+    brief,
+    check_counts,
+    evidence,
+    fixture,
+    import_from,
+    rows,
+    write,
+    write_lines,
+)
 
 CONTRACT = [
     ("marchetti-2017", "ann", "trust", 1, "full-text"),
@@ -76,6 +86,17 @@ def test_rayyan_answers_of_the_extraction_form(tmp_path: Path) -> None:
     assert brief(imported) == ["brandt-2019 Ann relevant=1", "brandt-2019 Ann trust=0", "brandt-2019 Ann money=1"]
 
 
+def test_labels_that_a_rayyan_team_left_unset_on_a_paper_that_nobody_included_are_not_judged(tmp_path: Path) -> None:
+    notes = '"RAYYAN-INCLUSION: {{""Ann""=>""Excluded"", ""Bob""=>""{}""}} | RAYYAN-LABELS: trust"'
+    head = "key,doi,notes\nrayyan-1,10.5555/jic.2019.0007,"
+    path = write(tmp_path / "articles.csv", f"{head}{notes.format('Excluded')}\n")
+    assert brief(import_from(path, coder="team", unticked="no"))[2:] == ["brandt-2019 team trust=1"]
+    path = write(tmp_path / "articles.csv", f"{head}{notes.format('Included')}\n")
+    assert brief(import_from(path, coder="team", unticked="no"))[3:] == [
+        *("brandt-2019 team money=0", "brandt-2019 team sharing_power=0"),
+    ]
+
+
 def test_rayyan_as_ris() -> None:
     assert brief(fixture("rayyan.ris")) == ["brandt-2019 Ann relevant=0"]
 
@@ -110,6 +131,14 @@ def test_covidence_extraction_keeps_reviewers_and_consensus_apart() -> None:
     ]
     assert imported.notes == ("covidence_extraction.csv: these columns were ignored: Country",)
     assert {row.basis for row in imported.codings} == {"full-text"}
+
+
+def test_asreview_1_has_its_decisions_in_another_column(tmp_path: Path) -> None:
+    table = "record_id,doi,pmid,included,asreview_ranking,exported_notes_1\n0,10.5555/jic.2017.0045,,1,1,read it\n"
+    path = write(tmp_path / "a.csv", f"{table}1,10.5555/jic.2019.0007,,0,2,\n2,,27182818,,3,\n")
+    assert brief(import_from(path, coder="us")) == [
+        *("marchetti-2017 us relevant=1", "brandt-2019 us relevant=0", "okafor-2015 us relevant=?"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["asreview.csv", "asreview.ris"])
@@ -192,6 +221,7 @@ def test_label_studio_keeps_annotators_apart_and_passes_predictions_and_skipped_
     assert evidence(imported) == {"ann@example.org trust": QUOTE}
     assert {row.date for row in imported.codings} == {"2026-03-10", "2026-03-11"}
     assert imported.entries["without codes"] == 1
+    assert imported.notes == ()
     filled = brief(fixture("label_studio.json", unticked="no"))
     assert filled[2] == "marchetti-2017 5 sharing_power=0"
     assert "marchetti-2017 ann@example.org money=0" in filled
@@ -275,6 +305,24 @@ def test_prodigy_a_rejected_choice_says_nothing(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "p.jsonl", {**task, "accept": ["trust"], "answer": "reject"})
     imported = import_from(path, unticked="no")
     assert (brief(imported), imported.entries["without codes"]) == ([], 1)
+
+
+def test_a_label_that_was_left_unticked_in_one_entry_does_not_contradict_a_tick_in_another(tmp_path: Path) -> None:
+    def task(*labels: str) -> dict[str, Any]:
+        return {"text": "x", "key": "lind-2020", "label": list(labels)}
+
+    path = write_lines(tmp_path / "ann.jsonl", task("trust"), task("money"))
+    imported = import_from(path, unticked="no")
+    check_counts(imported)
+    assert imported.conflicts == ()
+    assert brief(imported) == [
+        *("lind-2020 ann trust=1", "lind-2020 ann money=1", "lind-2020 ann sharing_power=0"),
+    ]
+    excluded = write_lines(tmp_path / "more.jsonl", {"text": "x", "key": "lind-2020", "label": ["maybe"]})
+    mapped = MapFile(coders={"more": "ann"})
+    assert brief(import_from(path, excluded, unticked="no", mapped=mapped)) == [
+        *("lind-2020 ann relevant=?", "lind-2020 ann trust=1", "lind-2020 ann money=1"),
+    ]
 
 
 def test_a_no_for_one_sentence_is_not_a_no_for_the_paper(tmp_path: Path) -> None:

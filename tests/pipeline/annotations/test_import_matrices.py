@@ -41,6 +41,19 @@ def test_what_an_empty_cell_of_a_matrix_means_is_never_guessed(tmp_path: Path) -
     ]
 
 
+def test_empty_cells_of_excluded_papers_are_not_judged(tmp_path: Path) -> None:
+    table = "key,included,trust,money\nlind-2020,yes,1,\nbrandt-2019,no,,0\nokafor-2015,maybe,,-\n"
+    said = [
+        *("brandt-2019 us relevant=0", "brandt-2019 us trust=?", "brandt-2019 us money=0"),
+        *("okafor-2015 us relevant=?", "okafor-2015 us trust=?", "okafor-2015 us money=?"),
+        *("lind-2020 us relevant=1", "lind-2020 us trust=1", "lind-2020 us money=0"),
+    ]
+    imported = import_from(write(tmp_path / "m.csv", table), coder="us", unticked="no")
+    assert sorted(brief(imported)) == sorted(said)
+    excluded = write(tmp_path / "e.csv", "key,excluded,trust,money\nlind-2020,,1,\nbrandt-2019,x,,0\n")
+    assert brief(import_from(excluded, coder="us", unticked="no"))[1:3] == said[1:3]
+
+
 def test_remarks_are_not_lists_of_labels(tmp_path: Path) -> None:
     long = "trust," * 2_000
     path = write(tmp_path / "m.csv", f'key,money,remark,more\nlind-2020,1,"{long}",trust\nbrandt-2019,0,,a\nx,0,,b\n')
@@ -71,6 +84,33 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
     assert imported.notes[0].endswith(
         "matrix.xlsx, sheet 'remarks': found a header but no codings; add codings, or omit this file"
     )
+
+
+@pytest.mark.parametrize("above", [["", "Mechanisms", None], ["Table 2. Coding of the included papers"]])
+def test_rows_above_the_header_of_a_sheet_are_skipped(tmp_path: Path, above: list[str]) -> None:
+    book = openpyxl.Workbook()
+    for row in (above, [], ["DOI", "Building trust", "Money, shared"], ["10.5555/jic.2019.0007", "x", 2]):
+        book.active.append(row)
+    book.active.append(["10.5555/jic.2017.0045", "no", "x"])
+    book.save(tmp_path / "matrix.xlsx")
+    imported = import_from(tmp_path / "matrix.xlsx", coder="us")
+    assert brief(imported) == ["marchetti-2017 us trust=0", "marchetti-2017 us money=1"]
+    assert [(one.line, one.reason[:29]) for one in imported.rejected] == [(4, "column Money, shared: '2' is ")]
+
+
+def test_sheets_of_two_coders_are_told_apart(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "Ann"
+    for sheet, tick in ((book.active, 1), (book.create_sheet("Bob"), 0)):
+        sheet.append(["key", "trust", "money"])
+        sheet.append(["lind-2020", tick, 1])
+        sheet.append(["brandt-2019", "often", 0])
+    book.save(tmp_path / "matrix.xlsx")
+    imported = import_from(tmp_path / "matrix.xlsx", coder="us")
+    ann, bob = "matrix.xlsx, sheet 'Ann'", "matrix.xlsx, sheet 'Bob'"
+    assert [row.place for row in imported.conflicts[0].rows] == [f"{ann}: entry 1", f"{bob}: entry 1"]
+    assert [(one.file, one.line) for one in imported.rejected] == [(ann, 3), (bob, 3)]
+    assert f"codes of one coder, 'us': {ann} (2), {bob} (2). If different people" in imported.notes[0]
 
 
 def test_table_2_is_read_as_the_gold_standard_is(tmp_path: Path) -> None:

@@ -248,7 +248,8 @@ def test_codes_without_a_coder_are_not_given_to_a_person_in_silence(tmp_path: Pa
         (tmp_path / f"{name}.csv").write_text(f"{head}lind-2020,{coder},trust,1\n", encoding="utf-8")
     paths = [tmp_path / f"{name}.csv" for name in ("first", "second", "third")]
     both = (
-        "the codes of 2 files without a coder are recorded as codes of one coder, 'us': first.csv (1), second.csv (1)"
+        "the codes of 2 files or sheets without a coder are recorded as codes of one coder, 'us': first.csv (1), "
+        "second.csv (1)"
     )
     assert both in "\n".join(import_from(*paths, coder="us").notes)
     assert import_from(paths[0], paths[2], coder="us").notes == ()

@@ -1,8 +1,8 @@
 """Read exports of ASReview LAB (CSV, TSV, XLSX or RIS), which contain decisions on relevance and tags.
 
-ASReview writes the column ``asreview_label``. Since version 2, it also writes one column ``asreview_tag_GROUP_TAG`` per
-tag. RIS files contain the same values in notes. Tables written by version 1 have only the column ``included``, and are
-read by the module `matrix`.
+Since version 2, ASReview writes the column ``asreview_label``, and one column ``asreview_tag_GROUP_TAG`` per tag. RIS
+files contain the same values in notes. Tables written by version 1 have the decision in the column ``included``, beside
+``asreview_ranking``; they are read by the module `matrix`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NOTED = {"ASReview_relevant": "1", "ASReview_irrelevant": "0", "ASReview_not_se
 def recognise(content: Content) -> bool:
     """Return whether a file has columns or notes that are typical of ASReview."""
     if content.kind == "table":
-        return any(fold(name).startswith("asreview_") for name in content.names)
+        return any(fold(name) == _DECISION or fold(name).startswith(_TAG) for name in content.names)
     return any(note in _NOTED for entry in content.entries for note in notes_of(entry))
 
 

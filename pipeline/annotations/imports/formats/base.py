@@ -55,6 +55,8 @@ class Content:
         Function that converts the fields of an entry to attributes of a record.
     notes
         Irregularities in the file, and parts of the file that were not read.
+    sheet
+        Name of the sheet; ``""`` if the file is not a workbook.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Content:
     entries: tuple[Entry, ...]
     clean: Clean = columns.clean
     notes: list[str] = field(default_factory=list)
+    sheet: str = ""
 
     def note_unread(self, read: Collection[str]) -> None:
         """Add a note that lists the ignored columns.
@@ -94,7 +97,7 @@ def load(source: Source) -> list[Content]:
     if _DOCUMENT.match(source.head):
         return [_keyed(source, "objects", [_document(source)])]
     if csl_json.recognise(source):
-        return [_keyed(source, "objects", list(csl_json.read(source)))]
+        return [_keyed(source, "objects", list(csl_json.read_items(source)))]
     if jsonl.recognise(source):
         return [_keyed(source, "objects", list(jsonl.read(source)))]
     # Tables first, because a cell of a table may look like a record of another format.
@@ -107,9 +110,24 @@ def load(source: Source) -> list[Content]:
 
 def _begins_table(source: Source) -> bool:
     """Return whether the first line of a file is the header of a table about papers."""
-    cells = re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0])
+    return _is_header(re.split(r"[,;\t|]", source.head.lstrip().split("\n", 1)[0]))
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """Return whether a row has several cells, and one of them is the name of a column that describes papers."""
     known = columns.attributes(cells) or any(fold(cell) in NAMES for cell in cells)
-    return len(cells) > 1 and bool(known)
+    return sum(map(bool, cells)) > 1 and bool(known)
+
+
+def _find_header(rows: Sequence[Sequence[str]]) -> int:
+    """Return the index of the header row of a sheet.
+
+    The rows above it may contain a title, or names of groups of columns in merged cells.
+    """
+    start = columns.find_header(rows)
+    if not rows or _is_header(rows[start]):
+        return start
+    return next((place for place in range(start + 1, len(rows)) if _is_header(rows[place])), start)
 
 
 def _keyed(
@@ -132,7 +150,7 @@ def _document(source: Source) -> Entry:
 def _sheets(source: Source) -> Iterator[tuple[list[str], list[Row], str]]:
     for title, sheet in workbook.open_sheets(source).items():
         head = list(islice(workbook.rows(source, sheet), _PREAMBLE))
-        start = columns.find_header(head)
+        start = _find_header(head)
         names = head[start] if head else []
         rows = ((line, row) for line, row in enumerate(workbook.rows(source, sheet), start=1) if line > start + 1)
         # Cells at the end of a row that were never filled in are missing from the file.
@@ -148,7 +166,7 @@ def _table(source: Source, names: Sequence[str], rows: Sequence[Row], sheet: str
         fields = [(name, restore(cell.strip())) for name, cell in zip(names, row, strict=False)]
         entries.append(Entry(number, line, fields, fault))
     path = f"{source.path}, sheet {sheet!r}" if sheet else str(source.path)
-    return Content(path, source.path.stem, "table", tuple(names), tuple(entries))
+    return Content(path, source.path.stem, "table", tuple(names), tuple(entries), sheet=sheet)
 
 
 #: Meaning of a label that was not ticked.

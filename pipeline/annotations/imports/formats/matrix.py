@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from mechtag.core.errors import MechtagError
-from mechtag.core.tables import TOTAL, WORDS, Value, read_tick
+from mechtag.core.tables import NO, NOT_JUDGED, TOTAL, WORDS, YES, Value, read_tick
 from mechtag.pipeline.annotations.cited_papers import NAMES, fold, paper_of
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, faulty
 from mechtag.pipeline.reading.columns import attributes
@@ -133,6 +133,7 @@ def row_codes(
     """
     cells = dict(entry.fields)
     codes, faults = [], []
+    doubted = any(_doubts(name, cells[name], asked) for name in ticks)
     for name in ticks:
         try:
             value = read_tick(cells[name])
@@ -142,9 +143,21 @@ def row_codes(
             else:
                 faults.append(f"column {name}: {error}")
             continue
-        codes.append(Code(_label(name), _said(value, name, entry, content, asked), coder))
+        said = _said(value, name, entry, content, asked)
+        # Coders who exclude a paper, or are in doubt, may not have looked at the labels.
+        codes.append(Code(_label(name), None if value == "unticked" and doubted else said, coder))
     chosen = [label for name in lists for label in asked.labels.split(cells[name])]
     return [*codes, *(Code(label, 1, coder) for label in dict.fromkeys(chosen))], faults
+
+
+def _doubts(name: str, cell: str, asked: Asked) -> bool:
+    """Return whether a cell states that a paper is not relevant, or that the coder was unsure about this."""
+    meaning = asked.labels.find(_label(name))
+    if meaning is None or meaning.key != asked.labels.codebook.relevance.key:
+        return False
+    word = cell.casefold()
+    # A column may be named 'excluded' or 'maybe'.
+    return word in (YES if meaning.value != 1 else NO | NOT_JUDGED)
 
 
 def _item(entry: Entry, content: Content, asked: Asked, ticks: Sequence[str], lists: Sequence[str]) -> Item:

@@ -89,7 +89,8 @@ def read(content: Content, asked: Asked) -> Iterator[Item]:
         ticks = [with_quote(Code(label, 1, owner), quotes.get(owner, team), asked) for label in dict.fromkeys(labels)]
         codes = (*decisions, *ticks, *answers)
         included = any(code.value == 1 for code in decisions)
-        finished = (owner,) if owner and (labels or included) else ()
+        # A team that did not include a paper may not have looked at all labels.
+        finished = (owner,) if owner and (included or (labels and not decisions)) else ()
         yield Item(entry.number, entry.line, paper_of_entry(entry, content), codes, finished, fault="; ".join(faults))
 
 
