@@ -149,11 +149,12 @@ def extend_additions(
     stamp = f"{codebook.name}@{codebook.sha256[:12]}"
     rows = {_spot(row): row for row in before.codings}
     earlier = dict(rows)
+    by_base = {_spot(row): row for record in base for row in record.codings(codebook.keys, codebook.relevance.key)}
     for coding in incoming.codings:
         version = stamp if coding.codebook_version in (None, codebook.name) else coding.codebook_version
         rows[_spot(coding)] = coding.model_copy(update={"codebook_version": version})
     touched = {coding.record_id or "" for coding in incoming.codings}
-    disputed = _disputed(rows.values(), base, codebook, touched - refused.keys())
+    disputed = _disputed({**by_base, **rows}.values(), codebook, touched - refused.keys())
     reasons = {**disputed, **refused}
     settled = {spot: earlier.get(spot) if spot[0] in disputed else row for spot, row in rows.items()}
     codings = tuple(row for spot, row in settled.items() if row is not None and spot[0] not in refused)
@@ -163,7 +164,7 @@ def extend_additions(
     counts: Counter[str] = Counter()
     for coding in incoming.codings:
         spot = _spot(coding)
-        counts[_kind(coding, earlier.get(spot), spot[0] in reasons)] += 1
+        counts[_kind(coding, earlier.get(spot, by_base.get(spot)), spot[0] in reasons)] += 1
     return (
         Additions(
             codings,
@@ -188,18 +189,13 @@ def _kind(coding: Coding, earlier: Coding | None, aside: bool) -> str:
     return "known" if earlier.value == coding.value else "corrected"
 
 
-def _disputed(
-    codings: Iterable[Coding], base: Sequence[CodedRecord], codebook: Codebook, touched: Set[str]
-) -> dict[str, str]:
+def _disputed(codings: Iterable[Coding], codebook: Codebook, touched: Set[str]) -> dict[str, str]:
     """Find records with contradictory codes on relevance, and return a description of each contradiction.
 
     The descriptions are keyed by record id. Only the records in ``touched`` are checked.
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}
-    for record in base:
-        if record.record.record_id in touched:
-            said[record.record.record_id][record.coder] = int(record.relevant)
     for coding in codings:
         name = coding.record_id or ""
         if name in touched and coding.label == codebook.relevance.key and coding.value is not None:

@@ -157,6 +157,9 @@ class CodedRecord(Codes):
         ``None`` if the file does not say.
     set_name
         Name, without extension, of the file that contained the record; `ADDED` for records of 'mechtag retrain'.
+    by_coder
+        Codings of each coder, if the record was read from a table of codings. Otherwise empty: ``coder`` then gave all
+        codes.
     """
 
     record: Record
@@ -166,6 +169,7 @@ class CodedRecord(Codes):
     added: bool = False
     hard: bool | None = None
     set_name: str = ""
+    by_coder: tuple[Coding, ...] = ()
 
     def code(self, label: str) -> int | None:
         """Return the record's code for a label: ``1`` (yes), ``0`` (no) or ``None`` (not judged)."""
@@ -182,8 +186,12 @@ class CodedRecord(Codes):
         ]
 
     def codings(self, label_keys: Sequence[str], relevance_key: str) -> list[Coding]:
-        """Return one `Coding` for relevance, followed by one `Coding` for each label in the order of ``label_keys``."""
-        return [
+        """Return the codings of each coder, if they are known.
+
+        Otherwise, return one `Coding` for relevance, followed by one `Coding` for each label in the order of
+        ``label_keys``.
+        """
+        return list(self.by_coder) or [
             Coding(
                 record_id=self.record.record_id,
                 key=self.key,

@@ -339,6 +339,7 @@ def coded_from(
                 codebook=own[0].codebook_version or "",
                 record=record,
                 sentences=tuple(sentences[record.record_id]),
+                by_coder=tuple(coding.model_copy(update={"record_id": record.record_id}) for coding in own),
             )
         )
     return papers
@@ -448,6 +449,7 @@ def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[s
                 if value != record.code(label) or label in record.sentences_not_judged
             ),
             "coder": ", ".join(dict.fromkeys(coder for coder, *_ in rows)),
+            "by_coder": tuple(rows.values()),
         }
     )
 

@@ -14,7 +14,7 @@ from mechtag.core.records import Coding, Record, Sentence
 from mechtag.core.settings import DedupeSettings, Settings
 from mechtag.pipeline.annotations.additions import Incoming, extend_additions, find_stale, match_codings
 from mechtag.pipeline.annotations.coded_records import CodedRecord
-from mechtag.pipeline.annotations.coding_table import add_codings, read_annotations
+from mechtag.pipeline.annotations.coding_table import add_codings, coded_from, read_annotations
 from mechtag.pipeline.annotations.versions import (
     BASE,
     Additions,
@@ -206,6 +206,40 @@ def test_the_same_coder_may_correct_an_earlier_code() -> None:
     assert (found.code("trust"), found.labels, found.coder) == (0, (), "first")
 
 
+def coded_by(*rows: Coding) -> list[CodedRecord]:
+    return coded_from(rows, [record(1)], TODAY.keys, "relevant", Settings().sentences, "codings.csv")
+
+
+def test_each_coder_of_a_table_of_codings_may_correct_an_earlier_code() -> None:
+    both = [coding(1, coder, label, 1) for coder in ("ann", "bob") for label in ("relevant", "trust")]
+    base = coded_by(*both)
+    later = Additions((coding(1, "ann", "trust", 0), coding(1, "bob", "trust", 0)))
+    (found,) = add_codings(base, later, TODAY.keys, "relevant", Settings())
+    assert (found.code("trust"), found.relevant, found.coder) == (0, True, "ann, bob")
+    rows = coding(1, "ann", "relevant", 0), coding(1, "bob", "relevant", 0)
+    withdrawn = coding(1, "ann", "trust", None), coding(1, "bob", "trust", 0)
+    additions, aside, counts = extend_additions(
+        Additions(), Incoming((*rows, *withdrawn), ()), base, TODAY, TODAY.definitions, {}
+    )
+    assert (aside, counts) == ([], {"corrected": 4})
+    assert not add_codings(base, additions, TODAY.keys, "relevant", Settings())[0].relevant
+
+
+def test_a_repeated_code_of_one_coder_does_not_settle_a_disagreement() -> None:
+    base = coded_by(coding(1, "ann", "trust", 1), coding(1, "bob", "trust", 0))
+    for later, code in ((coding(1, "bob", "trust", 0), None), (coding(1, "bob", "trust", 1), 1)):
+        (found,) = add_codings(base, Additions((later,)), TODAY.keys, "relevant", Settings())
+        assert found.code("trust") == code
+
+
+def test_a_later_no_to_relevance_is_set_aside_while_the_coder_keeps_a_label() -> None:
+    base = coded_by(coding(1, "ann", "relevant", 1), coding(1, "ann", "trust", 1))
+    new = Incoming((coding(1, "ann", "relevant", 0),), ())
+    additions, aside, counts = extend_additions(Additions(), new, base, TODAY, TODAY.definitions, {})
+    assert [row.reason for row in aside] == ["ann codes the record as not relevant, but also as trust"]
+    assert (additions.codings, counts) == ((), {"set_aside": 1})
+
+
 def test_codes_go_stale_only_with_their_own_definition() -> None:
     additions, _, _ = add(
         coding(10, "ann", "trust", 1),
@@ -226,7 +260,7 @@ def test_codes_go_stale_only_with_their_own_definition() -> None:
     # Codes given under the new definition count again.
     again = Incoming((coding(10, "ann", "trust", 1), coding(1, "first", "trust", 1)), ())
     renewed, _, counts = extend_additions(additions, again, base, changed, TODAY.definitions, {})
-    assert counts == {"known": 1, "new": 1}
+    assert counts == {"known": 2}
     assert [row.label for row in find_stale(renewed, base, changed)] == ["money"]
     wider = codebook(trust="People vouch for one another.", extra="New.")
     assert next((row.label, row.reason) for row in find_stale(renewed, base, wider)) == (
