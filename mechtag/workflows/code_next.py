@@ -16,6 +16,7 @@ from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.pipeline.annotations.record_finder import Finder
+from mechtag.pipeline.annotations.versions import latest_version
 from mechtag.pipeline.export.review_rows import cells_of, header
 from mechtag.pipeline.screening.coding_order import choose, explain, papers_of
 from mechtag.project import Project
@@ -63,7 +64,9 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
             f"{predictions_file}: predictions are missing for these labels: {', '.join(missing)}; tag the search again "
             "with the codebook of this project ('mechtag tag')"
         )
-    coded = read_annotations(settings, codebook.keys, codebook.relevance.key) if has_codes(project) else []
+    # People need not code a paper again because the model of the last retraining was not promoted.
+    version = latest_version(settings.train.added)
+    coded = read_annotations(settings, codebook.keys, codebook.relevance.key, version) if has_codes(project) else []
     finder = Finder(records, settings.dedupe)
     known = {match.record_id for one in coded if (match := finder.find(_cited(one.record)).record)}
     examples = np.array([sum(one.code(key) == 1 for one in coded) for key in codebook.keys], dtype=np.float64)

@@ -13,7 +13,7 @@ from mechtag.core.words import counted
 from mechtag.models.model_folder import ModelConfig, encoder_difference, read_config
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.coding_table import data_hashes, read_annotations
-from mechtag.pipeline.annotations.versions import version_in_use
+from mechtag.pipeline.annotations.versions import latest_version, version_in_use
 from mechtag.project import Project
 
 # Maximum number of labels that are named.
@@ -87,7 +87,11 @@ def has_codes(project: Project) -> bool:
 
 
 def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
-    """Return a short description of the project's codes, and the coded records that could be read."""
+    """Return a short description of the project's codes, and the coded records that could be read.
+
+    The records include those whose codes the next retraining will use again, although the model in use was not trained
+    on them.
+    """
     settings, codebook = project.settings, project.codebook
     if not has_codes(project):
         return f"none yet ({settings.train.records} does not exist)", []
@@ -95,12 +99,22 @@ def _codes(project: Project) -> tuple[str, list[CodedRecord]]:
         return f"{settings.train.records}; they can be counted as soon as {texts} exists", []
     try:
         coded = read_annotations(settings, codebook.keys, codebook.relevance.key)
+        latest = latest_version(settings.train.added)
+        every = coded
+        if latest != version_in_use(settings.train.added):
+            every = read_annotations(settings, codebook.keys, codebook.relevance.key, latest)
     except MechtagError as error:
         return f"cannot be read: {error}", []
     relevant = sum(bool(record.relevant) for record in coded)
     added = sum(record.added for record in coded)
-    counts = f"{len(coded)} records coded, {relevant} of them relevant"
-    return counts + (f"; {added} added by retraining" if added else ""), coded
+    counts = f"{counted(len(coded), 'record')} coded, {relevant} of them relevant"
+    counts += f"; {added} added by retraining" if added else ""
+    if waiting := len(every) - len(coded):
+        counts += (
+            f"; {counted(waiting, 'more record')} coded, which the next retraining will use, because the last one did "
+            "not promote its model"
+        )
+    return counts, every
 
 
 def _missing_texts(project: Project) -> ProjectPath | None:

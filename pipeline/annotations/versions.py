@@ -175,6 +175,16 @@ def version_in_use(folder: StrPath) -> str:
     return name
 
 
+def latest_version(folder: StrPath) -> str:
+    """Return the name of the version to which the next retraining adds codings; ``""`` if there is none.
+
+    This is the version of the last retraining or rollback. It is not in use if the last retraining did not promote its
+    model. Raises the errors of `read_history` and `version_in_use`.
+    """
+    history = read_history(folder)
+    return str(history[-1]["version"]) if history else version_in_use(folder)
+
+
 def use_version(folder: str | Path, name: str) -> None:
     """Set the version that training reads. If ``name`` is ``""``, training reads no version.
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from mechtag.core.parquet import write_predictions, write_records
-from mechtag.core.records import Prediction, Record
+from mechtag.core.records import Coding, Prediction, Record
+from mechtag.pipeline.annotations.versions import Additions, append_history, write_additions
 from tests.support.command import call
 
 CODEBOOK = {
@@ -106,6 +107,27 @@ def test_codes_of_the_project_count(review: Path) -> None:
     assert len(rows) == COUNT - 1
     assert "doi:10.5555/1" not in [row["record_id"] for row in rows]
     assert rows[0]["why"].startswith("few examples of Pests (0 coded papers)")
+
+
+def test_codes_of_a_retraining_that_promoted_no_model_count(review: Path) -> None:
+    """Nobody has to code these papers again, because the next retraining uses their codes."""
+    code(review, 1, ["watering"])
+    paper = Record(record_id="doi:10.5555/0", doi="10.5555/0", title="Notes from the garden, 0")
+    codes = [
+        Coding(record_id=paper.record_id, coder="Ann", label=label, value=1, basis="abstract")
+        for label in ("about_gardens", "watering")
+    ]
+    version = write_additions(review / "added", Additions(tuple(codes), (paper,)))
+    append_history(review / "added", {"event": "2 not promoted", "version": version, "champion": "1", "reasons": []})
+    status, output, message = call("next", review / "tagged", "-n", 50, "-o", review / "next.csv", "--project", review)
+    assert status == 0, message
+    assert "Coded so far: 2 papers, 2 of them in this search of 12" in output
+    assert "doi:10.5555/0" not in [row["record_id"] for row in table(review / "next.csv")]
+    described = call("status", "--project", review)[1]
+    assert (
+        "Codes:     1 record coded, 1 of them relevant; 1 more record coded, which the next retraining will use, "
+        "because the last one did not promote its model\n"
+    ) in described
 
 
 def test_the_filled_in_table_is_read_back_and_never_overwritten(review: Path) -> None:

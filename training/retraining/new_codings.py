@@ -19,10 +19,9 @@ from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.annotations.versions import (
     BASE,
     Additions,
+    latest_version,
     list_versions,
     read_additions,
-    read_history,
-    version_in_use,
 )
 from mechtag.pipeline.reading.ingest import read_sources
 from mechtag.training.leakage import Leak, describe_papers, find_leaks
@@ -97,9 +96,7 @@ def add_annotations(
         person; or if ``leave_out_leaks`` is false and a record may be a test paper.
     """
     base = read_base(settings, codebook.keys, codebook.relevance.key)
-    history = read_history(settings.train.added)
-    last = str(history[-1]["version"]) if history else version_in_use(settings.train.added)
-    before = read_additions(settings.train.added, last if onto is None else onto)
+    before = read_additions(settings.train.added, latest_version(settings.train.added) if onto is None else onto)
     if first := list_versions(settings.train.added)[:1]:
         base_definitions = read_additions(settings.train.added, first[0]).definitions[BASE]
     known = [*(record.record for record in base), *before.records]
