@@ -17,6 +17,7 @@ from mechtag.core.parquet import read_predictions, read_records
 from mechtag.core.records import Coding, Prediction
 from mechtag.core.settings import Settings
 from mechtag.core.tables import is_table
+from mechtag.core.words import counted
 from mechtag.evaluation.by_full_text import papers_with, read_full_text_set
 from mechtag.evaluation.coded_records import CodedSet
 from mechtag.evaluation.coders import agreement_section, coders_of, to_adjudicate, with_model
@@ -109,6 +110,12 @@ def evaluate_files(
     inputs = (predictions, gold, gold.with_suffix(".yaml"), records, baselines, out_of_fold, curve, variations)
     check_outputs((output, output.with_name("headline.json"), *tables), (*inputs, full_texts, *llms))
     standard = gold_standard(load_matrix(gold), read_records(records), read_gold_notes(gold))
+    if unmatched := [key for key in standard.matrix.keys if key not in standard.records]:
+        verb = "matches" if len(unmatched) == 1 else "match"
+        note(
+            f"note: {gold}: {counted(len(unmatched), 'paper')} {verb} none of the tagged records and could not be "
+            f"measured: {', '.join(unmatched)}"
+        )
     by_basis: dict[str, list[Prediction]] = {"abstract": [], "full-text": []}
     for row in read_predictions(predictions):
         by_basis[row.basis].append(row)

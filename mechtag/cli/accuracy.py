@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mechtag.cli.options import Model, ProjectFolder, Terminal, open_project, say, show_table
-from mechtag.core.words import counted
 
 Metrics = Annotated[
     Path | None,
@@ -130,23 +129,8 @@ def evaluate(
         allow_training_papers=allow_training_papers,
         reporter=Terminal(),
     )
-    if missing := _without_record(gold, records or predictions.with_name("records.parquet")):
-        verb = "matches" if len(missing) == 1 else "match"
-        say(
-            f"note: {gold}: {counted(len(missing), 'paper')} {verb} none of the tagged records and could not be "
-            f"measured: {', '.join(missing)}"
-        )
     say(trained_on)
     say(f"{output}: metrics written; the tables are in the same folder")
-
-
-def _without_record(gold: Path, records: Path) -> list[str]:
-    """Return the keys of the papers of a gold standard that match no record."""
-    from mechtag.core.parquet import read_records
-    from mechtag.pipeline.annotations.gold_table import gold_standard, load_matrix
-
-    standard = gold_standard(load_matrix(gold), read_records(records))
-    return [key for key in standard.matrix.keys if key not in standard.records]
 
 
 def agreement(
