@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, null, or_, select
 from mechtag.core.codebook import Codebook
 from mechtag.core.records import name_answer
 from mechtag.review.plan import STAGE_NAMES
-from mechtag.review.sight import visible_to
+from mechtag.review.sight import hidden_from, visible_to
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.events import read_plan
@@ -172,7 +172,9 @@ def _happenings(
     query = query.where((table.c.coder == viewer) | ~private)
     if not read_plan(connection).unblinded:
         visible = visible_to(connection, viewer, blinded=blinded)
-        query = query.where(or_(table.c.coder == viewer, table.c.kind.not_in(JUDGING), visible))
+        tag = (table.c.kind == "tag") & ~hidden_from(connection, viewer, table.c.record, null())
+        others = table.c.kind.not_in(JUDGING | {"tag"})
+        query = query.where(or_(table.c.coder == viewer, others, tag, visible))
     rows = connection.execute(query.limit(limit) if limit else query).all()[::-1]
     undone = set[int]()
     reversing = connection.execute(

@@ -12,7 +12,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, false, func, insert, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    and_,
+    exists,
+    false,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+)
 
 from mechtag.core.records import Sign
 from mechtag.review.plan import BASES, STAGES, Mode, Plan
@@ -22,6 +36,7 @@ from mechtag.review.store.exercises import hidden_records, hides_suggestions, re
 from mechtag.review.store.new_labels import owed_labels
 from mechtag.review.store.readings import hash_of_text, read_reading, sentences_in, signs_of
 from mechtag.review.store.records import Entry
+from mechtag.review.store.tags import own_tags
 
 
 @dataclass(frozen=True)
@@ -324,6 +339,18 @@ def visible_to(connection: Connection, viewer: int, *, blinded: bool) -> ColumnE
     shown = exists().where(other.c.kind == "unblind", other.c.record == table.c.record, other.c.stage == table.c.stage)
     open_to_all = and_(shown, ~in_exercise(connection, table.c.record, table.c.stage))
     return open_to_all if blinded else open_to_all | ~hidden_from(connection, viewer, table.c.record, table.c.stage)
+
+
+def visible_tags(connection: Connection, viewer: int, *, unblinded: bool) -> ColumnElement[bool]:
+    """Return an SQL condition on rows of table ``tag``: a person may see the tag.
+
+    People see their own tags. They see the tags of others on records that they cannot judge any more, and on all
+    records once blinding has ended (``unblinded``).
+    """
+    if unblinded:
+        return true()
+    tags = schema.tag
+    return own_tags(viewer) | ~hidden_from(connection, viewer, tags.c.record, null())
 
 
 def _head(record: ColumnElement[int]) -> ColumnElement[int]:

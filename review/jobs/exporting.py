@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, true
 
 from mechtag.core.files import read_json, replacing, write_csv
 from mechtag.core.records import BETWEEN_QUOTES, Basis, name_answer
@@ -30,7 +30,7 @@ from mechtag.review.jobs.tables import IDS, full_records
 from mechtag.review.journal import EVENTS, FACTS, Journal, text_of_facts
 from mechtag.review.plan import BASES, STAGES
 from mechtag.review.roles import read_role_passages
-from mechtag.review.sight import hidden_places, in_exercise
+from mechtag.review.sight import hidden_places, in_exercise, visible_tags
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import names_of
 from mechtag.review.store.exercises import hidden_records
@@ -318,7 +318,7 @@ def _is_hidden(event: Mapping[str, Any], hidden: set[tuple[str, str]], viewer: i
 
     ``hidden`` is the result of `_hidden_names`.
     """
-    if event["coder"] == viewer or event["kind"] not in JUDGING:
+    if event["coder"] == viewer or event["kind"] not in JUDGING | {"tag"}:
         return False
     stages = STAGES if event["stage"] is None else (event["stage"],)
     return any((event["record"], stage) in hidden for stage in stages)
@@ -385,7 +385,8 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
                 continue
             notes.setdefault(paper[row.record], []).append(f"{people[row.coder]}: {row.text}")
         tags: dict[int, list[str]] = {}
-        for row in connection.execute(select(schema.tag)):
+        shown = true() if viewer is None else visible_tags(connection, viewer, unblinded=False)
+        for row in connection.execute(select(schema.tag).where(shown)):
             tags.setdefault(paper[row.record], []).append(row.tag)
         records = read_entries(connection, [record for record in paper if paper[record] == record])
         texts = {

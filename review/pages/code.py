@@ -33,7 +33,7 @@ from mechtag.review.store.readings import Reading, hash_of_text, read_reading, r
 from mechtag.review.store.records import Entry, read_entry
 from mechtag.review.store.sent_back import sent_back
 from mechtag.review.store.state import alive
-from mechtag.review.store.tags import frequent_tags, tags_of
+from mechtag.review.store.tags import frequent_tags, own_tags, tags_of
 from mechtag.review.visit import Handler, Visit, route
 from mechtag.review.words import read_words
 from mechtag.review.workspace import read_fact, write_fact
@@ -627,7 +627,7 @@ def _see(connection: Connection, visit: Visit, number: int | None, label: str, *
         "following": _following(stage, new),
         "based_on": last_judged(connection, coder, entry.id, stage),
         "notes": {audience: text for audience, text in notes},
-        "tags": tags_of(connection, entry.id, coder=coder),
+        "tags": tags_of(connection, entry.id, own_tags(coder)),
         "codes_roles": plan.roles or any(card.roles for card in cards),
         "proposed": frequent_tags(connection),
     }

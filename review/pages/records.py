@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
@@ -14,6 +14,7 @@ from mechtag.review.history import name_decision, sentences_about
 from mechtag.review.jobs import tagging
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
+from mechtag.review.sight import visible_tags
 from mechtag.review.store import schema
 from mechtag.review.store.events import family_of, read_plan
 from mechtag.review.store.exercises import hidden_records
@@ -41,13 +42,14 @@ def records(visit: Visit) -> Response:
         open_to = sees_results(visit, connection)
         query = _query(given, open_to)
         start = whole_number(visit.query.get("after", "")) or 0
-        numbers, count = find_records(connection, query, coder, relevance, after=start)
+        shown = shown_tags(visit, connection)
+        numbers, count = find_records(connection, query, coder, relevance, tags=shown, after=start)
         entries = read_entries(connection, numbers)
         states = _states(connection, numbers) if open_to else {}
         mine = _own(connection, numbers, coder)
         finals = _labels(connection, numbers, workspace.codebook.names) if open_to else {}
         by_text = open_to and has_full_texts(connection)
-        tags, own_tags = count_tags(connection), tags_of_several(connection, numbers)
+        tags, own_tags = count_tags(connection, shown), tags_of_several(connection, numbers, shown)
     chosen = {name: value for name, value in given.items() if value}
     more = chosen | {"after": numbers[-1] if numbers else 0}
     return visit.page(
@@ -88,7 +90,8 @@ def tag_several(visit: Visit) -> Response:
         relevance = visit.workspace.codebook.relevance.key
         with visit.workspace.store.read() as connection:
             query = _query(given, sees_results(visit, connection))
-            records, count = find_records(connection, query, visit.person.id, relevance, limit=_MOST_TAGGED)
+            shown = shown_tags(visit, connection)
+            records, count = find_records(connection, query, visit.person.id, relevance, tags=shown, limit=_MOST_TAGGED)
         if count > _MOST_TAGGED:
             raise Refused(
                 f"the search finds {count:,} records, but only {_MOST_TAGGED} can be tagged in one step; narrow the "
@@ -104,6 +107,11 @@ def sees_results(visit: Visit, connection: Connection) -> bool:
     Owners and adjudicators may always see them. All others may see them only after blinding has ended.
     """
     return visit.person.may("conflict") or read_plan(connection).unblinded
+
+
+def shown_tags(visit: Visit, connection: Connection) -> ColumnElement[bool]:
+    """Return an SQL condition on rows of table ``tag``: the person who opens the page may see the tag."""
+    return visible_tags(connection, visit.person.id, unblinded=read_plan(connection).unblinded)
 
 
 def _states(connection: Connection, numbers: list[int]) -> dict[tuple[int, str], str]:
@@ -156,7 +164,7 @@ def record(visit: Visit) -> Response:
         head, members = family_of(connection, number)
         history = sentences_about(connection, members, visit.workspace.codebook, visit.person.id, blinded=not open_to)
         others = read_entries(connection, [member for member in members if member != number])
-        tags, proposed = tags_of(connection, number), frequent_tags(connection)
+        tags, proposed = tags_of(connection, number, shown_tags(visit, connection)), frequent_tags(connection)
         file = attached_file(connection, number)
         note = connection.execute(
             select(schema.note.c.text).where(

@@ -21,7 +21,7 @@ from mechtag.review.store.events import is_stopped, read_plan
 from mechtag.review.store.queue import count_judged, count_waiting
 from mechtag.review.store.records import read_entry
 from mechtag.review.store.sent_back import sent_back
-from mechtag.review.store.tags import frequent_tags, tags_of
+from mechtag.review.store.tags import frequent_tags, own_tags, tags_of
 from mechtag.review.visit import Visit, route
 from mechtag.review.words import read_words
 from mechtag.review.workspace import read_fact
@@ -150,7 +150,7 @@ def _see(connection: Connection, visit: Visit, number: int | None) -> dict[str, 
         "open_to": sees_results(visit, connection),
         "relevance": workspace.codebook.relevance,
         "notes": {audience: text for audience, text in notes},
-        "tags": tags_of(connection, entry.id, coder=coder),
+        "tags": tags_of(connection, entry.id, own_tags(coder)),
         "proposed": frequent_tags(connection),
     }
 

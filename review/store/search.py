@@ -6,7 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, literal_column, or_, select, table, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    table,
+    text,
+)
 
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
@@ -57,7 +70,14 @@ class Query:
 
 
 def find_records(
-    connection: Connection, query: Query, coder: int, relevance: str, *, after: int = 0, limit: int = PAGE
+    connection: Connection,
+    query: Query,
+    coder: int,
+    relevance: str,
+    *,
+    tags: ColumnElement[bool] | None = None,
+    after: int = 0,
+    limit: int = PAGE,
 ) -> tuple[list[int], int]:
     """Return the numbers of the matching records on one page of results, and the total number of matches.
 
@@ -67,19 +87,26 @@ def find_records(
         Account number of the person who searches.
     relevance
         Key of the relevance rule in the codebook.
+    tags
+        SQL condition on rows of table ``tag``: the person may see the tag. Tags that the person may not see match
+        nothing. By default, no tag matches.
     after
         Number of the last record on the previous page; ``0`` for the first page.
     """
     record = schema.record
     hidden = {stage: hidden_records(connection, stage) for stage in STAGES}
-    chosen = select(record.c.id).where(*_conditions(query, coder, relevance, hidden))
+    chosen = select(record.c.id).where(*_conditions(query, coder, relevance, hidden, false() if tags is None else tags))
     count = connection.execute(select(func.count()).select_from(chosen.subquery())).scalar_one()
     page = connection.execute(chosen.where(record.c.id > after).order_by(record.c.id).limit(limit)).scalars()
     return list(page), count
 
 
 def _conditions(
-    query: Query, coder: int, relevance: str, hidden: Mapping[str, Sequence[int]]
+    query: Query,
+    coder: int,
+    relevance: str,
+    hidden: Mapping[str, Sequence[int]],
+    tags: ColumnElement[bool],
 ) -> list[ColumnElement[bool]]:
     record, current, final = schema.record, schema.current, schema.final
     found: list[ColumnElement[bool]] = [~exists().where(schema.joined.c.record == record.c.id)]
@@ -126,7 +153,7 @@ def _conditions(
     if query.label:
         found.append(exists().where(final.c.record == record.c.id, final.c.label == query.label, final_labels(hidden)))
     if query.tag:
-        found.append(exists().where(schema.tag.c.record == record.c.id, schema.tag.c.tag == query.tag))
+        found.append(exists().where(schema.tag.c.record == record.c.id, schema.tag.c.tag == query.tag, tags))
     return found
 
 

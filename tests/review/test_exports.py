@@ -255,6 +255,8 @@ def test_leads_stay_blind_to_what_they_can_still_judge(review: Workspace, tmp_pa
     """Owen has judged nothing. Ann has included record 3; the other records are settled."""
     owen = Browser(review, 1)
     review.acts.note(Stamp(2), 3, "canary-note")
+    review.acts.tag(Stamp(2), 3, "canary-tag")
+    review.acts.tag(Stamp(2), 1, "known-tag")
     review.acts.mark(Stamp(2), 1, "pear", [1])
     page = texts(owen.get("/export"))
     assert "leaves other people's codes of records that you can still judge out" in page
@@ -264,11 +266,12 @@ def test_leads_stay_blind_to_what_they_can_still_judge(review: Workspace, tmp_pa
     table = list(csv.DictReader(io.StringIO(made(review, owen, "decisions", None).decode("utf-8-sig"))))
     assert [row["Ann"] for row in table] == ["included", "excluded", "", "included"]
     assert "canary-note" not in str(table)
+    assert [row["tags"] for row in table] == ["known-tag", "", "", ""]
     about_3 = [json.loads(line) for line in made(review, owen, "events", None).decode().splitlines()]
     assert [row["kind"] for row in about_3 if row["record"] == "doi:10.1/3"] == []
     everything = [json.loads(line) for line in made(review, owen, "events").decode().splitlines()]
-    assert [row["kind"] for row in everything if row["record"] == "doi:10.1/3"] == ["code", "note"]
-    assert len(about_3) + 3 == len(everything)  # the third is the event of the export before
+    assert [row["kind"] for row in everything if row["record"] == "doi:10.1/3"] == ["code", "note", "tag"]
+    assert len(about_3) + 4 == len(everything)  # the fourth is the event of the export before
     answer = owen.post("/export", name="project")
     assert (answer.status_code, "tick the box to confirm" in texts(answer.text)) == (422, True)
     assert b"canary-note" in made(review, owen, "events")

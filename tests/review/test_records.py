@@ -120,13 +120,37 @@ def test_next_to_a_record_to_judge_are_the_persons_own_tags_alone(review: Worksp
     review.acts.tag(Stamp(1), 1, "trial")
     form = ann.get("/screen?record=1").partition("<h2>Tags</h2>")[2].partition("<datalist")[0]
     assert ("Remove<" in form, ">trial <" in form, "canary" in form) == (True, True, False)
-    assert ">canary <" in ann.get("/records/1")
     added = ann.post("/records/1/tag", tag="pilot", back="/screen?record=1")
     assert (added.url.path, ">pilot <" in added.text) == ("/screen", True)
     for elsewhere in ("//evil.example", "/\\evil.example", "https://evil.example", ""):
         assert ann.post("/records/1/tag", tag="pilot", back=elsewhere).url.path == "/records/1"
     ann.post("/undo")
     assert "pilot" in ann.get("/records/1")
+
+
+def test_tags_of_others_are_hidden_until_the_person_has_judged_the_record(review: Workspace, ann: Browser) -> None:
+    """One tag is on a record that Ann can judge, the other on a record on which two people have already agreed."""
+    for number, tag in ((1, "canary"), (2, "known")):
+        review.acts.tag(Stamp(1), number, tag)
+    for coder in (1, add_person(review, "Bob", "coder")):
+        review.acts.decide(Stamp(coder), 2, 0)
+
+    def seen(person: Browser) -> list[bool]:
+        # The tag may be proposed, but not with the record.
+        record = person.get("/records/1").partition("<datalist")[0]
+        table = person.get("/records").partition('<details class="card"><summary>Tag')[0]
+        found = "/records/1" in person.get("/records?tag=canary")
+        return ["canary" in page for page in (record, table, person.get("/activity"))] + [found]
+
+    owen, lea = Browser(review, 1), Browser(review, add_person(review, "Lea", "adjudicator"))
+    assert [seen(person) for person in (owen, ann, lea)] == [[True] * 4, [False] * 4, [False] * 4]
+    assert ("known" in ann.get("/records"), "/records/2" in ann.get("/records?tag=known")) == (True, True)
+    assert "the tag known" in ann.get("/activity")
+    ann.post("/records/tag", all="1", tag="canary", new_tag="mine")
+    assert "mine" not in ann.get("/records/1").partition("<datalist")[0]
+    review.acts.decide(Stamp(2), 1, 0)
+    review.acts.change_plan(Stamp(1), "unblinded", True)
+    assert [seen(person) for person in (owen, ann, lea)] == [[True] * 4] * 3
 
 
 def test_several_records_are_tagged_and_undone_together(
