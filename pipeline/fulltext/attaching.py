@@ -318,7 +318,7 @@ class Matcher:
             record_id, duplicate = recorded
             record = self._records[record_id]
             other = self._identifier.by_identifier(beginning)
-            doubt = ""
+            doubt = self._identifier.doubt_of_supplement(record, beginning)
             if other and other.record and not other.doubt and other.record.record_id != record_id:
                 named_by = f"A duplicate of the record, {duplicate}," if duplicate else "The record"
                 doubt = (

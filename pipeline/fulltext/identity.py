@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from rapidfuzz import fuzz
 
@@ -41,7 +41,24 @@ _NOTICES = (
     *("retractionnote", "retractionnoteto", "retraction", "expressionofconcern", "commenton", "commentaryon"),
     *("responseto", "replyto", "authorreply", "authorsreply", "commentson", "aresponseto"),
 )
+# Letters with which a supplement of a paper begins. An article in the supplement of a journal may begin 'Supplement'.
+_SUPPLEMENTS = (
+    *("supplementarymaterial", "supplementaryappendix", "supplementaryinformation", "supplementarydata"),
+    *("supplementalmaterial", "supplementalappendix", "supplementalinformation", "supplementaldata"),
+    *("supplementaryfile", "supplementalfile", "supportinginformation"),
+    *("onlinesupplement", "onlineappendix", "webappendix", "additionalfile"),
+)
+_SUPPLEMENT_TO = (
+    "supplementto",
+    *(f"{what}{word}" for what in _SUPPLEMENTS for word in ("", "s", "to", "for", "sfor")),
+)
 _PROTOCOL, _BEHIND = "protocol", 50
+# Numbers in titles, and numerals that count the parts of a series.
+_NUMERALS = "i ii iii iv v vi vii viii ix x".split()
+_NUMBER = re.compile(rf"\d+|(?:(?<=\bpart )|(?<=\bphase )|(?<=\bstudy ))(?:{'|'.join(reversed(_NUMERALS))})\b")
+_TO_NEXT_WORD = re.compile(r"[^\W\d_]*[\W\d_]*[^\W\d_]*")
+# A word of a title with at least so many letters is missing in a similar text if its own similarity is lower.
+_LONG_WORD, _PRESENT = 5, 60.0
 
 
 class Match(NamedTuple):
@@ -115,6 +132,18 @@ class Beginning:
             return start, start + len(title)
         found = fuzz.partial_ratio_alignment(title, self.letters, score_cutoff=_FOUND)
         return (found.dest_start, found.dest_end) if found and len(self.letters) > len(title) else None
+
+    def passage(self, start: int, end: int) -> str:
+        """Return the text between two positions in `Beginning.letters`, in lower case.
+
+        Numbers in front of the text, the rest of its last word, and the next word are included.
+        """
+        text = _plain(self.text)
+        places = [place for place, char in enumerate(text) if char.isalpha()]
+        first, last = places[start], places[min(end, len(places)) - 1] + 1
+        while first and not text[first - 1].isalpha():
+            first -= 1
+        return text[first : cast("re.Match[str]", _TO_NEXT_WORD.match(text, last)).end()]
 
 
 class Identifier:
@@ -207,6 +236,46 @@ class Identifier:
                     "The words next to the title suggest that the file is not the paper of the record, but a paper "
                     "about it, such as a correction, reply or protocol."
                 )
+        return self.doubt_of_supplement(record, beginning)
+
+    def doubt_of_supplement(self, record: Record, beginning: Beginning) -> str:
+        """Return a sentence if a file seems to be a supplement of the paper of a record; otherwise ``""``."""
+        title = self._letters[record.record_id]
+        place = beginning.place(title)
+        if not place or title.startswith(_SUPPLEMENTS):
+            return ""
+        before = beginning.letters[: place[0]]
+        begins = before.startswith(_SUPPLEMENTS) or "supplementaryappendix" in before
+        if not (begins or before.endswith(_SUPPLEMENT_TO)):
+            return ""
+        return "The file begins like a supplement of the record's paper, so it may not be the paper itself."
+
+    def _difference(self, record: Record, beginning: Beginning) -> str:
+        """Return a sentence about a number or word of a record's title that the title in a file lacks.
+
+        The letters of the two titles are the same or nearly the same. The result is ``""`` if there is no difference.
+        """
+        title = _MARKUP.sub("", record.title)
+        place = beginning.place(self._letters[record.record_id])
+        if not place:
+            return ""
+        passage = beginning.passage(*place)
+        letters = letters_of(passage)
+        lacks = [
+            word
+            for word in words_of(title)
+            if len(word) >= _LONG_WORD and word.isalpha() and fuzz.partial_ratio(word, letters) < _PRESENT
+        ]
+        if not _same_numbers(_numbers(_plain(title)), _numbers(passage)):
+            return (
+                "The numbers in the title of the file differ from those in the title of the record, so the file may be "
+                "a different paper, such as a different part of a series."
+            )
+        if lacks:
+            return (
+                f"The title in the file is similar to the title of the record, but lacks {', '.join(lacks)}, so the "
+                "file may be a different paper."
+            )
         return ""
 
     def _foreign_doi(self, record: Record, beginning: Beginning) -> tuple[int, str] | None:
@@ -227,12 +296,15 @@ class Identifier:
             for record_id, title in self._letters.items()
             if len(title) >= _SHORTEST_TITLE and (score := beginning.similarity(title, _FOUND)) >= _FOUND
         }
-        whole = [self._letters[record_id] for record_id, score in scores.items() if score == 100]
+        similar = [self._records[record_id] for record_id in scores]
+        similar = [record for record in similar if not self._difference(record, beginning)] or similar
+        titles = {record.record_id: self._letters[record.record_id] for record in similar}
+        whole = [title for record_id, title in titles.items() if scores[record_id] == 100]
         # The title of a paper with a subtitle contains the title without it.
         found = [
-            self._records[record_id]
-            for record_id in scores
-            if not any(self._letters[record_id] != title and self._letters[record_id] in title for title in whole)
+            record
+            for record in similar
+            if not any(titles[record.record_id] != title and titles[record.record_id] in title for title in whole)
         ]
         by = "title"
         if len(found) > 1:
@@ -242,7 +314,8 @@ class Identifier:
             elif described := _described(found, stem, years=True):
                 found, by = [described], "title and file name"
         if len(found) == 1:
-            return Match(found[0], by, _scaled(scores[found[0].record_id]), self._doubt(found[0], beginning))
+            doubt = self._difference(found[0], beginning) or self._doubt(found[0], beginning)
+            return Match(found[0], by, _scaled(scores[found[0].record_id]), doubt)
         if found:
             return Match(
                 None,
@@ -258,7 +331,28 @@ class Identifier:
 
 def letters_of(text: str) -> str:
     """Return only the letters of a text, in lower case and without accents; a ligature becomes separate letters."""
-    return "".join(filter(str.isalpha, unicodedata.normalize("NFKD", text).casefold()))
+    return "".join(filter(str.isalpha, _plain(text)))
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).casefold()
+
+
+def _numbers(text: str) -> list[str]:
+    """Return the numbers in a text in lower case, including the Roman numerals that count the parts of a series."""
+    found = _NUMBER.findall(" ".join(text.split()))
+    return [str(_NUMERALS.index(number) + 1) if number in _NUMERALS else number for number in found]
+
+
+def _same_numbers(title: Sequence[str], passage: Sequence[str]) -> bool:
+    """Return whether the passage of a file that is similar to a title contains the numbers in the title.
+
+    Superscript numbers may follow a number directly, and other numbers may be between those of the title.
+    """
+    rest = iter(passage)
+    in_order = all(any(printed.startswith(number) for printed in rest) for number in title)
+    # One of the two may have a separator or a line end within a number.
+    return in_order or "".join(passage).startswith("".join(title))
 
 
 def words_of(text: str) -> list[str]:

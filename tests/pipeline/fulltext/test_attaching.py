@@ -101,6 +101,13 @@ def test_the_best_file_of_a_record_is_used(
     assert [row.used for row in result.duplicates] == [best]
 
 
+def test_a_supplement_that_a_record_names_needs_a_person(tmp_path: Path) -> None:
+    # A reference manager stores the paper and its supplement in the same record.
+    reader = Reader({"storage/AB/paper.pdf": ("pdf", f"Supplementary material {TITLE} " * 9), "b.pdf": ("pdf", TITLE)})
+    result = attached(tmp_path, reader)
+    assert (names(result.attached), names(result.uncertain)) == (["b.pdf"], ["paper.pdf"])
+
+
 def test_a_recorded_path_counts_more_than_a_title_but_not_more_than_a_person(tmp_path: Path) -> None:
     reader = Reader({"storage/AB/paper.pdf": ("pdf", "Scanned cover sheet of a library")})
     [row] = attached(tmp_path, reader).attached

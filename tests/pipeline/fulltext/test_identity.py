@@ -164,6 +164,75 @@ def test_a_paper_about_the_paper_needs_a_person(page: str) -> None:
     assert match.doubt.startswith("The words next to the title suggest that the file is not the paper of the record")
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        f"Supplementary material\nA. Lee, B. Ito\n{TITLE}\n",
+        f"Supplemental Materials for: {TITLE}\n",
+        f"10.5555/lead-2020.17\nSupplementary appendix\nSupplement to: Lee A. {TITLE}\n",
+        f"Journal of Care\nSupplement to {TITLE}\n",
+        f"Additional file 1\n{TITLE}\n",
+    ],
+)
+def test_a_supplement_needs_a_person(page: str) -> None:
+    match = find(page + FILLER)
+    assert match.record == TRUST
+    assert match.doubt == "The file begins like a supplement of the record's paper, so it may not be the paper itself."
+
+
+def test_a_paper_in_a_supplement_or_with_supplements_is_no_supplement() -> None:
+    assert sure(find(f"SUPPLEMENT ARTICLE\n{TITLE}\nSupplementary material is online.\n{FILLER}")) == ("trust", "title")
+    own = record("own", f"Supplementary material to improve leaflets: {TITLE}")
+    assert sure(find(f"{own.title}\n{FILLER}", own)) == ("own", "title")
+
+
+SERIES = "Leading teams of primary care through a crisis: "
+
+
+@pytest.mark.parametrize(
+    ("of_record", "of_file"),
+    [
+        (f"{SERIES}part 1", f"{SERIES}part 2"),
+        (f"{SERIES}part 1", f"{SERIES}Part II"),
+        (f"{SERIES}part I", f"{SERIES}part II"),
+        (f"{SERIES}part II", f"{SERIES}part I"),
+        (f"2009: {SERIES}a survey", f"2010: {SERIES}a survey"),
+        (f"{SERIES}12 lessons of managers", f"{SERIES}10 lessons of managers"),
+    ],
+)
+def test_a_title_with_different_numbers_needs_a_person(of_record: str, of_file: str) -> None:
+    match = find(f"{of_file}\nIda Ivens\n{FILLER}", record("first", of_record))
+    assert match.record
+    assert match.doubt.startswith("The numbers in the title of the file differ from those in the title of the record")
+    both = (record("first", of_record), record("second", of_file))
+    assert sure(find(f"{of_file}\nIda Ivens\n{FILLER}", *both)) == ("second", "title")
+
+
+@pytest.mark.parametrize(
+    ("of_record", "of_file"),
+    [
+        (f"{SERIES}part 1", f"{SERIES}part 1\u00b9,\u00b2"),
+        (f"{SERIES}part 1", f"{SERIES}Part\nI"),
+        (f"{SERIES}2,000 managers", f"{SERIES}2000 managers"),
+        (f"In 2010: {SERIES}a survey", f"14 In2 2010: {SERIES}a survey"),
+        (f"2010: {SERIES}a survey", f"12 (3) 2010: {SERIES}a survey"),
+    ],
+)
+def test_numbers_of_a_title_are_found_however_they_are_printed(of_record: str, of_file: str) -> None:
+    assert sure(find(f"{of_file}\nIda Ivens\n{FILLER}", record("first", of_record))) == ("first", "title")
+
+
+def test_a_similar_title_that_lacks_a_word_needs_a_person() -> None:
+    title = "Leadership between professions in the rehabilitation of strokes: an interview study of {}"
+    match = find(f"{title.format('doctors')}\n{FILLER}", record("nurses", title.format("nurses")))
+    assert match.doubt == (
+        "The title in the file is similar to the title of the record, but lacks nurses, so the file may be a different "
+        "paper."
+    )
+    printed = title.replace("professions", "profesions").replace("Leadership", "Leadrship").format("nurses")
+    assert sure(find(f"{printed}\n{FILLER}", record("nurses", title.format("nurses")))) == ("nurses", "title")
+
+
 def test_a_protocol_is_found_for_its_own_record() -> None:
     protocol = record("protocol", f"{TITLE}: a study protocol")
     assert sure(find(f"{protocol.title}\n{FILLER}", protocol)) == ("protocol", "title")
