@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote
@@ -28,6 +29,8 @@ _BLOCKS = frozenset(
 )
 _KINDS: dict[str, Kind] = {"td": "table", "th": "table", "caption": "caption", "figcaption": "caption"}
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+# Smallest proportion of the text of a page that is in its main part.
+_LEAST_MAIN = 1 / 3
 _TITLES = ("citation_title", "dc.title", "og:title")
 _DOIS = ("citation_doi", "dc.identifier", "prism.doi")
 _CHARSET = re.compile(rb"<meta[^<>]+charset=[\"']?([\w-]+)", re.I)
@@ -45,7 +48,7 @@ def read(data: bytes, name: str) -> Draft:
     page.feed(_decoded(data))
     page.close()
     blocks = page.blocks()
-    if sum(len(block.text) for block in blocks if not block.heading) < 500:
+    if _length(block for block in blocks if not block.heading) < 500:
         raise MechtagError(
             f"{name} is a web page without the text of an article; save the page that shows the full text"
         )
@@ -91,6 +94,10 @@ def read_epub(data: bytes, name: str) -> Draft:
 def _decoded(data: bytes) -> str:
     declared = _CHARSET.search(data[:4096])
     return decoded(data, "utf-8-sig", *([declared[1].decode("ascii")] if declared else []))
+
+
+def _length(blocks: Iterable[Block]) -> int:
+    return sum(len(block.text) for block in blocks)
 
 
 class _Page(HTMLParser):
@@ -147,10 +154,11 @@ class _Page(HTMLParser):
     def blocks(self) -> list[Block]:
         """Return the paragraphs and headings in the elements ``article`` and ``main``.
 
-        If these elements are missing or have little text, the paragraphs and headings of the whole page are returned.
+        If these elements are missing or have little of the text, for example because they are only teasers of other
+        articles, the paragraphs and headings of the whole page are returned.
         """
-        main = [block for is_main, block in self._found if is_main]
-        found = main if sum(len(block.text) for block in main) > 500 else [block for _, block in self._found]
+        main, whole = [block for is_main, block in self._found if is_main], [block for _, block in self._found]
+        found = main if _length(main) > max(500, _LEAST_MAIN * _length(whole)) else whole
         lowest = min((block.heading for block in found if block.heading and kind_of(block.text)), default=1)
         return [
             block._replace(heading=max(1, block.heading - lowest + 1)) if block.heading else block for block in found

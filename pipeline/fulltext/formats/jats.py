@@ -59,6 +59,10 @@ def read(data: bytes, name: str) -> Draft:
     if front is not None:
         blocks += _abstract(front)
     blocks += _content(body, 1)
+    floats = child_of(article, "floats-group")
+    if floats is not None:
+        # Author manuscripts in PubMed Central have their boxes here, in no section.
+        blocks += [block._replace(kind=block.kind or "other") for block in _content(floats, 1)]
     back = child_of(article, "back")
     if back is not None:
         blocks += _back(back)
@@ -110,17 +114,13 @@ def _content(parent: Any, level: int) -> Iterator[Block]:
                 yield from _section(child, level)
             case "p":
                 yield from _paragraph(child)
-            case (
-                "list"
-                | "def-list"
-                | "disp-quote"
-                | "boxed-text"
-                | "statement"
-                | "speech"
-                | "list-item"
-                | "def-item"
-                | "def"
-            ):
+            case "verse-group":
+                yield Block(" ".join(text_of(line) for line in children(child, "verse-line")))
+            case "boxed-text":
+                if (caption := child_of(child, "caption")) is not None:
+                    yield _caption(caption)
+                yield from _content(child, level)
+            case "list" | "def-list" | "disp-quote" | "statement" | "speech" | "list-item" | "def-item" | "def":
                 yield from _content(child, level)
             case "table-wrap" | "fig" | "fig-group" | "table-wrap-group":
                 yield from _captions(child)
@@ -150,15 +150,18 @@ def _paragraph(paragraph: Any) -> Iterator[Block]:
     yield Block(text_of(paragraph, inner))
     for child in paragraph:
         if local(child) in ("list", "def-list", "disp-quote", "boxed-text"):
-            yield from _content(child, 1)
+            yield from _content([child], 1)
         elif local(child) in ("table-wrap", "fig", "fig-group"):
             yield from _captions(child)
 
 
 def _captions(element: Any) -> Iterator[Block]:
-    for caption in every(element, "caption"):
-        label = text_of(child_of(caption.getparent(), "label"))
-        yield Block(f"{label} {' '.join(text_of(part) for part in caption)}", kind="caption")
+    return map(_caption, every(element, "caption"))
+
+
+def _caption(caption: Any) -> Block:
+    label = text_of(child_of(caption.getparent(), "label"))
+    return Block(f"{label} {' '.join(text_of(part) for part in caption)}", kind="caption")
 
 
 def _back(back: Any) -> Iterator[Block]:

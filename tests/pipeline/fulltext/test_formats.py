@@ -230,6 +230,27 @@ def test_word_without_styles_and_within_a_table() -> None:
     assert sections[2][3] == "North 10"
 
 
+def test_jats_boxes_and_verses() -> None:
+    box = "<boxed-text><label>Box {0}</label><caption><title>Summary</title></caption><p>Text {0}.</p></boxed-text>"
+    article = (
+        f"<article><body><sec><title>Results</title><p>They led.{box.format(1)}</p>{box.format(2)}<verse-group>"
+        "<verse-line>We sow</verse-line><verse-line>and reap</verse-line></verse-group></sec></body>"
+        "<back><ref-list><ref><mixed-citation>Ash A.</mixed-citation></ref></ref-list></back>"
+        f"<floats-group>{box.format(3)}<table-wrap><caption><p>People</p></caption></table-wrap></floats-group></article>"
+    )
+    assert [section[0::3] for section in found(jats.read(article.encode(), "a.xml"))] == [
+        ("results", "Results\nThey led."),
+        ("caption", "Box 1 Summary"),
+        ("results", "Text 1."),
+        ("caption", "Box 2 Summary"),
+        ("results", "Text 2.\nWe sow and reap"),
+        ("caption", "Box 3 Summary"),
+        ("other", "Text 3."),
+        ("caption", "People"),
+        ("references", "References\nAsh A."),
+    ]
+
+
 def test_jats_sections_without_title_and_abstracts_in_two_languages() -> None:
     article = (
         '<article xml:lang="en"><front><article-meta><abstract xml:lang="fr"><p>Les chefs.</p></abstract>'
@@ -243,6 +264,12 @@ def test_jats_sections_without_title_and_abstracts_in_two_languages() -> None:
         ("methods", "Places", 2, "Places\nTwo."),
         ("results", "", 2, "They led."),
     ]
+
+
+def test_a_web_page_whose_only_articles_are_teasers_is_read_whole() -> None:
+    teaser = f"<article><h3>Related</h3><p>{'Read what others wrote. ' * 30}</p></article>"
+    page = f"<html><body><div><h1>Leaders</h1><p>{'They led on. ' * 400}</p></div>{teaser}</body></html>"
+    assert "They led on." in found(html.read(page.encode(), "a.html"))[0][3]
 
 
 def test_what_a_web_page_hides_is_not_read() -> None:
