@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -12,6 +13,7 @@ T = TypeVar("T")
 
 # Status codes of services that cannot read a request, for example because it is too long or one DOI of many is invalid.
 _NOT_READABLE = frozenset((400, 413, 414))
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class UselessAnswer(ValueError):
 def readable_json(body: bytes) -> Any:
     """Return the JSON object or list in the body of an answer.
 
+    Each unpaired surrogate, which no other format can hold, becomes a question mark.
+
     Raises
     ------
     ValueError
@@ -73,6 +77,8 @@ def readable_json(body: bytes) -> Any:
     """
     try:
         content = json.loads(body)
+        if _SURROGATE.search(body):
+            content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", errors="replace"))
     except (ValueError, RecursionError):
         raise ValueError("the service's answer is not in JSON format, or is cut off; try again later") from None
     if not isinstance(content, dict | list):

@@ -16,6 +16,7 @@ from mechtag.core.records import Record
 from mechtag.pipeline.fetch.cache import NAME, Cache
 from mechtag.pipeline.fetch.gaps import SERVICES, USUAL, Result, Wanted, fill
 from mechtag.pipeline.fetch.openalex import mark_gaps
+from mechtag.pipeline.fetch.requests import readable_json
 from mechtag.pipeline.fetch.transport import Transport
 from mechtag.pipeline.reading.columns import from_inverted
 from tests.support.services import EMAIL, KEY, PAPERS, FakeClock, FakeServices, Reply, inverted
@@ -160,6 +161,10 @@ def test_nothing_is_lost_whatever_the_services_answer(ask: Fill, services: FakeS
         services.faults[name].extend([Reply(content)] * 100)
     nameless = PAPERS[3].record(doi=False, pmid=False)
     assert ask([*ALL[:3], nameless], Wanted(sources=tuple(SERVICES))).records == [*ALL[:3], nameless]
+
+
+def test_half_a_character_in_an_answer_becomes_a_question_mark() -> None:
+    assert readable_json(rb'{"a": ["\ud83d\ude00 \ud83d \\ud83d"]}') == {"a": ["\U0001f600 ? \\ud83d"]}
 
 
 def test_nothing_is_lost_if_no_service_answers(ask: Fill, services: FakeServices) -> None:
