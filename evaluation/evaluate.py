@@ -27,7 +27,7 @@ from mechtag.evaluation.output_tables import full_text_files, output_files, writ
 from mechtag.evaluation.predictions import System
 from mechtag.evaluation.resampling import draw_resamples
 from mechtag.evaluation.results import NOT_CHECKED, PROTOCOLS, Agreement, TrainingCheck
-from mechtag.pipeline.annotations.coded_records import read_about, read_codes
+from mechtag.pipeline.annotations.coded_records import Basis, read_about, read_codes
 from mechtag.pipeline.annotations.coding_table import read_annotations, read_codings
 from mechtag.pipeline.annotations.gold_table import GoldStandard, gold_standard, load_matrix, read_gold_notes
 from mechtag.pipeline.annotations.record_finder import Finder
@@ -178,6 +178,7 @@ def agreement_of_files(
     settings: Settings,
     predictions: Path | None = None,
     records: Path | None = None,
+    basis: Basis | None = None,
 ) -> Agreement:
     """Compute the agreement of coders with one another and with the model, from tables of codings.
 
@@ -192,12 +193,15 @@ def agreement_of_files(
     records
         Table in which the records of the codings are looked up. By default, this is ``records.parquet`` in the folder
         of the predictions, if it exists.
+    basis
+        Text of the codings that are compared. By default, all codings are compared.
 
     Raises
     ------
     MechtagError
-        If a file is invalid; if a coder is in two tables; if the predictions lack a record or a label; or if there are
-        fewer than two coders.
+        If a file is invalid; if a coder is in two tables; if no coding has the basis; if ``basis`` is ``None`` and a
+        coder coded a label differently from the abstract and from the full text; if the predictions lack a record or a
+        label; or if there are fewer than two coders.
     """
     beside = predictions.with_name("records.parquet") if predictions else None
     if records is None and beside is not None and beside.exists():
@@ -213,6 +217,10 @@ def agreement_of_files(
             )
         rows += own
     place = ", ".join(map(str, codings))
+    rows = [row for row in rows if basis in (None, row.basis)]
+    if not rows:
+        raise MechtagError(f"{place}: no coding has the basis {basis}; compare codings with the other basis")
+    _refuse_two_texts(rows, place)
     coders = coders_of(rows, all_keys, place)
     if predictions:
         coders = with_model(coders, System(str(predictions), read_predictions(predictions, "abstract")))
@@ -231,6 +239,19 @@ def agreement_of_files(
     if described := [line for table in codings if (runs := read_runs(table)) for line in runs.describe()]:
         found["llms"] = described
     return Agreement.model_validate(found)
+
+
+def _refuse_two_texts(codings: Sequence[Coding], place: str) -> None:
+    """Raise an error if a coder coded a label differently from the abstract and from the full text of a record."""
+    known: dict[tuple[str, str | None, str], Coding] = {}
+    for row in codings:
+        first = known.setdefault((row.coder, row.record_id or row.key, row.label), row)
+        if first.basis != row.basis and first.value != row.value:
+            raise MechtagError(
+                f"{place}: coder {row.coder} coded label '{row.label}' of record {row.record_id or row.key} differently "
+                "from the abstract and from the full text; choose which codes to compare",
+                options="--basis abstract or --basis full-text",
+            )
 
 
 def _read_folder(folder: Path, command: str) -> dict[str, list[Prediction]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mechtag.cli.annotations import ReadBasis
 from mechtag.cli.options import Model, ProjectFolder, Terminal, open_project, say, show_table
 
 Metrics = Annotated[
@@ -160,6 +161,14 @@ def agreement(
             show_default=False,
         ),
     ] = None,
+    basis: Annotated[
+        ReadBasis | None,
+        typer.Option(
+            "--basis",
+            help="Compare only codes from abstracts, or only codes from full texts. Default: all codes.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="JSON file to write all metrics to.", show_default=False)
     ] = None,
@@ -173,7 +182,7 @@ def agreement(
     from mechtag.workflows.evaluate import compare_coders
 
     opened = open_project(project)
-    found = compare_coders(opened, codings, predictions, records, output)
+    found = compare_coders(opened, codings, predictions, records, output, basis.value if basis else None)
     show_table(terminal(agreement_sections(found, opened.codebook.names)))
 
 

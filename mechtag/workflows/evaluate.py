@@ -12,6 +12,7 @@ from mechtag.project import Project
 
 if TYPE_CHECKING:
     from mechtag.evaluation.results import Agreement, Results
+    from mechtag.pipeline.annotations.coded_records import Basis
 
 
 def compare_coders(
@@ -20,6 +21,7 @@ def compare_coders(
     predictions: Path | None = None,
     records: Path | None = None,
     output: Path | None = None,
+    basis: Basis | None = None,
 ) -> Agreement:
     """Compute the agreement of coders with each other and with a model.
 
@@ -33,13 +35,15 @@ def compare_coders(
         Table of records, used to look up record ids; by default, ``records.parquet`` next to the predictions.
     output
         JSON file to write the result to; by default, nothing is written.
+    basis
+        Text of the codings that are compared; by default, all codings are compared.
     """
     from mechtag.evaluation.evaluate import agreement_of_files
 
     if output is not None:
         beside = predictions and predictions.with_name("records.parquet")
         check_outputs([output], (*codings, predictions, records, beside))
-    found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records)
+    found = agreement_of_files(codings, project.codebook.all_keys, project.settings, predictions, records, basis)
     if output is not None:
         write_json(output, found.content())
     return found

@@ -168,3 +168,21 @@ def test_agreement_includes_language_models_as_coders_that_are_not_human(
     assert [one.name for one in shown.coders] == ["first coder", "second coder", "language model toy"]
     with pytest.raises(MechtagError, match="coder Ann is also in another table"):
         agreement_of_files([people, people], KEYS, settings)
+
+
+def test_codes_of_one_coder_from_two_texts_are_compared_separately(gold: GoldStandard, tmp_path: Path) -> None:
+    ann = [row for row in answers(gold, "Ann") if row.value is not None]
+    bo = [row.model_copy(update={"coder": "Bo"}) for row in ann]
+    later = [row.model_copy(update={"basis": "full-text", "value": 1 - (row.value or 0)}) for row in ann]
+    other = [row.model_copy(update={"basis": "full-text"}) for row in bo]
+    table = tmp_path / "people.csv"
+    write_codings(table, [*ann, *later, *bo, *other])
+    settings = Settings.model_validate({"evaluate": {"bootstrap": 100, "min_positives": 1}})
+    with pytest.raises(MechtagError, match=r"coder Ann coded label .* from the abstract and from the full text"):
+        agreement_of_files([table], KEYS, settings)
+    by_abstract = agreement_of_files([table], KEYS, settings, basis="abstract")
+    by_full_text = agreement_of_files([table], KEYS, settings, basis="full-text")
+    assert (by_abstract.pairs[0].pooled.agreement.value, by_full_text.pairs[0].pooled.agreement.value) == (1.0, 0.0)
+    write_codings(table, [*ann, *bo])
+    with pytest.raises(MechtagError, match=r"no coding has the basis full-text"):
+        agreement_of_files([table], KEYS, settings, basis="full-text")
