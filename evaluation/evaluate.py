@@ -248,8 +248,8 @@ def _refuse_two_texts(codings: Sequence[Coding], place: str) -> None:
         first = known.setdefault((row.coder, row.record_id or row.key, row.label), row)
         if first.basis != row.basis and first.value != row.value:
             raise MechtagError(
-                f"{place}: coder {row.coder} coded label '{row.label}' of record {row.record_id or row.key} differently "
-                "from the abstract and from the full text; choose which codes to compare",
+                f"{place}: coder {row.coder} coded label '{row.label}' of record {row.record_id or row.key} "
+                "differently from the abstract and from the full text; choose which codes to compare",
                 options="--basis abstract or --basis full-text",
             )
 
