@@ -17,6 +17,7 @@ from mechtag.core.records import Coding, Evidence, Prediction, Record
 from mechtag.core.settings import DedupeSettings
 from mechtag.pipeline.annotations.coded_records import read_coded
 from mechtag.pipeline.annotations.imports.importer import read_codings_from
+from mechtag.pipeline.annotations.imports.label_names import MapFile
 from mechtag.pipeline.export.coded_papers import from_codings, from_predictions, joined
 from mechtag.pipeline.export.refi_qda import PROJECT, write_codebook, write_project
 from tests.support.hostile import BOOK, hostile_codings, hostile_records, read_back, said
@@ -204,6 +205,22 @@ def test_positions_that_count_line_ends_twice_are_mended(tmp_path: Path) -> None
     other = changed(tmp_path / "a.qdpx", (where, shifted), text=("\n", "\r\n"))
     (found,) = (row for row in read_back(other, [record]).codings if row.value == 1)
     assert found.evidence == "Three are coded"
+
+
+def test_a_document_that_is_not_found_can_be_assigned_to_a_record_by_its_name(tmp_path: Path) -> None:
+    record = Record(record_id="text:1", title="Figs ripen late in the year", abstract="They are coded here.")
+    coding = Coding(record_id="text:1", coder="Ann", label="fig", value=1, basis="abstract")
+    write_project(tmp_path / "a.qdpx", from_codings([coding], [record], BOOK))
+    root = project_of(tmp_path / "a.qdpx")
+    for cases in root.findall(tag("Cases")):
+        root.remove(cases)
+    next(root.iter(tag("TextSource"))).set("name", "Ann 2021.pdf")
+    other = changed(rewritten(tmp_path / "a.qdpx", root), text=(record.title, "Journal of Figs"))
+    imported = read_codings_from([other], [record], BOOK, DedupeSettings(), basis="abstract")
+    assert [row.item.paper.names for row in imported.unmatched] == [("Ann 2021.pdf",)]
+    mapped = MapFile(papers={"Ann 2021.pdf": "text:1"})
+    imported = read_codings_from([other], [record], BOOK, DedupeSettings(), basis="abstract", mapped=mapped)
+    assert [(row.record_id, row.label, row.value) for row in imported.codings] == [("text:1", "fig", 1)]
 
 
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])

@@ -61,7 +61,7 @@ def _paper(source: QdaSource) -> CitedPaper:
     variables = {name.casefold(): value for name, value in source.variables.items()}
     title = source.text.partition("\n")[0]
     return CitedPaper(
-        names=tuple(filter(None, (variables.get(RECORD_ID),))),
+        names=tuple(filter(None, (variables.get(RECORD_ID), " ".join(source.name.split())))),
         doi=normalise_doi(variables.get("doi")),
         pmid=normalise_pmid(variables.get("pubmed id")),
         title=" ".join((title or source.name).split()),
