@@ -12,6 +12,7 @@ from mechtag.core.records import Coding, Sign
 from mechtag.review.plan import BASES
 from mechtag.review.sight import hidden_places, in_exercise
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import withdrawn
 from mechtag.review.store.readings import Reading, read_file, read_reading, signs_of
 from mechtag.review.store.records import Entry, read_entries
 
@@ -89,7 +90,7 @@ def final_codings(connection: Connection, *, learn_from_assisted: bool = True) -
             current.c.model_id,
             current.c.codebook,
             current.c.at,
-        ).where(current.c.committed == 1)
+        ).where(current.c.committed == 1, current.c.coder.not_in(withdrawn()))
     )
     given = _by_place(connection, votes)
     entries = _entries(connection, {row.record for row in rows})

@@ -172,7 +172,7 @@ def _happenings(
     query = query.where((table.c.coder == viewer) | ~private)
     if not read_plan(connection).unblinded:
         visible = visible_to(connection, viewer, blinded=blinded)
-        tag = (table.c.kind == "tag") & ~hidden_from(connection, viewer, table.c.record, null())
+        tag = (table.c.kind == "tag") & ~hidden_from(connection, viewer, table.c.record, table.c.stage)
         others = table.c.kind.not_in(JUDGING | {"tag"})
         query = query.where(or_(table.c.coder == viewer, others, tag, visible))
     rows = connection.execute(query.limit(limit) if limit else query).all()[::-1]

@@ -16,13 +16,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Text,
     and_,
     exists,
     false,
     func,
     insert,
     literal,
-    null,
     or_,
     select,
     true,
@@ -350,7 +350,7 @@ def visible_tags(connection: Connection, viewer: int, *, unblinded: bool) -> Col
     if unblinded:
         return true()
     tags = schema.tag
-    return own_tags(viewer) | ~hidden_from(connection, viewer, tags.c.record, null())
+    return own_tags(viewer) | ~hidden_from(connection, viewer, tags.c.record, literal(None, Text))
 
 
 def _head(record: ColumnElement[int]) -> ColumnElement[int]:

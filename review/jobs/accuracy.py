@@ -19,6 +19,7 @@ from mechtag.review.jobs.effect import effects
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.jobs.timeline import read_timeline
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import withdrawn
 from mechtag.review.store.conflicts import DOUBTED_CODES
 from mechtag.review.store.exercises import read_exercises
 from mechtag.review.store.records import read_entries
@@ -70,7 +71,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         current = schema.current
         counted = connection.execute(
             select(current.c.first_assisted, func.count())
-            .where(current.c.committed == 1)
+            .where(current.c.committed == 1, current.c.coder.not_in(withdrawn()))
             .group_by(current.c.first_assisted)
         )
         seen: dict[int | None, int] = {assisted: number for assisted, number in counted}

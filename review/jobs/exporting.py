@@ -32,7 +32,7 @@ from mechtag.review.plan import BASES, STAGES
 from mechtag.review.roles import read_role_passages
 from mechtag.review.sight import hidden_places, in_exercise, visible_tags
 from mechtag.review.store import schema
-from mechtag.review.store.accounts import names_of
+from mechtag.review.store.accounts import names_of, withdrawn
 from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.readings import abstract_of, read_reading
 from mechtag.review.store.records import read_entries
@@ -372,9 +372,9 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
         paper = {row.id: row.id for row in connection.execute(select(schema.record.c.id).order_by(schema.record.c.id))}
         paper |= {row.record: row.into for row in connection.execute(select(schema.joined))}
         votes: dict[int, dict[str, list[str]]] = {}
-        for row in connection.execute(
-            select(schema.current).where(schema.current.c.stage == "screen", schema.current.c.committed == 1)
-        ):
+        current = schema.current
+        counted = current.c.committed == 1, current.c.coder.not_in(withdrawn())
+        for row in connection.execute(select(current).where(current.c.stage == "screen", *counted)):
             if row.coder != viewer and (row.record, "screen") in hidden:
                 continue
             given = votes.setdefault(paper[row.record], {}).setdefault(people[row.coder], [])

@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Select, delete, insert, select, update
 
 from mechtag.review.access import hashed
 from mechtag.review.acts import ROLES, Refused, utc_now
@@ -80,6 +80,12 @@ def find_account(connection: Connection, name: str) -> Any:
 def list_accounts(connection: Connection) -> list[Any]:
     """Return all rows of table ``account``, sorted by name."""
     return list(connection.execute(select(schema.account).order_by(schema.account.c.name)).all())
+
+
+def withdrawn() -> Select[int]:
+    """Return a query for the account numbers of withdrawn people, whose codes do not count."""
+    table = schema.account
+    return select(table.c.id).where(table.c.state == "withdrawn")
 
 
 def names_of(connection: Connection) -> dict[int, str]:

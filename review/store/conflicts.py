@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, Subquery, exists, func, or_, select
 
 from mechtag.review.plan import BASES, STAGES
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import withdrawn
 from mechtag.review.store.events import family_of
 from mechtag.review.store.exercises import hidden_records
 from mechtag.review.store.queue import count_shown
@@ -212,7 +213,7 @@ def _differing(stage: str) -> Select[Any]:
             & (vote.c.label == final.c.label)
             & (vote.c.committed == 1),
         )
-    query = query.where(_ONE.c.coder < _OTHER.c.coder)
+    query = query.where(*(vote.c.coder.not_in(withdrawn()) for vote in (_ONE, _OTHER)), _ONE.c.coder < _OTHER.c.coder)
     if stage == "screen":
         return query.where(_ONE.c.reason != _OTHER.c.reason)
     mine = func.json_each(_ONE.c.sentences).table_valued("value", name="mine")

@@ -20,7 +20,7 @@ from mechtag.review.jobs.accuracy import RESULTS
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
-from tests.support.review_site import Browser, add_person, look, make_review, papers, texts
+from tests.support.review_site import Browser, add_person, copy_review, look, make_review, papers, texts
 
 PEOPLE = ("Ann", "Bob", "Cay")
 LABELS = ("apple", "pear")
@@ -107,6 +107,14 @@ def test_codes_of_unknown_origin_are_counted_separately(review: Workspace) -> No
     assert {coder["name"] for coder in main["coders"]} == set(PEOPLE)
     assert {coder["name"] for coder in every["coders"]} == {*PEOPLE, "Dan"}
     assert found["codes"] == {"independent": found["codes"]["independent"], "assisted": 0, "unknown": 60}  # type: ignore[index]
+
+
+def test_codes_of_withdrawn_people_are_not_counted(review: Workspace, tmp_path: Path) -> None:
+    own = copy_review(review, tmp_path)
+    own.acts.change_account(Stamp(1), 5, state="withdrawn")
+    codes = compute(own, Browser(own, 1))["codes"]
+    assert isinstance(codes, dict)
+    assert (codes["independent"] > 0, codes["unknown"]) == (True, 0)
 
 
 def test_a_blinded_coder_does_not_see_the_figures(review: Workspace) -> None:

@@ -12,7 +12,7 @@ from mechtag.review.codings import FINAL, coders_codings, final_codings, unassis
 from mechtag.review.sight import show
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, write_fact
-from tests.support.review_site import NOW, Browser, add_person, papers
+from tests.support.review_site import NOW, Browser, add_person, look, papers
 
 
 def code(review: Workspace, coder: int, record: int, apple: int, pear: int, sentences: tuple[int, ...] = ()) -> None:
@@ -122,6 +122,23 @@ def test_codes_of_people_who_were_withdrawn_are_left_out(review: Workspace) -> N
     assert rows(review, coder=ann) == []
     with review.store.read() as connection:
         assert final_codings(connection) == []
+
+
+def test_codes_of_people_who_were_withdrawn_do_not_describe_the_final_code(review: Workspace) -> None:
+    """Bob was not known to have seen no suggestion; without him, it is known of everybody."""
+    people = [add_person(review, name, "coder") for name in ("Ann", "Bob", "Cay")]
+    ann, bob, cay = people
+    review.acts.decide(Stamp(bob), 1, 1)
+    for coder in (ann, cay):
+        review.acts.decide(look(review, coder, 1, "screen"), 1, 1)
+
+    def assisted() -> list[bool | None]:
+        with review.store.read() as connection:
+            return [row.assisted for row in final_codings(connection)]
+
+    assert assisted() == [None]
+    review.acts.change_account(Stamp(1), bob, state="withdrawn")
+    assert assisted() == [False]
 
 
 def test_the_box_that_all_sentences_were_read_makes_marks_complete(review: Workspace, tmp_path: Path) -> None:

@@ -111,6 +111,20 @@ def test_what_was_said_about_a_copy_is_in_the_row_of_its_paper(review: Workspace
     assert (table[0]["tags"], table[0]["notes"]) == ("trial", "Ann: +note | =Bob: On the copy")
 
 
+def test_decisions_of_withdrawn_people_are_left_out_of_the_table(review: Workspace) -> None:
+    """Cay decided on record 3 like Ann, which would have settled it, and alone on nothing else."""
+    cay = add_person(review, "Cay", "coder")
+    review.acts.decide(Stamp(cay), 3, 1)
+
+    def column(name: str) -> list[str | None]:
+        rows = csv.DictReader(io.StringIO(made(review, Browser(review, 1), "decisions").decode("utf-8-sig")))
+        return [row.get(name) for row in rows]
+
+    assert (column("Cay"), column("decision")[2]) == (["", "", "included", ""], "included")
+    review.acts.change_account(Stamp(1), cay, state="withdrawn")
+    assert (column("Cay"), column("decision")[2]) == ([None] * 4, "")
+
+
 def test_a_matrix_can_be_a_gold_standard(review: Workspace, tmp_path: Path) -> None:
     (tmp_path / "gold.csv").write_bytes(made(review, Browser(review, 1), "matrix"))
     matrix = load_matrix(tmp_path / "gold.csv")

@@ -337,6 +337,16 @@ def test_agreed_codes_with_different_evidence_or_reasons_are_listed(
     assert reason == "Year"
 
 
+def test_reasons_of_withdrawn_people_do_not_differ(review: Workspace, ann: int, bob: int, lead: Browser) -> None:
+    review.acts.change_plan(Stamp(1), "exclusion_reasons", ["Topic", "Year"])
+    cay = add_person(review, "Cay", "coder")
+    for coder, reason in ((cay, "Year"), (ann, "Topic"), (bob, "Topic")):
+        review.acts.decide(Stamp(coder), 4, 0, reason=reason)
+    assert "Differ in reasons (1)" in texts(lead.get("/reconcile"))
+    review.acts.change_account(Stamp(1), cay, state="withdrawn")
+    assert "Differ in reasons (0)" in texts(lead.get("/reconcile"))
+
+
 def test_a_coder_writes_to_the_adjudicator_the_team_or_nobody(
     review: Workspace, ann: int, bob: int, lead: Browser
 ) -> None:
