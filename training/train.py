@@ -116,6 +116,16 @@ def train(
     return _trained(settings, codebook, coded, encoder, corpus, trainer, data_hashes(settings, version))
 
 
+def refusal(settings: Settings, codebook: Codebook) -> str:
+    """Return the reason why `train` refuses the annotations that the settings name; ``""`` if it accepts them."""
+    try:
+        corpus = read_material(settings, codebook)[-1]
+        refuse_without_negatives(corpus, codebook)
+    except MechtagError as error:
+        return str(error)
+    return ""
+
+
 def define(settings: Settings, codebook: Codebook) -> Trained:
     """Create a model from the definitions of a codebook alone, without annotations.
 

@@ -12,11 +12,12 @@ from mechtag.workflows.status import has_codes
 def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
     """Return the folder of the model for tagging; if necessary, create a model from the definitions of the labels.
 
-    A model from definitions is created if the project has neither a model nor coded records. It is created again if the
-    codebook or the encoder has changed, or if it cannot tag full texts.
+    A model from definitions is created if the project has no model, and either no coded records, or codes on which no
+    model can be trained yet. It is created again if the codebook or the encoder has changed, or if it cannot tag full
+    texts.
 
-    If the project has coded records but no model, the folder is empty or missing. `load_model` then tells the user to
-    train a model.
+    If a model could be trained on the codes of the project, but there is no model, the folder is empty or missing.
+    `load_model` then tells the user to train a model.
     """
     from mechtag.models.model_folder import encoder_difference, read_config, swap_interrupted
 
@@ -32,8 +33,14 @@ def usable_model(project: Project, reporter: Reporter = SILENT) -> Path:
         is_current = config.codebook_sha256 == project.codebook.sha256 and config.window is not None
         if is_current and not encoder_difference(config.encoder, project.settings.encoder, own):
             return own
-    elif swap_interrupted(own) or has_codes(project):
+    elif swap_interrupted(own):
         return own
+    elif has_codes(project):
+        from mechtag.training.train import refusal
+
+        if not (reason := refusal(project.settings, project.codebook)):
+            return own
+        reporter.note(f"note: records have been coded, but no model can be trained on these codes yet: {reason}")
     from mechtag.training.train import define, save_model
 
     save_model(define(project.settings, project.codebook), own)

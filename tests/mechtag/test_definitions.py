@@ -135,11 +135,28 @@ def test_codes_that_no_model_has_learned_from_are_reported(review: Path) -> None
     assert "records have been coded, but no model has been trained on them" in message
 
 
+def write_codes(review: Path, social: str) -> None:
+    assert call("ingest", review / "data/raw", "-o", review / "data/unique.parquet")[0] == 0
+    record = read_records(review / "data/unique.parquet")[0].record_id
+    rows = (f"{record},Ann,{label},{value},abstract" for label, value in (("social", social), ("food", "1")))
+    text = "\n".join(("record_id,coder,label,value,basis", *rows))
+    (review / "data/annotated/codings.csv").write_text(text, encoding="utf-8")
+
+
 def test_codes_without_a_model_are_not_ignored(review: Path) -> None:
-    (review / "data/annotated/codings.csv").write_text("record_id,coder,label,value\n", encoding="utf-8")
+    write_codes(review, social="0")
     status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
     assert status == 1
     assert "run 'mechtag train' first" in message
+
+
+def test_codes_that_no_model_can_learn_from_yet_do_not_prevent_tagging(review: Path) -> None:
+    write_codes(review, social="")
+    assert "food (1 record)" in call("train", "--project", review)[2]
+    status, _, message = call("tag", review / "data/raw", "-o", review / "out", "--project", review)
+    assert status == 0, message
+    assert "no model can be trained on these codes yet: 1 of 2 labels are coded yes, but never no: food" in message
+    assert read_config(review / "models/trained").from_definitions
 
 
 def test_only_the_top_of_a_ranking_is_tagged(review: Path) -> None:
