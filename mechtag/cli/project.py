@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mechtag.cli.options import ProjectFolder, open_project, say, show
+from mechtag.core.words import counted
 
 
 def init(
@@ -42,8 +43,8 @@ def init(
             "--example comes with its own codebook, so --codebook cannot be used with it; omit one of the two options"
         )
     made = create_example(folder) if example else create_project(folder, codebook)
-    labels = len(made.codebook.keys)
-    say(f"{folder}: project created with the codebook {made.codebook.name} ({labels} labels); see {folder / PARAMS}")
+    labels = counted(len(made.codebook.keys), "label")
+    say(f"{folder}: project created with the codebook {made.codebook.name} ({labels}); see {folder / PARAMS}")
     if example:
         say(f"next: follow docs/first-review.md, or run 'mechtag status' in {folder}")
     else:

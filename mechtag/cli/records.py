@@ -41,7 +41,7 @@ def ingest(
         say(f"note: {note}")
     if cut := cut_note(summary["abstracts_cut"]):
         say(f"note: {cut}")
-    say(f"{output}: {summary['kept']} records kept, {summary['rejected']} rejected")
+    say(f"{output}: {counted(summary['kept'], 'record')} kept, {summary['rejected']} rejected")
 
 
 def dedupe(
@@ -108,9 +108,10 @@ def dedupe(
         write_records(new_papers, result.new)
     write_records(output, result.unique)
     new = f", {len(result.new)} of them new" if existing else ""
-    say(f"{output}: {result.read} records, {len(result.unique)} unique{new}, {result.duplicates} duplicates")
+    counts = f"{counted(result.read, 'record')}, {len(result.unique):,} unique{new}"
+    say(f"{output}: {counts}, {counted(result.duplicates, 'duplicate')}")
     if result.uncertain:
-        say(f"{uncertain}: {len(result.uncertain)} pairs to check")
+        say(f"{uncertain}: {counted(len(result.uncertain), 'pair')} to check")
 
 
 def sentences(

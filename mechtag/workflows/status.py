@@ -31,7 +31,7 @@ def describe(project: Project) -> list[str]:
     """
     codebook = project.codebook
     where = "none; using the shipped codebook and model" if project.is_shipped else project.root.resolve()
-    lines = [f"Project:   {where}", f"Codebook:  {codebook.name}, {len(codebook.keys)} labels"]
+    lines = [f"Project:   {where}", f"Codebook:  {codebook.name}, {counted(len(codebook.keys), 'label')}"]
     if project.is_shipped:
         model = read_config(project.model)
         return [
@@ -48,7 +48,7 @@ def describe(project: Project) -> list[str]:
     found = _model(project)
     lines.append(f"Model:     {_describe_model(project, found)}")
     different = encoder_difference(found.encoder, project.settings.encoder, project.model) if found else ""
-    stale = [*filter(None, [different]), *(_out_of_date(project, found) if coded else ())]
+    stale = [*filter(None, [different]), *_out_of_date(project, found, bool(coded))]
     lines += [f"Outdated:  {reason}" for reason in stale]
     return [*lines, f"Next:      {_next(project, files, tagged, coded, found, stale)}"]
 
@@ -72,7 +72,7 @@ def _tagged(project: Project) -> Path | None:
 def _describe_tagged(project: Project, folder: Path) -> str:
     path = project.root / folder / "summary.json"
     try:
-        return f"{read_json(path)['unique']} records ({folder})"
+        return f"{counted(read_json(path)['unique'], 'record')} ({folder})"
     except (MechtagError, KeyError):
         return f"unreadable ({path})"
 
@@ -144,12 +144,17 @@ def _describe_model(project: Project, model: ModelConfig | None) -> str:
     return model.model_id + (" (comes with mechtag)" if project.uses_shipped_model else "")
 
 
-def _out_of_date(project: Project, model: ModelConfig | None) -> Iterator[str]:
-    """Yield the reasons why the model is out of date."""
+def _out_of_date(project: Project, model: ModelConfig | None, has_coded: bool) -> Iterator[str]:
+    """Yield the reasons why the model is out of date.
+
+    The annotations and the training settings are compared only if ``has_coded`` says that coded records could be read.
+    """
     if model is None or project.uses_shipped_model or model.from_definitions:
         return
     if model.codebook_sha256 != project.codebook.sha256:
         yield "the codebook has changed since the model was trained"
+    if not has_coded:
+        return
     now = data_hashes(project.settings)
     changed = sorted(name for name in now.keys() | model.data.keys() if now.get(name) != model.data.get(name))
     if changed:

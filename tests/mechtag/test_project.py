@@ -189,6 +189,12 @@ def test_status_names_the_labels_with_few_examples(tmp_path: Path, count: int, e
     lines = describe(review)
     assert "Records:   1 search file; tagged: 3 records (data/winter)" in lines
     assert lines[-1].startswith(f"Next:      {expected}")
+    # If the codes cannot be read, status still says that the model is of an earlier codebook.
+    (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK | {"labels": CODEBOOK["labels"][:1]}))
+    lines = describe(open_project(tmp_path))
+    assert f"Codebook:  {CODEBOOK['name']}, 1 label" in lines
+    assert any(line.startswith("Codes:     cannot be read: ") for line in lines)
+    assert "Outdated:  the codebook has changed since the model was trained" in lines
 
 
 def test_without_a_project_the_shipped_model_is_used_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
