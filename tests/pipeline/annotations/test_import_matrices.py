@@ -86,16 +86,19 @@ def test_matrix_in_a_workbook_of_two_sheets(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("above", [["", "Mechanisms", None], ["Table 2. Coding of the included papers"]])
-def test_rows_above_the_header_of_a_sheet_are_skipped(tmp_path: Path, above: list[str]) -> None:
+@pytest.mark.parametrize("above", [["", "Mechanisms", ""], ["Table 2. Coding of the included papers"]])
+@pytest.mark.parametrize("name", ["matrix.xlsx", "matrix.csv"])
+def test_rows_above_the_header_are_skipped(tmp_path: Path, above: list[str], name: str) -> None:
+    table = [["DOI", "Trust", "Sharing power"], ["10.5555/jic.2019.0007", "x", 2], ["10.5555/jic.2017.0045", "no", "x"]]
     book = openpyxl.Workbook()
-    for row in (above, [], ["DOI", "Building trust", "Money, shared"], ["10.5555/jic.2019.0007", "x", 2]):
+    for row in (above, [], *table):
         book.active.append(row)
-    book.active.append(["10.5555/jic.2017.0045", "no", "x"])
     book.save(tmp_path / "matrix.xlsx")
-    imported = import_from(tmp_path / "matrix.xlsx", coder="us")
-    assert brief(imported) == ["marchetti-2017 us trust=0", "marchetti-2017 us money=1"]
-    assert [(one.line, one.reason[:29]) for one in imported.rejected] == [(4, "column Money, shared: '2' is ")]
+    lines = (",".join(map(str, row)) for row in (above, ["", "", ""], *table))
+    write(tmp_path / "matrix.csv", "\n".join(lines))
+    imported = import_from(tmp_path / name, coder="us")
+    assert brief(imported) == ["marchetti-2017 us trust=0", "marchetti-2017 us sharing_power=1"]
+    assert [(one.line, one.reason[:29]) for one in imported.rejected] == [(4, "column Sharing power: '2' is ")]
 
 
 def test_sheets_of_two_coders_are_told_apart(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from mechtag.pipeline.export.references import QUOTE
 from mechtag.pipeline.reading import columns
 from mechtag.pipeline.reading.formats import FORMATS as RECORD_FORMATS
 from mechtag.pipeline.reading.formats import csl_json, jsonl
-from mechtag.pipeline.reading.formats.delimited import header
 from mechtag.pipeline.reading.tagged import Entry
 
 Clean = Callable[[Sequence[tuple[str, Any]]], Mapping[str, Any]]
@@ -104,7 +103,7 @@ def load(source: Source) -> list[Content]:
     for form in () if _begins_table(source) else RECORD_FORMATS:
         if form.name not in _TABLES and form.recognise(source):
             return [_keyed(source, "records", list(form.read(source)), form.clean)]
-    _, end, names, delimiter = header(source)
+    _, end, names, delimiter = delimited.header(source, _find_header, columns.attributes, columns.is_header)
     return [_table(source, names, list(delimited.rows(source.lines(), end + 1, delimiter)))]
 
 
@@ -120,7 +119,7 @@ def _is_header(cells: Sequence[str]) -> bool:
 
 
 def _find_header(rows: Sequence[Sequence[str]]) -> int:
-    """Return the index of the header row of a sheet.
+    """Return the index of the header row of a table.
 
     The rows above it may contain a title, or names of groups of columns in merged cells.
     """
