@@ -239,7 +239,7 @@ def _read_text(source: Source, needed: Collection[str] | None) -> tuple[list[str
 
 
 def _read_sheet(source: Source, expected: str) -> tuple[list[str], _Rows, str]:
-    sheets = {title: _filled(source, sheet) for title, sheet in workbook.open_sheets(source).items()}
+    sheets = {title: _filled(source, sheet) for title, sheet in workbook.open_sheets(source, computed=True).items()}
     filled = [title for title, rows in sheets.items() if rows]
     if len(filled) != 1:
         if not filled:

@@ -31,6 +31,11 @@ _RAISED = (
     *(LookupError, ValueError, TypeError, AttributeError, OSError, EOFError, RuntimeError),
     *(SyntaxError, zipfile.BadZipFile, zlib.error),
 )
+# A formula without a result. If the result is an empty text, the cell has the type t="str".
+_UNCOMPUTED = re.compile(
+    rb'<c (?=[^>]{0,200}?\br="([A-Z]{1,3}\d{1,7})")(?![^>]{0,200}?\bt=)[^>]{0,200}>\s*'
+    rb"<f(?:[^>]{0,200}/>|[^>]{0,200}>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>"
+)
 # Excel's escapes for control characters; with Windows line ends, each line ends in '_x000D_'.
 _ESCAPED = re.compile(r"_x(00[01][0-9A-Fa-f]|005F)_")
 
@@ -69,16 +74,33 @@ def _readable(source: Source) -> Iterator[None]:
         ) from None
 
 
-def open_sheets(source: Source) -> dict[str, Any]:
+def _refuse_uncomputed(source: Source) -> None:
+    """Raise an error if a formula has no result, because the cell would be read as empty."""
+    with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and (found := _UNCOMPUTED.search(archive.read(name))):
+                raise MechtagError(
+                    f"{source.path}: cell {found[1].decode()} contains a formula, but the file does not contain its "
+                    "result; open the workbook in a spreadsheet program, save it, and try again"
+                )
+
+
+def open_sheets(source: Source, computed: bool = False) -> dict[str, Any]:
     """Open a workbook and return its visible sheets, keyed by name.
 
     Hidden sheets are left out, and a note on each of them is added to the source. Sheets that mechtag wrote only to
     explain or repeat another sheet are also left out.
 
+    Parameters
+    ----------
+    computed
+        Whether to refuse a workbook in which a formula has no result. Programs that do not compute formulas write such
+        workbooks. By default, the cells of such formulas are empty.
+
     Raises
     ------
     MechtagError
-        If the workbook is damaged, or would be too large when unpacked.
+        If the workbook is damaged, would be too large when unpacked, or is refused because of a formula.
     """
     import openpyxl
 
@@ -87,6 +109,8 @@ def open_sheets(source: Source) -> dict[str, Any]:
         workbook = openpyxl.load_workbook(io.BytesIO(source.data), read_only=True, data_only=True, keep_links=False)
         own = {EXPLANATION, *DERIVED} if EXPLANATION in workbook.sheetnames else {EXPLANATION}
         found = [sheet for sheet in workbook.worksheets if sheet.title not in own]
+        if computed:
+            _refuse_uncomputed(source)
         sheets = {sheet.title: sheet for sheet in found if sheet.sheet_state == "visible"}
         for sheet in sheets.values():
             # Some programs write a sheet size that is too small; rows beyond it would be lost.

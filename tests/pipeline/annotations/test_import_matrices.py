@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from pathlib import Path
 
 import openpyxl
@@ -99,6 +101,22 @@ def test_rows_above_the_header_are_skipped(tmp_path: Path, above: list[str], nam
     imported = import_from(tmp_path / name, coder="us")
     assert brief(imported) == ["marchetti-2017 us trust=0", "marchetti-2017 us sharing_power=1"]
     assert [(one.line, one.reason[:29]) for one in imported.rejected] == [(4, "column Sharing power: '2' is ")]
+
+
+def test_a_formula_without_a_result_is_not_an_empty_cell(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (["key", "trust", "money"], ["lind-2020", 1, "=1"]):
+        book.active.append(row)
+    book.save(tmp_path / "matrix.xlsx")
+    with pytest.raises(MechtagError, match="cell C2 contains a formula, but the file does not contain its result"):
+        import_from(tmp_path / "matrix.xlsx", coder="us", unticked="no")
+    # Excel stores the results of formulas, including empty ones.
+    for cell, code in (('<c r="C2"><f>1</f><v>1</v></c>', 1), ('<c r="C2" t="str"><f>1</f><v></v></c>', 0)):
+        with zipfile.ZipFile(tmp_path / "matrix.xlsx") as old, zipfile.ZipFile(tmp_path / "saved.xlsx", "w") as new:
+            for name in old.namelist():
+                new.writestr(name, re.sub(r'<c r="C2".*?</c>', cell, old.read(name).decode()))
+        imported = import_from(tmp_path / "saved.xlsx", coder="us", unticked="no")
+        assert brief(imported) == ["lind-2020 us trust=1", f"lind-2020 us money={code}"]
 
 
 def test_sheets_of_two_coders_are_told_apart(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def _document(source: Source) -> Entry:
 
 
 def _sheets(source: Source) -> Iterator[tuple[list[str], list[Row], str]]:
-    for title, sheet in workbook.open_sheets(source).items():
+    for title, sheet in workbook.open_sheets(source, computed=True).items():
         head = list(islice(workbook.rows(source, sheet), _PREAMBLE))
         start = _find_header(head)
         names = head[start] if head else []
