@@ -103,6 +103,7 @@ def codings(
         describe_import,
         imported_files,
         read_codings_from,
+        records_left_out,
         write_imported,
     )
     from mechtag.pipeline.annotations.imports.label_names import read_map
@@ -120,6 +121,7 @@ def codings(
         unticked=unticked.value if unticked else None,
         mapped=read_map(map_file) if map_file else None,
     )
+    left_out = records_left_out(output, imported, opened.codebook)
     write_imported(output, imported)
     for note in imported.notes:
         say(f"note: {note}")
@@ -128,4 +130,9 @@ def codings(
     for name, rows in (("unmatched.csv", imported.unmatched), ("conflicts.csv", imported.conflicts)):
         if rows:
             say(f"{output.with_name(name)}: {counted(len(rows), 'row')} to check")
+    if left_out:
+        say(
+            f"warning: {output}: the earlier table also had codings of {counted(left_out, 'other record')}, which the "
+            "new table does not contain; to keep them, run the command again, and name the files with those codings, too"
+        )
     say(f"{output}: {counted(len(imported.codings), 'coding')} written")

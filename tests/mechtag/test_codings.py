@@ -57,6 +57,17 @@ def test_codings_of_several_programs_become_one_table_that_training_reads(params
     assert coded["okafor-2015"].not_judged == book.keys
 
 
+def test_records_that_an_earlier_table_had_are_counted_when_it_is_replaced(params: Path) -> None:
+    folder = params.parent
+    end = ["--records", folder / "records.parquet", "-o", folder / "out/codings.csv", "--project", folder]
+    end += ["--coder", "team", "--basis", "abstract", "--unticked", "not-judged"]
+    assert "earlier table" not in call("codings", CODINGS / "rayyan.csv", CODINGS / "matrix.csv", *end)[2]
+    assert "earlier table" not in call("codings", CODINGS / "rayyan.csv", CODINGS / "matrix.csv", *end)[2]
+    status, _, told = call("codings", CODINGS / "matrix.csv", *end)
+    assert status == 0
+    assert "the earlier table also had codings of 1 other record, which the new table does not contain" in told
+
+
 def test_mistakes_are_explained(params: Path) -> None:
     folder = params.parent
     words = ["codings", CODINGS / "matrix.csv", "--records", folder / "records.parquet", "--project", params.parent]

@@ -17,7 +17,7 @@ from mechtag.core.source import Source
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
 from mechtag.pipeline.annotations.coded_records import Basis
-from mechtag.pipeline.annotations.coding_table import write_codings
+from mechtag.pipeline.annotations.coding_table import read_codings, write_codings
 from mechtag.pipeline.annotations.imports.conflicts import Conflict, Disagreement, Judgement, settle
 from mechtag.pipeline.annotations.imports.formats import find_format
 from mechtag.pipeline.annotations.imports.formats.base import Asked, Code, CodingFormat, Content, Item, Unticked, load
@@ -459,6 +459,18 @@ _DISAGREEMENTS = ("record_id", "title", "label", "basis", "yes", "no")
 def imported_files(path: Path) -> tuple[Path, ...]:
     """Return the paths of all files that `write_imported` writes if the path of the table of codings is ``path``."""
     return (path, *map(path.with_name, _NEXT_TO_IT))
+
+
+def records_left_out(path: Path, imported: Imported, codebook: Codebook) -> int:
+    """Return the number of records that have codings in the earlier table at ``path``, but not among the imported ones.
+
+    The result is 0 if there is no earlier table, or if it is not a table of codings for the codebook.
+    """
+    try:
+        earlier = read_codings(path, codebook.all_keys)
+    except MechtagError:
+        return 0
+    return len({row.record_id or row.key for row in earlier} - {row.record_id for row in imported.codings})
 
 
 def write_imported(path: Path, imported: Imported) -> None:
