@@ -400,6 +400,10 @@ def name_answer(value: int | None, refer: bool = False) -> Answer:
 LLM = "llm:"
 
 
+#: Name of the coder of final codes in tables that the review page exports. Final codes repeat the codes of people.
+FINAL = "final"
+
+
 def is_llm(coder: str) -> bool:
     """Return whether a coder is a language model or a vote of language models, judging by the name.
 

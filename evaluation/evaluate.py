@@ -14,7 +14,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_json
 from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import read_predictions, read_records
-from mechtag.core.records import Coding, Prediction
+from mechtag.core.records import FINAL, Coding, Prediction
 from mechtag.core.settings import Settings
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
@@ -182,6 +182,9 @@ def agreement_of_files(
 ) -> Agreement:
     """Compute the agreement of coders with one another and with the model, from tables of codings.
 
+    Final codes of the review page are left out if the tables contain other codes, too: the people on whose codes they
+    are based would seem to agree with one more coder.
+
     Parameters
     ----------
     codings
@@ -220,6 +223,7 @@ def agreement_of_files(
     rows = [row for row in rows if basis in (None, row.basis)]
     if not rows:
         raise MechtagError(f"{place}: no coding has the basis {basis}; compare codings with the other basis")
+    rows = [row for row in rows if row.coder != FINAL] or rows
     _refuse_two_texts(rows, place)
     coders = coders_of(rows, all_keys, place)
     if predictions:

@@ -8,16 +8,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
-from mechtag.core.records import Coding, Sign
+from mechtag.core.records import FINAL, Coding, Sign
 from mechtag.review.plan import BASES
 from mechtag.review.sight import hidden_places, in_exercise
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import withdrawn
 from mechtag.review.store.readings import Reading, read_file, read_reading, signs_of
 from mechtag.review.store.records import Entry, read_entries
-
-#: Name of the coder in final codes, on which coders agree or which an adjudicator gave.
-FINAL = "final"
 
 
 def coders_codings(

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import krippendorff
 import numpy as np
@@ -15,7 +16,11 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 from sqlalchemy import update
 
+from mechtag.core.errors import MechtagError
+from mechtag.evaluation.evaluate import agreement_of_files
+from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.review.acts import Stamp
+from mechtag.review.codings import coders_codings, final_codings
 from mechtag.review.jobs.accuracy import RESULTS
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.store import schema
@@ -107,6 +112,30 @@ def test_codes_of_unknown_origin_are_counted_separately(review: Workspace) -> No
     assert {coder["name"] for coder in main["coders"]} == set(PEOPLE)
     assert {coder["name"] for coder in every["coders"]} == {*PEOPLE, "Dan"}
     assert found["codes"] == {"independent": found["codes"]["independent"], "assisted": 0, "unknown": 60}  # type: ignore[index]
+
+
+def test_the_command_finds_the_agreement_of_the_page_in_the_exported_codes(review: Workspace, tmp_path: Path) -> None:
+    """Final codes do not count as the codes of one more person, who would agree with everybody."""
+    page = compute(review, Browser(review, 1))["people_any"]
+    table, only_final = tmp_path / "codings.csv", tmp_path / "final.csv"
+    with review.store.read() as connection:
+        final = final_codings(connection)
+        write_codings(table, coders_codings(connection) + final)
+    write_codings(only_final, final)
+    settings = review.project.settings
+    command = agreement_of_files([table], review.codebook.all_keys, settings).content()
+    assert {coder["name"] for coder in command["coders"]} == {*PEOPLE, "Dan"}
+
+    def kappas(found: Any) -> dict[tuple[str, str, str], float | None]:
+        return {
+            (pair["a"], pair["b"], label): figures["cohen_kappa"]["value"]
+            for pair in found["pairs"]
+            for label, figures in pair["labels"].items()
+        }
+
+    assert kappas(command) == kappas(page)
+    with pytest.raises(MechtagError, match="the only coder is final"):
+        agreement_of_files([only_final], review.codebook.all_keys, settings)
 
 
 def test_codes_of_withdrawn_people_are_not_counted(review: Workspace, tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mechtag.core.records import Coding
+from mechtag.core.records import FINAL, Coding
 from mechtag.core.settings import SentenceSettings
 from mechtag.pipeline.annotations.coding_table import coded_from, read_codings, write_codings
 from mechtag.review.acts import Stamp
-from mechtag.review.codings import FINAL, coders_codings, final_codings, unassisted
+from mechtag.review.codings import coders_codings, final_codings, unassisted
 from mechtag.review.sight import show
 from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, write_fact
