@@ -8,6 +8,7 @@ from typing import NamedTuple
 from rapidfuzz import fuzz
 
 from mechtag.core.records import Record, normalise_title
+from mechtag.pipeline.dedupe.comparable import comparable_fields
 from mechtag.pipeline.fetch.found import Found
 
 # Lowest likeness of the titles of one paper: if the services share its identifier, and if they share only the title.
@@ -78,6 +79,8 @@ def _doubt(record: Record, found: Found, alike: float) -> str:
         return f"The title has fewer than {_SHORTEST_TITLE} letters, so several papers may have it."
     if alike < _TITLED:
         return "The titles differ."
+    if comparable_fields(record).numbers != comparable_fields(other).numbers:
+        return "The numbers in the titles differ, as in part 1 and part 2."
     if record.year is None or other.year is None or abs(record.year - other.year) > 1:
         return "The years differ, or one of them is unknown."
     if not _family(record) or _family(record) != _family(other):

@@ -63,6 +63,19 @@ def test_a_paper_with_the_title_needs_year_and_author(changed: dict[str, object]
     assert one.verdict.doubt == doubt
 
 
+@pytest.mark.parametrize(("own", "other"), [("part 1", "part 2"), ("part I", "part II"), ("2012", "2013")])
+def test_the_next_part_of_a_series_is_left_to_a_person(own: str, other: str) -> None:
+    record = RECORD.model_copy(update={"title": f"{RECORD.title}: {own}"})
+    (one,) = match.by_title(record, [found(title=f"{RECORD.title}: {other}")])
+    assert one.verdict.likeness is not None
+    assert one.verdict.likeness >= 0.95
+    assert one.verdict.doubt == "The numbers in the titles differ, as in part 1 and part 2."
+    first, _ = match.by_title(
+        record, [found(title=f"{RECORD.title}: {own}"), found(title=f"{RECORD.title}: {other}", doi="10.5555/other")]
+    )
+    assert first.verdict.doubt == ""
+
+
 def test_a_paper_with_another_title_is_not_a_candidate() -> None:
     assert match.by_title(RECORD, [found(title="Soil moisture in alpine meadows of the north")]) == []
 
