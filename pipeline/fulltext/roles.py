@@ -225,7 +225,9 @@ def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
         return False
     # Fonts of small capitals contain them as small letters.
     in_small_capitals = kind is not None and row.height >= _HIGHER * style.height
-    if not (bare[:1].isupper() or bare != text or in_small_capitals):
+    # The second line of a heading may begin with a small letter.
+    is_second = place.heading is not None and same_look(place.heading, row) and _adjoins(place.heading, row)
+    if not (bare[:1].isupper() or bare != text or in_small_capitals or is_second):
         return False
     if after is not None and _continues(row, after):
         return False
@@ -264,9 +266,14 @@ def _is_heading(place: _Place, style: Style, *, in_references: bool) -> bool:
     return is_short and ((has_own_font and text_differs) or (has_space and is_numbered and len(words) > 1))
 
 
+def _adjoins(row: Line, after: Line) -> bool:
+    """Return whether the line ``after`` is directly below the line ``row``."""
+    return after.page == row.page and 0 < row.bottom - after.bottom < 1.6 * max(row.height, after.height)
+
+
 def _continues(row: Line, after: Line) -> bool:
     """Return whether the line ``after`` continues the sentence in the line ``row``."""
-    adjoins = after.page == row.page and 0 < row.bottom - after.bottom < 1.6 * max(row.height, after.height)
+    adjoins = _adjoins(row, after)
     is_alike = after.font == row.font and abs(after.height - row.height) < 0.3
     return adjoins and is_alike and after.text[:1].islower() and not _BOLD.search(row.font)
 

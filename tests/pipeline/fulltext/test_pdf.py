@@ -153,6 +153,17 @@ def test_a_box_and_a_footnote_do_not_interrupt_a_sentence() -> None:
     assert "keep them, and those who do not listen lose them." in assembled(made.data()).text
 
 
+def test_the_second_line_of_a_heading_belongs_to_it() -> None:
+    made = Journal()
+    made.heading("Results")
+    made.lines(*["Leaders who listened kept their harvesters."] * 9)
+    made.lines("Why harvesters and", "growers", style="B", gap=10)
+    made.lines(*["Their orchards were harvested in time."] * 9, gap=4)
+    _, sections, _ = assembled(made.data())
+    # The running head of a single page is not recognised.
+    assert [section.title for section in sections][1:] == ["Results", "Why harvesters and growers"]
+
+
 def test_a_heading_on_the_line_of_its_text_is_separated() -> None:
     made = Journal(columns=1)
     made.heading("2. Methods")
