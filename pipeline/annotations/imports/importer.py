@@ -200,6 +200,7 @@ class _Run:
     coder_notes: list[CoderNote] = field(default_factory=list)
     nobody: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def read(self, name: str, source: Source, spare: bool) -> None:
         """Read the codings in a file.
@@ -242,12 +243,21 @@ class _Run:
     def _take(self, name: str, item: Item) -> None:
         place = f"{name}: entry {item.number}"
         self.entries["read"] += 1
-        if fault := item.fault or self._by_llm(item):
+        by_people = self._by_people(item)
+        fault = item.fault
+        if not fault and by_people != item and not by_people.codes:
+            fault = f"this is a coding by a language model ({self._llm(item)}), which no person confirmed"
+        if fault:
             self.entries["rejected"] += 1
             self.rejected.append(
                 Rejected(file=name, record=item.number, line=item.line, reason=fault, raw=_shown(item))
             )
             return
+        if refused := len(item.codes) - len(by_people.codes):
+            self.refused[name, self._llm(item)] += refused
+            self.codes["read"] += refused
+            self.codes["passed over"] += refused
+        item = by_people
         if item.notes:
             record = self.finder.find(item.paper).record
             self.coder_notes.append(CoderNote(record, item.paper.title, self.asked.coder, item.notes, place))
@@ -271,11 +281,22 @@ class _Run:
         for key, code in self._unticked(item, codes):
             self.unticked.append(self._judgement(key, code, found.record, item, place, part))
 
-    def _by_llm(self, item: Item) -> str:
-        """If a language model coded an entry, return the reason for refusing the entry; otherwise, return ``""``."""
-        names = [*(code.coder or self.asked.coder for code in item.codes), *item.finished]
-        llm = next((name for own in names for name in (own, self.coders.get(own, own)) if is_llm(name)), "")
-        return f"this is a coding by a language model ({llm}), which no person confirmed" if llm else ""
+    def _llm(self, item: Item) -> str:
+        """Return the name of a language model that coded an entry; ``""`` if there is none."""
+        names = (*(code.coder for code in item.codes), *item.finished)
+        return next((self._named(name) for name in names if is_llm(self._named(name))), "")
+
+    def _by_people(self, item: Item) -> Item:
+        """Return an entry without the codes of language models."""
+        return item._replace(
+            codes=tuple(code for code in item.codes if not is_llm(self._named(code.coder))),
+            finished=tuple(coder for coder in item.finished if not is_llm(self._named(coder))),
+        )
+
+    def _named(self, coder: str) -> str:
+        """Return the name under which a coder's codes are recorded, or the name in the file if it is a model's name."""
+        own = coder or self.asked.coder
+        return own if is_llm(own) else self.coders.get(own, own)
 
     def _codes(self, item: Item, place: str) -> Iterator[tuple[str, Code]]:
         """For each code of an entry, yield its label key and the code itself; codes with unknown labels are skipped."""
@@ -382,6 +403,10 @@ class _Run:
             f"{name}: the numbers of marked sentences were left out of {counted(count, 'code')}, because these rows do "
             "not have the record_id of the record, so its abstract may be a different one"
             for name, count in self.moved.items()
+        )
+        self.notes += (
+            f"{name}: left out {counted(count, 'code')} by a language model ({llm}), which no person confirmed"
+            for (name, llm), count in self.refused.items()
         )
         return Imported(
             codings=settled.codings,

@@ -464,6 +464,21 @@ def test_unconfirmed_codes_of_a_language_model_are_never_imported(tmp_path: Path
         }
 
 
+def test_codes_of_people_are_imported_without_those_of_a_language_model_in_the_same_entry(tmp_path: Path) -> None:
+    notes = "\n".join(
+        f"N1  - mechtag code: Trust [{label}] = {answer}; coder: {coder}; basis: abstract"
+        for coder, label, answer in (("Ann", "trust", "yes"), ("llm:toy", "trust", "no"), ("llm:toy", "money", "yes"))
+    )
+    title = "Trust between care homes and general practices after a merger"
+    (tmp_path / "coded.ris").write_text(f"TY  - JOUR\nTI  - {title}\n{notes}\nER  - \n", encoding="utf-8")
+    imported = import_from(tmp_path / "coded.ris")
+    check_counts(imported)
+    assert (brief(imported), imported.rejected) == (["lind-2020 Ann trust=1"], ())
+    assert imported.notes == ("coded.ris: left out 2 codes by a language model (llm:toy), which no person confirmed",)
+    renamed = import_from(tmp_path / "coded.ris", mapped=MapFile(coders={"Ann": "llm:ann"}))
+    assert (renamed.codings, len(renamed.rejected)) == ((), 1)
+
+
 def test_codes_of_a_language_model_are_imported_as_those_of_the_person_who_confirmed_them(tmp_path: Path) -> None:
     header = "key,coder,label,value,basis,model_id,confirmed_by"
     lines = ("lind-2020,llm:toy,trust,1,abstract,toy,", "lind-2020,llm:toy,money,1,abstract,toy,Ann")
