@@ -133,6 +133,6 @@ def codings(
     if left_out:
         say(
             f"warning: {output}: the earlier table also had codings of {counted(left_out, 'other record')}, which the "
-            "new table does not contain; to keep them, run the command again, and name the files with those codings, too"
+            "new table does not contain; to keep them, run the command again and name the files with those codings, too"
         )
     say(f"{output}: {counted(len(imported.codings), 'coding')} written")
