@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import hypot
@@ -72,10 +73,10 @@ def read(
     scanned = sum(map(_is_empty, pages))
     if not count or scanned > count / 2:
         reason = f"; {recognised.faults[0]}" if recognised.faults else ""
-        advice = "" if recogniser else ", or attach it with 'mechtag attach --ocr tesseract'"
+        advice = "" if recogniser else "attach it with 'mechtag attach --ocr tesseract', or "
         raise MechtagError(
-            f"{name} is a scan without text ({scanned} of {count} pages have no text{reason}); "
-            f"recognise its text first, for example with 'ocrmypdf {name} with_text.pdf'{advice}"
+            f"{name} is a scan without text ({scanned} of {count} pages have no text{reason}); {advice}recognise its "
+            f"text first, for example with ocrmypdf {shlex.quote(name)} with_text.pdf"
         )
     warnings = [f"{scanned} of {count} pages have no text."] if scanned else []
     if recognised.pages:

@@ -91,7 +91,7 @@ def test_pages_without_text_are_recognised_and_marked(tmp_path: Path, fake: Call
 def test_a_scan_is_read_only_on_request(fake: Callable[[str], str]) -> None:
     with pytest.raises(
         MechtagError,
-        match=r"is a scan without text \(4 of 4 pages have no text\); .*or attach it with 'mechtag attach --ocr tess",
+        match=r"is a scan without text \(4 of 4 pages have no text\); attach it with 'mechtag attach --ocr tess",
     ):
         pdf.read(scan(4), "a.pdf")
     draft = pdf.read(scan(4), "a.pdf", recogniser=Recogniser(fake("")))

@@ -105,6 +105,9 @@ def test_a_password_a_scan_and_a_damaged_file_are_refused_with_what_to_do() -> N
         made.image(picture, w=100)
     with pytest.raises(MechtagError, match=r"a\.pdf is a scan without text \(2 of 2 pages have no text\); .*ocrmypdf"):
         read(bytes(made.output()), "a.pdf")
+    # The command can be copied to a shell.
+    with pytest.raises(MechtagError, match=r"ocrmypdf 'Ash 2010; \$HOME\.pdf' with_text\.pdf$"):
+        read(bytes(made.output()), "Ash 2010; $HOME.pdf")
     data = article().data()
     for damaged in (data[: len(data) // 3], b"%PDF-1.4\n", b""):
         with pytest.raises(MechtagError, match=r"a\.pdf cannot be read as a PDF, because it is damaged or cut off"):
