@@ -120,6 +120,7 @@ def test_long_lists_have_pages(review: Workspace) -> None:
     trained(review, [*(change(1, label) for label in labels), change(2)])
     owner = Browser(review, OWEN)
     first = owner.get("/learn/changes")
+    assert 'id="said"' not in first  # nothing happened before the page was opened
     assert (first.count('<tr><th scope="row" class="cell-text"'), "label-49" in first, "label-50" in first) == (
         PAGE,
         True,
