@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 from mechtag.core.errors import MechtagError
 from mechtag.core.outputs import check_outputs
 from mechtag.core.parquet import Rows, iterate_full_texts, iterate_predictions
-from mechtag.core.records import Basis, Prediction, Record
+from mechtag.core.records import Basis, Coding, Prediction, Record, is_llm
 from mechtag.core.tables import is_table
 from mechtag.core.words import counted
 from mechtag.pipeline.export.coded_papers import (
@@ -167,7 +167,7 @@ def export(project: Project, request: Request, to: str, output: Path, reporter: 
     content = _read(request, found, reporter)
     if (to in _TAGGED and found.what == "decisions") or (to == "xlsx" and found.what == "both"):
         return _write_tagged(project, request, found, content, to, output, reporter)
-    coded = _coded(project, request, found, content, reporter)
+    coded = _coded(project, request, found, content, to, reporter)
     written = len(coded.papers)
     if to == "matrix":
         from mechtag.pipeline.export import matrix
@@ -279,7 +279,7 @@ def _write_tagged(
         sheets = None
         if to == "xlsx":
             if found.what == "both":
-                coded = _coded(project, request, replace(found, predictions=None), content, reporter)
+                coded = _coded(project, request, replace(found, predictions=None), content, to, reporter)
             else:
                 coded = CodedPapers(codebook, (), _passages(project, request, found, (), reporter))
             sheets = stack.enter_context(_further_sheets(coded, output.parent, read_signs))
@@ -331,7 +331,9 @@ def _further_sheets(people: CodedPapers, folder: Path, read_signs: ReadSigns) ->
         yield _FurtherSheets(people, derived, read_signs)
 
 
-def _coded(project: Project, request: Request, found: _Found, content: _Content, reporter: Reporter) -> CodedPapers:
+def _coded(
+    project: Project, request: Request, found: _Found, content: _Content, to: str, reporter: Reporter
+) -> CodedPapers:
     """Return the papers to export, with their codings and decisions."""
     from mechtag.pipeline.annotations.coding_table import read_codings
     from mechtag.pipeline.annotations.record_finder import Finder
@@ -341,6 +343,8 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
     parts = []
     if found.codings:
         codings = read_codings(found.codings, codebook.all_keys, Finder(records, settings.dedupe))
+        if to in _OF_PEOPLE:
+            codings = _of_people(codings, found.codings, to, reporter)
         parts.append(from_codings(codings, records, codebook, texts, request.basis, request.coder, settings.sentences))
         known = {record.record_id for record in records}
         if missing := {row.record_id or row.key for row in codings} - known:
@@ -355,6 +359,21 @@ def _coded(project: Project, request: Request, found: _Found, content: _Content,
         parts.append(from_predictions(records, content.predictions, codebook, texts, request.basis, read_signs))
     coded = joined(*parts) if len(parts) == 2 else parts[0]
     return replace(coded, passages=_passages(project, request, found, records, reporter))
+
+
+def _of_people(codings: Sequence[Coding], path: Path, to: str, reporter: Reporter) -> list[Coding]:
+    """Return the codings of people, and add a note on the codings of language models."""
+    people = [row for row in codings if not is_llm(row.coder)]
+    llms = ", ".join(sorted({row.coder for row in codings if is_llm(row.coder)}))
+    if llms and not people:
+        raise MechtagError(
+            f"{path}: all codings are by a language model ({llms}), and only codings of people can be exported to the "
+            f"format {to}, because programs that read this format would show them as codings of people"
+        )
+    if llms:
+        count = counted(len(codings) - len(people), "coding")
+        reporter.note(f"note: {count} by a language model ({llms}) left out, because {to} shows all codes as people's")
+    return people
 
 
 def _passages(

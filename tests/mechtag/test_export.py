@@ -238,6 +238,24 @@ def test_decisions_of_a_model_are_not_exported_as_codes_of_a_person(to: str, nam
     )
 
 
+@pytest.mark.parametrize(("to", "name"), [("rayyan", "a.ris"), ("asreview", "a.csv"), ("eppi", "a.json")])
+def test_codings_of_a_language_model_are_not_exported_as_codes_of_a_person(folder: Path, to: str, name: str) -> None:
+    codings = [row for row in hostile_codings(hostile_records(PAPERS)) if row.coder == "Ann"]
+    answers = [row.model_copy(update={"coder": "llm:toy"}) for row in codings]
+    opposite = [row.model_copy(update={"value": None if row.value is None else 1 - row.value}) for row in answers]
+    write_codings(folder / "ann.csv", codings)
+    write_codings(folder / "both.csv", [*codings, *opposite])
+    write_codings(folder / "llm.csv", answers)
+    words = ("--records", "out/records.parquet", "--to", to, "-o")
+    assert call("export", "ann.csv", *words, f"ann_{name}")[0] == 0
+    status, _, message = call("export", "both.csv", *words, name)
+    assert (status, f"{len(codings)} codings by a language model (llm:toy) left out" in message) == (0, True)
+    assert (folder / name).read_bytes() == (folder / f"ann_{name}").read_bytes()
+    status, _, message = call("export", "llm.csv", *words, f"llm_{name}")
+    assert (status, "all codings are by a language model (llm:toy)" in message) == (1, True)
+    assert not (folder / f"llm_{name}").exists()
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_workbook_of_both_shows_decisions_and_codes() -> None:
     assert call("export", "out", "--codings", "codings.csv", "--to", "xlsx", "-o", "a.xlsx")[0] == 0
