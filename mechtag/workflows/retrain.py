@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -11,11 +12,13 @@ import numpy as np
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
+from mechtag.core.words import counted
 from mechtag.evaluation.model_comparison import compare_systems, decide_promotion, write_comparison
 from mechtag.evaluation.predictions import System
 from mechtag.models.model_folder import encoder_difference, load_model, read_config
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from mechtag.pipeline.annotations.versions import (
+    CODINGS,
     append_history,
     list_versions,
     read_additions,
@@ -229,7 +232,16 @@ class Retraining:
             f"version {version} of the annotations{f' (DVC {hashed})' if hashed else ''}: {addition.describe()}"
         )
         for row in addition.set_aside:
-            self._reporter.note(f"note: '{row.title}' is not used for training: {row.reason}")
+            self._reporter.note(f"note: the new codes of '{row.title}' are not used for training: {row.reason}")
+        unknown = Counter(row.label for row in addition.additions.codings if row.label not in self._codebook.all_keys)
+        if unknown:
+            labels = ", ".join(f"{label} ({count})" for label, count in sorted(unknown.items()))
+            verb = "is" if unknown.total() == 1 else "are"
+            self._reporter.note(
+                f"note: {counted(unknown.total(), 'code')} in version {version} {verb} not used, because the codebook "
+                f"has no such label: {labels}. If you renamed a label, import its codes again under the new key ("
+                f"'mechtag codings {self._paths.added / version / CODINGS}' with --map)"
+            )
         if addition.stale:
             stale = reports / version / "stale.csv"
             self._reporter.note(

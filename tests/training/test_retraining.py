@@ -13,13 +13,15 @@ import yaml
 import mechtag.training.retraining.challenger
 import mechtag.training.retraining.model_store
 from mechtag.core.errors import MechtagError
-from mechtag.core.parquet import read_predictions
+from mechtag.core.parquet import read_predictions, write_records
+from mechtag.core.records import Coding, Record
 from mechtag.core.settings import SentenceSettings
 from mechtag.models.model_folder import WEIGHTS, load_model, read_config
 from mechtag.pipeline.annotations.versions import (
     Additions,
     read_history,
     track_with_dvc,
+    use_version,
     version_in_use,
     write_additions,
 )
@@ -38,6 +40,7 @@ from mechtag.training.retraining.model_store import (
     recover,
 )
 from mechtag.training.train import define, save_model, train
+from mechtag.workflows.retrain import Retraining
 from mechtag.workflows.train import train as train_project
 from tests.support.command import call
 from tests.support.paths import ROOT
@@ -266,6 +269,30 @@ def test_the_history_goes_on_after_a_version_that_is_damaged(
     assert status == 0
     assert f"version {project.version} of the annotations cannot be read: " in message
     assert output.startswith(f"{whole}: ")
+
+
+def test_added_records_may_be_imported_again_after_a_label_was_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Codes of labels that the codebook no longer has are reported."""
+    book = {"name": "b", "relevance": {"definition": "r"}, "labels": [{"key": "new", "name": "N", "definition": "d"}]}
+    (tmp_path / "book.yaml").write_text(yaml.safe_dump(book), encoding="utf-8")
+    review = create_project(tmp_path / "review", tmp_path / "book.yaml")
+    save_model(define(review.settings, review.codebook), review.own_model)
+    added = review.root / "data/annotated/added"
+    paper = Record(record_id="text:1", title="A paper")
+    codes = [
+        Coding(record_id="text:1", coder="Ann", label=label, value=1, basis="abstract") for label in ("old", "new")
+    ]
+    use_version(added, write_additions(added, Additions(tuple(codes), (paper,), {"": {}})))
+    columns = "record_id,title,coder,label,value,basis\ntext:1,A paper,Ann,new,0,abstract"
+    (review.root / "data/annotated/codings.csv").write_text(columns, encoding="utf-8")
+    write_records(review.root / "data/unique.parquet", [paper])
+    monkeypatch.setattr(Retraining, "_challenge", lambda *_: [])
+    status, _, message = call("retrain", "--project", review.root)
+    assert status == 0, message
+    assert "note: 1 code in version 2-" in message
+    assert "is not used, because the codebook has no such label: old (1). If you renamed a label" in message
 
 
 def test_a_failing_server_is_reported_and_tolerated(capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,8 @@ def add_annotations(
     before = read_additions(settings.train.added, latest_version(settings.train.added) if onto is None else onto)
     if first := list_versions(settings.train.added)[:1]:
         base_definitions = read_additions(settings.train.added, first[0]).definitions[BASE]
-    known = [*(record.record for record in base), *before.records]
+    # A record that was added earlier may have been imported into the file of coded records since.
+    known = list({record.record_id: record for record in (*before.records, *(row.record for row in base))}.values())
     given = read_sources(records, on_note)
     finders = Finder(given, settings.dedupe), Finder(known, settings.dedupe)
     rows = [row for path in codings for row in read_codings(path, codebook.all_keys, *finders, to_train=True)]
