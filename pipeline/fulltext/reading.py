@@ -117,7 +117,7 @@ def find_format(data: bytes, name: str) -> Format:
     start = cast("re.Match[str]", _PROLOG.match(text)).end()
     root = _ROOT.match(text, start)
     tag = root[1].lower() if root else ""
-    if tag == "article":
+    if tag in ("article", "pmc-articleset"):
         return "jats"
     if tag in ("tei", "teicorpus"):
         return "tei"

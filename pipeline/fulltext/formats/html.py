@@ -44,11 +44,11 @@ def read(data: bytes, name: str) -> Draft:
     MechtagError
         If the page has hardly any text, apart from headings.
     """
-    page = _Page()
-    page.feed(_decoded(data))
-    page.close()
-    blocks = page.blocks()
-    if _length(block for block in blocks if not block.heading) < 500:
+    page, blocks = _parsed(data, _SKIPPED)
+    if not _has_text(blocks):
+        # Some sites put the whole page into a form.
+        page, blocks = _parsed(data, _SKIPPED - {"form"})
+    if not _has_text(blocks):
         raise MechtagError(
             f"{name} is a web page without the text of an article; save the page that shows the full text"
         )
@@ -81,10 +81,7 @@ def read_epub(data: bytes, name: str) -> Draft:
         raise MechtagError(f"{name} cannot be read as an EPUB book, because it is damaged; download it again") from None
     blocks = list[Block]()
     for content in pages:
-        page = _Page()
-        page.feed(_decoded(content))
-        page.close()
-        blocks += page.blocks()
+        blocks += _parsed(content, _SKIPPED)[1]
     if not any(block.text for block in blocks if not block.heading):
         raise MechtagError(f"{name} contains no text; download it again, or save the paper in a different format")
     doi = next((found for each in identifiers if (found := normalise_doi(each))), None)
@@ -96,15 +93,30 @@ def _decoded(data: bytes) -> str:
     return decoded(data, "utf-8-sig", *([declared[1].decode("ascii")] if declared else []))
 
 
+def _parsed(data: bytes, skipped: frozenset[str]) -> tuple[_Page, list[Block]]:
+    page = _Page(skipped)
+    page.feed(_decoded(data))
+    page.close()
+    return page, page.blocks()
+
+
+def _has_text(blocks: Iterable[Block]) -> bool:
+    return _length(block for block in blocks if not block.heading) >= 500
+
+
 def _length(blocks: Iterable[Block]) -> int:
     return sum(len(block.text) for block in blocks)
 
 
 class _Page(HTMLParser):
-    """Parser that collects the headings, paragraphs, title and metadata of a web page."""
+    """Parser that collects the headings, paragraphs, title and metadata of a web page.
 
-    def __init__(self) -> None:
+    The text of the elements in ``skipped`` is left out.
+    """
+
+    def __init__(self, skipped: frozenset[str]) -> None:
         super().__init__(convert_charrefs=True)
+        self._skipped = skipped
         self.meta = dict[str, str]()
         self.title = ""
         self._found = list[tuple[bool, Block]]()  # whether inside the main part, and the block
@@ -134,7 +146,7 @@ class _Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if "title" in self._open and not self.title:
             self.title = data.strip()
-        if _SKIPPED.isdisjoint(self._open):
+        if self._skipped.isdisjoint(self._open):
             self._text.append(data)
 
     def close(self) -> None:

@@ -38,11 +38,14 @@ def read(data: bytes, name: str) -> Draft:
     Raises
     ------
     MechtagError
-        If the file is not well-formed XML; if it is not a JATS article; or if it contains only the front matter (title,
-        authors and abstract), as some downloads do.
+        If the file is not well-formed XML; if it is not a JATS article; if it contains several articles; or if it
+        contains only the front matter (title, authors and abstract), as some downloads do.
     """
     root = parse(data, name)
-    article = root if local(root) == "article" else first(every(root, "article"))
+    articles = list(every(root, "article"))
+    article = root if local(root) == "article" else first(articles)
+    if article is not root and len(articles) > 1:
+        raise MechtagError(f"{name} contains {len(articles)} articles; save each article as a separate file")
     if article is None:
         raise MechtagError(
             f"{name} is an XML file, but not an article in JATS format; download the XML file from the publisher or "

@@ -16,6 +16,7 @@ from mechtag.core.errors import MechtagError
 from mechtag.pipeline.fulltext.document import Draft, assemble
 from mechtag.pipeline.fulltext.formats import docx as word
 from mechtag.pipeline.fulltext.formats import html, jats, plain, tei
+from mechtag.pipeline.fulltext.reading import find_format
 
 JATS = """<?xml version="1.0"?>
 <article xmlns:xlink="http://www.w3.org/1999/xlink">
@@ -230,6 +231,15 @@ def test_word_without_styles_and_within_a_table() -> None:
     assert sections[2][3] == "North 10"
 
 
+def test_a_set_of_jats_articles_is_read_if_it_has_only_one() -> None:
+    article = JATS[JATS.index("<article") :]
+    one, two = (f"<pmc-articleset>{article * count}</pmc-articleset>".encode() for count in (1, 2))
+    assert find_format(one, "a.xml") == "jats"
+    assert found(jats.read(one, "a.xml")) == found(jats.read(JATS.encode(), "a.xml"))
+    with pytest.raises(MechtagError, match=r"a\.xml contains 2 articles; save each article as a separate file"):
+        jats.read(two, "a.xml")
+
+
 def test_jats_boxes_and_verses() -> None:
     box = "<boxed-text><label>Box {0}</label><caption><title>Summary</title></caption><p>Text {0}.</p></boxed-text>"
     article = (
@@ -270,6 +280,11 @@ def test_a_web_page_whose_only_articles_are_teasers_is_read_whole() -> None:
     teaser = f"<article><h3>Related</h3><p>{'Read what others wrote. ' * 30}</p></article>"
     page = f"<html><body><div><h1>Leaders</h1><p>{'They led on. ' * 400}</p></div>{teaser}</body></html>"
     assert "They led on." in found(html.read(page.encode(), "a.html"))[0][3]
+
+
+def test_a_web_page_that_is_a_form_is_read() -> None:
+    page = f"<html><body><form><h1>Leaders</h1><p>{'They led on. ' * 60}</p><button>Buy</button></form></body></html>"
+    assert found(html.read(page.encode(), "a.html"))[0][3] == f"Leaders\n{'They led on. ' * 60}".strip()
 
 
 def test_what_a_web_page_hides_is_not_read() -> None:
