@@ -40,6 +40,8 @@ _NOTICES = (
     *("correctionto", "correction", "corrigendumto", "corrigendum", "erratumto", "erratum", "retractionof"),
     *("retractionnote", "retractionnoteto", "retraction", "expressionofconcern", "commenton", "commentaryon"),
     *("responseto", "replyto", "authorreply", "authorsreply", "commentson", "aresponseto"),
+    *("addendumto", "addendum", "regarding", "letterabout", "letteron", "editorabout", "editoron"),
+    *("peerreviewof", "peerreviewfor", "reviewerreportsfor", "reviewerreportson", "summaryof", "bookreviewof"),
 )
 # Letters with which a supplement of a paper begins. An article in the supplement of a journal may begin 'Supplement'.
 _SUPPLEMENTS = (
