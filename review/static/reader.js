@@ -320,7 +320,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, requestConfig } = event.detail;
   const decision = requestConfig.elt?.closest("[data-decision]");
   const ended = xhr.status === 401;
-  if (requestConfig.verb === "post" && !ended && xhr.status < 500) keepTexts(event, refusal(xhr.responseText));
+  if (requestConfig.verb === "post" && !ended && !(xhr.status >= 500 && decision)) {
+    keepTexts(event, refusal(xhr.responseText));
+  }
   if (requestConfig.verb !== "post" || !(ended || (xhr.status >= 500 && decision))) return;
   event.detail.shouldSwap = false;
   if (!ended) {

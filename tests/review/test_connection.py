@@ -6,17 +6,20 @@ No decision is lost or doubled, and the page says what happens.
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import psutil
 import pytest
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import OperationalError
 
 from benchmarks.review import served
 from mechtag.review import access
-from mechtag.review.acts import Stamp
+from mechtag.review.acts import Acts, Stamp
 from mechtag.review.passwords import hash_password
 from mechtag.review.store import schema
 from mechtag.review.workspace import Workspace
@@ -261,6 +264,26 @@ def test_a_text_that_is_refused_stays_on_the_page(browser: Browser, review: Work
         page.locator(own).locator(field).fill("y" * longest, force=True)
         page.locator(own).evaluate("(each) => each.requestSubmit()")
         page.locator("#saved", has_text="All saved").wait_for()
+        page.context.close()
+
+
+def test_a_note_that_does_not_fit_on_the_disk_stays_on_the_page(
+    browser: Browser, review: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = sqlite3.OperationalError("database or disk is full")
+    fault.sqlite_errorname = "SQLITE_FULL"
+    with Served(review) as server:
+        page = open_page(browser, review, server.address)
+        note = page.locator("form[action='/note'] textarea >> nth=0")
+        note.fill("A long note", force=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(Acts, "note", Mock(side_effect=OperationalError("", {}, fault)))
+            page.locator("form[action='/note'] >> nth=0").evaluate("(each) => each.requestSubmit()")
+            page.locator("#saved", has_text="Not saved. Your last entry was not saved, because the disk").wait_for()
+        assert note.input_value() == "A long note"
+        page.locator("form[action='/note'] >> nth=0").evaluate("(each) => each.requestSubmit()")
+        page.locator("#saved", has_text="All saved").wait_for()
+        assert judged(review) == [(1, "note")]
         page.context.close()
 
 
