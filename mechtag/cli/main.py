@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import Annotated
 
@@ -71,6 +72,11 @@ def main() -> None:
     except MechtagError as error:
         say(f"mechtag: {error.on_command_line}")
         sys.exit(1)
+    except shutil.Error as error:
+        # Copying a folder collects the errors of all its files; each contains source, target and reason.
+        problems = error.args[0]
+        say(f"mechtag: {problems[0][2] if isinstance(problems, list) else error}")
+        sys.exit(1)
     except OSError as error:
-        say(f"mechtag: {error.filename or ''}: {error.strerror or error}")
+        say(": ".join(("mechtag", *filter(None, [error.filename]), error.strerror or str(error))))
         sys.exit(1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -320,6 +322,25 @@ def test_main_prints_the_message_without_a_traceback(
     assert error.startswith("mechtag: ")
     assert "no such file" in error
     assert "Traceback" not in error
+
+
+def test_a_full_disk_is_reported_once_even_if_a_folder_was_being_copied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / name).touch()
+
+    def fill(_: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", target)
+
+    monkeypatch.setattr("mechtag.cli.main.app", lambda: shutil.copytree(source, tmp_path / "t", copy_function=fill))
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    error = capsys.readouterr().err
+    assert error.startswith("mechtag: [Errno ")
+    assert error.count("No space left on device") == error.count("\n") == 1
 
 
 def test_shipped_settings_are_the_defaults_except_sources_and_hash() -> None:
