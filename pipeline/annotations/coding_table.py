@@ -312,7 +312,8 @@ def coded_from(
                 "the record to train.texts, or remove its codings"
             )
         codes[found.record.record_id].append(coding)
-    coded = [record for record in records if record.record_id in codes]
+    # A table that was read without deduplication may list a record twice.
+    coded = list({record.record_id: record for record in records if record.record_id in codes}.values())
     sentences = split_each(coded, settings)
     papers = []
     for record in coded:

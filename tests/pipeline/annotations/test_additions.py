@@ -210,6 +210,13 @@ def coded_by(*rows: Coding) -> list[CodedRecord]:
     return coded_from(rows, [record(1)], TODAY.keys, "relevant", Settings().sentences, "codings.csv")
 
 
+def test_a_record_that_a_table_lists_twice_is_coded_once() -> None:
+    rows = [coding(1, "ann", "trust", 1), coding(2, "ann", "trust", 0)]
+    records = [record(1), record(2), record(1, source_file="other.jsonl")]
+    found = coded_from(rows, records, TODAY.keys, "relevant", Settings().sentences, "codings.csv")
+    assert [(one.record.record_id, one.code("trust")) for one in found] == [("doi:10.1234/1", 1), ("doi:10.1234/2", 0)]
+
+
 def test_each_coder_of_a_table_of_codings_may_correct_an_earlier_code() -> None:
     both = [coding(1, coder, label, 1) for coder in ("ann", "bob") for label in ("relevant", "trust")]
     base = coded_by(*both)
