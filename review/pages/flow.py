@@ -28,7 +28,7 @@ def flow(visit: Visit, fault: str = "", status: int = 200) -> Response:
         entries = counts.read_entries(connection)
         people = names_of(connection)
         drawn, problem = _drawn(visit, connection, decided, entries)
-    typed = {path: visit.text(path) for path in counts.FIELDS} if visit.form else {}
+    stored = {path: _shown(entries.get(path)) for path in counts.FIELDS}
     # The drawing has no scripts, and its texts are escaped by the drawing itself; pages allow no inline style.
     pictures = [
         Markup(draw_diagram(drawn, narrow).replace(RESPONSIVE, "")) for narrow in (False, True) if drawn is not None
@@ -38,7 +38,9 @@ def flow(visit: Visit, fault: str = "", status: int = 200) -> Response:
         status=status,
         groups=counts.GROUPS,
         entries=entries,
-        shown={path: typed.get(path) or _shown(entries.get(path)) for path in counts.FIELDS},
+        shown={path: visit.text(path, text) for path, text in stored.items()},
+        # What the form showed when it was loaded, by which `enter` finds what the person changed.
+        loaded={path: visit.text(f"shown-{path}", text) for path, text in stored.items()},
         people=people,
         decided=decided,
         pictures=pictures,
@@ -68,12 +70,17 @@ def _shown(entry: counts.Entry | None) -> str:
 def enter(visit: Visit) -> Response:
     """Save the counts that the person entered for the PRISMA diagram.
 
-    Each changed count is logged as a separate event.
+    Each changed count is logged as a separate event. Counts that the person left as the form showed them are not saved,
+    because somebody else may have changed them in the meantime.
     """
     with visit.workspace.store.read() as connection:
         before = counts.read_entries(connection)
     try:
-        values = {path: counts.parse(field, visit.text(path)) for path, field in counts.FIELDS.items()}
+        values = {
+            path: value
+            for path, field in counts.FIELDS.items()
+            if (value := counts.parse(field, visit.text(path))) != _loaded(visit, field)
+        }
     except Refused as error:
         return flow(visit, str(error), error.status)
     stamp = visit.stamp()
@@ -82,6 +89,12 @@ def enter(visit: Visit) -> Response:
             each = Stamp(stamp.coder, f"{stamp.client_id}/{path}")
             visit.workspace.acts.log(each, "flow", {"field": path, "value": value})
     return visit.go("/flow")
+
+
+def _loaded(visit: Visit, field: counts.Field) -> Any:
+    """Return the value that the form showed when it was loaded, or ``...`` if the form does not say."""
+    name = f"shown-{field.path}"
+    return counts.parse(field, visit.text(name)) if name in visit.form else ...
 
 
 def download(visit: Visit) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,30 @@ def test_what_people_enter_is_shown_with_their_names_and_drawn(review: Workspace
     assert content["reports"]["excluded"] == {"Wrong setting": 1}
     owner.post("/flow", **{**fields, "reports.sought": ""})
     assert "Owen entered reports: sought in the flow diagram" in texts(owner.get("/activity"))
+
+
+def test_two_owners_who_enter_different_counts_do_not_delete_each_others(review: Workspace) -> None:
+    owner, petra = Browser(review, 1), Browser(review, add_person(review, "Petra", "owner"))
+
+    def fields(page: str) -> dict[str, str]:
+        """Return what the form sends, if nothing is typed."""
+        inputs = re.findall(r'<input id="[^"]+" name="([^"]+)" [^>]*value="([^"]*)"', page)
+        return dict(inputs) | dict(re.findall(r'<textarea[^>]* name="([^"]+)"[^>]*>([^<]*)</textarea>', page))
+
+    first, second = fields(owner.get("/flow")), fields(petra.get("/flow"))
+    owner.post("/flow", **first | {"reports.sought": "2", "reports.excluded": "Wrong setting: 1"})
+    # A form that is shown again because of a fault was still loaded before.
+    answer = petra.post("/flow", **second | {"included.studies": "many"})
+    assert (answer.status_code, 'value="many"' in answer.text) == (422, True)
+    petra.post("/flow", **fields(answer.text) | {"included.studies": "1"})
+    now = fields(owner.get("/flow"))
+    assert [now[name] for name in ("reports.sought", "included.studies")] == ["2", "1"]
+    assert now["reports.excluded"] == "Wrong setting: 1"
+    third = fields(petra.get("/flow"))
+    answer = petra.post("/flow", **third | {"reports.sought": "", "included.studies": "many"})
+    assert fields(answer.text)["reports.sought"] == ""
+    petra.post("/flow", **fields(answer.text) | {"included.studies": "1"})
+    assert fields(owner.get("/flow"))["reports.sought"] == ""
 
 
 @pytest.mark.parametrize(
