@@ -153,6 +153,13 @@ def test_tags_of_others_are_hidden_until_the_person_has_judged_the_record(review
     assert [seen(person) for person in (owen, ann, lea)] == [[True] * 4] * 3
 
 
+def test_one_decision_is_listed_in_the_singular(review: Workspace, ann: Browser) -> None:
+    review.acts.decide(Stamp(2), 1, 1)
+    assert "Your last decision Record" in texts(ann.get("/decisions"))
+    review.acts.decide(Stamp(2), 2, 1)
+    assert "Your last 2 decisions, the latest first" in texts(ann.get("/decisions"))
+
+
 def test_several_records_are_tagged_and_undone_together(
     review: Workspace, ann: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
