@@ -239,8 +239,8 @@ class Retraining:
             verb = "is" if unknown.total() == 1 else "are"
             self._reporter.note(
                 f"note: {counted(unknown.total(), 'code')} in version {version} {verb} not used, because the codebook "
-                f"has no such label: {labels}. If you renamed a label, import its codes again under the new key ("
-                f"'mechtag codings {self._paths.added / version / CODINGS}' with --map)"
+                f"has no such label: {labels}. If you renamed a label, import its codes again under the new key: "
+                f"'mechtag codings {self._paths.added / version / CODINGS} --map MAP.yaml -o codings.csv'"
             )
         if addition.stale:
             stale = reports / version / "stale.csv"
