@@ -400,7 +400,8 @@ def name_answer(value: int | None, refer: bool = False) -> Answer:
 LLM = "llm:"
 
 
-#: Name of the coder of final codes in tables that the review page exports. Final codes repeat the codes of people.
+#: Name of the coder of final codes in tables that the review page exports. They repeat codes that people agreed on, or
+#: settle disagreements.
 FINAL = "final"
 
 

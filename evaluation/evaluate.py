@@ -223,7 +223,7 @@ def agreement_of_files(
     rows = [row for row in rows if basis in (None, row.basis)]
     if not rows:
         raise MechtagError(f"{place}: no coding has the basis {basis}; compare codings with the other basis")
-    rows = [row for row in rows if row.coder != FINAL] or rows
+    rows = _without_final(rows)
     _refuse_two_texts(rows, place)
     coders = coders_of(rows, all_keys, place)
     if predictions:
@@ -243,6 +243,11 @@ def agreement_of_files(
     if described := [line for table in codings if (runs := read_runs(table)) for line in runs.describe()]:
         found["llms"] = described
     return Agreement.model_validate(found)
+
+
+def _without_final(codings: list[Coding]) -> list[Coding]:
+    """Leave out the final codes of the review page, unless there are no other codes."""
+    return [coding for coding in codings if coding.coder != FINAL] or codings
 
 
 def _refuse_two_texts(codings: Sequence[Coding], place: str) -> None:
@@ -300,7 +305,9 @@ def _coded_set(
             if name.startswith(_RELEVANCE_PREFIX)
         },
         second=read_codes(second, label_keys) if second else (),
-        table=read_codings(records, (relevance_key, *label_keys), finder, to_train=True) if is_table(records) else (),
+        table=_without_final(read_codings(records, (relevance_key, *label_keys), finder, to_train=True))
+        if is_table(records)
+        else (),
         learning=learning,
         about={} if is_table(records) else read_about(records, "coded records"),
     )

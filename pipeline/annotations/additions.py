@@ -12,7 +12,7 @@ from mechtag.core.records import Coding, Record, Row, name_answer
 from mechtag.core.settings import DedupeSettings
 from mechtag.core.words import counted
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
-from mechtag.pipeline.annotations.coded_records import CodedRecord
+from mechtag.pipeline.annotations.coded_records import CodedRecord, settled
 from mechtag.pipeline.annotations.record_finder import Finder
 from mechtag.pipeline.annotations.versions import BASE, Additions
 from mechtag.pipeline.dedupe.dedupe import dedupe
@@ -196,12 +196,16 @@ def _disputed(codings: Iterable[Coding], codebook: Codebook, touched: Set[str]) 
     """
     said: dict[str, dict[str, int]] = {name: {} for name in touched}
     carried: dict[str, dict[str, str]] = {name: {} for name in touched}
+    own: dict[str, list[Coding]] = {name: [] for name in touched}
     for coding in codings:
-        name = coding.record_id or ""
-        if name in touched and coding.label == codebook.relevance.key and coding.value is not None:
-            said[name][coding.coder] = coding.value
-        elif name in touched and coding.value == 1:
-            carried[name][coding.coder] = coding.label
+        if (name := coding.record_id or "") in touched:
+            own[name].append(coding)
+    for name, rows in own.items():
+        for coding in settled(rows, codebook.relevance.key):
+            if coding.label == codebook.relevance.key and coding.value is not None:
+                said[name][coding.coder] = coding.value
+            elif coding.value == 1:
+                carried[name][coding.coder] = coding.label
     reasons = {}
     for name in sorted(touched):
         both = [coder for coder, label in carried[name].items() if said[name].get(coder) == 0]

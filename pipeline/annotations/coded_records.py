@@ -16,7 +16,7 @@ from pydantic import AliasChoices, Field, RootModel, StrictBool, ValidationError
 from mechtag.core.codebook import Strict, describe_validation, read_yaml
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import StrPath, write_text
-from mechtag.core.records import Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
+from mechtag.core.records import FINAL, Coding, Record, Row, Sentence, make_record_id, normalise_doi, normalise_pmid
 from mechtag.core.settings import TrainSettings
 from mechtag.core.tables import is_table
 from mechtag.pipeline.reading.text.headings import heading_name
@@ -203,6 +203,21 @@ class CodedRecord(Codes):
             )
             for label in (relevance_key, *label_keys)
         ]
+
+
+def settled(codings: Sequence[Coding], relevance_key: str) -> list[Coding]:
+    """Leave out the codings of one record that final codes of the review page (coder ``final``) replace.
+
+    A final code replaces all other codes for the same label and basis, because people agreed on it, or an adjudicator
+    settled it. If the final code says that the record is not relevant, only final codes are returned.
+    """
+    final = {(coding.label, coding.basis): coding.value for coding in codings if coding.coder == FINAL}
+    irrelevant = 0 in (value for (label, _), value in final.items() if label == relevance_key)
+    return [
+        coding
+        for coding in codings
+        if coding.coder == FINAL or not (irrelevant or (coding.label, coding.basis) in final)
+    ]
 
 
 class Exemplar(Row):

@@ -27,7 +27,7 @@ from mechtag.core.records import (
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.core.tables import CONFIRMED, TableRow, is_table, read_table
 from mechtag.pipeline.annotations.cited_papers import CitedPaper
-from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded
+from mechtag.pipeline.annotations.coded_records import ADDED, CodedRecord, files_of, read_coded, settled
 from mechtag.pipeline.annotations.record_finder import (
     IDENTIFIERS,
     Finder,
@@ -275,7 +275,8 @@ def coded_from(
     """Combine codings and records into coded records.
 
     If the codes for a label contradict each other, the label counts as not judged. The codes may be from different
-    coders, or from one coder who read the abstract and the full text.
+    coders, or from one coder who read the abstract and the full text. Final codes of the review page replace the codes
+    of people; see `settled`.
 
     A record counts as relevant if at least one coder coded it as relevant, or if no coder judged its relevance. A coder
     who coded a label as yes, but did not judge relevance, counts as having coded the record as relevant.
@@ -318,15 +319,16 @@ def coded_from(
     papers = []
     for record in coded:
         own = codes[record.record_id]
-        values = {label: _agreed(own, label) for label in label_keys}
-        relevant = _relevant(own, relevance_key)
+        counted = settled(own, relevance_key)
+        values = {label: _agreed(counted, label) for label in label_keys}
+        relevant = _relevant(counted, relevance_key)
         labels = tuple(label for label, value in values.items() if value == 1)
         if labels and not relevant:
             raise MechtagError(
                 f"{place}: record {record.record_id} is coded as not {relevance_key}, but also as "
                 f"{', '.join(labels)}; correct one of these codes"
             )
-        marked = _sentence_labels(own, values, len(sentences[record.record_id]), place)
+        marked = _sentence_labels(counted, values, len(sentences[record.record_id]), place)
         papers.append(
             CodedRecord(
                 key=own[0].key or record.record_id,
@@ -438,10 +440,11 @@ def add_codings(
 
 def _recode(record: CodedRecord, later: Sequence[Coding], label_keys: Sequence[str], relevance_key: str) -> CodedRecord:
     rows = {(row.coder, row.label, row.basis): row for row in (*record.codings(label_keys, relevance_key), *later)}
-    values = {label: _agreed(list(rows.values()), label) for label in label_keys}
+    counted = settled(list(rows.values()), relevance_key)
+    values = {label: _agreed(counted, label) for label in label_keys}
     return record.model_copy(
         update={
-            "relevant": _relevant(list(rows.values()), relevance_key),
+            "relevant": _relevant(counted, relevance_key),
             "labels": tuple(label for label, value in values.items() if value == 1),
             "not_judged": tuple(label for label, value in values.items() if value is None),
             "sentences_not_judged": tuple(

@@ -11,7 +11,7 @@ import pytest
 from mechtag.core.codebook import Codebook
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Coding, Record, Sentence
-from mechtag.core.settings import DedupeSettings, Settings
+from mechtag.core.settings import DedupeSettings, SentenceSettings, Settings
 from mechtag.pipeline.annotations.additions import Incoming, extend_additions, find_stale, match_codings
 from mechtag.pipeline.annotations.coded_records import CodedRecord
 from mechtag.pipeline.annotations.coding_table import add_codings, coded_from, read_annotations
@@ -154,6 +154,26 @@ def test_codes_from_abstract_and_full_text_are_kept_apart() -> None:
     assert len(match_codings(both, [record(10)], [], DedupeSettings(), "new.csv").codings) == 2
     additions, _, counts = add(*both)
     assert (counts, [row.value for row in additions.codings]) == ({"new": 2}, [1, 0])
+
+
+def test_final_codes_settle_disagreements_of_earlier_codes() -> None:
+    before, aside, _ = add(coding(10, "ann", "trust", 1), coding(10, "bob", "trust", 0))
+    assert aside == []
+    final = [coding(10, "final", "trust", 1), coding(11, "final", "relevant", 0)]
+    additions, aside, _ = add(*final, coding(11, "ann", "trust", 1), before=before)
+    assert aside == []
+    (first, second) = coded_from(
+        additions.codings, additions.records, ("trust", "money"), "relevant", SentenceSettings(), "added"
+    )
+    assert (first.code("trust"), first.relevant, second.relevant) == (1, True, False)
+    recoded = add_codings(
+        [coded(1, "trust")],
+        Additions((coding(1, "ann", "trust", 1), coding(1, "final", "trust", 0))),
+        ("trust", "money"),
+        "relevant",
+        Settings(),
+    )
+    assert recoded[0].code("trust") == 0
 
 
 def test_records_whose_relevance_is_not_settled_are_set_aside() -> None:

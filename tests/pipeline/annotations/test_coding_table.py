@@ -63,6 +63,26 @@ def test_coders_who_differ_leave_a_label_open(tmp_path: Path) -> None:
     assert (coded.code("trust"), coded.code("money"), coded.coder) == (None, 1, "ann, bob")
 
 
+def test_final_codes_settle_what_coders_differ_on(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        ",p1,ann,trust,1,abstract,,,",
+        ",p1,bob,trust,0,abstract,,,",
+        ",p1,final,trust,0,abstract,,,",
+        ",p1,ann,money,1,abstract,,,",
+        ",p1,bob,money,0,abstract,,,",
+        ",p2,ann,relevant,1,abstract,,,",
+        ",p2,ann,trust,1,abstract,,,",
+        ",p2,bob,relevant,0,abstract,,,",
+        ",p2,final,relevant,0,abstract,,,",
+    )
+    assert [(coded.relevant, coded.code("trust"), coded.code("money")) for coded in found] == [
+        (True, 0, None),
+        (False, None, None),
+    ]
+    assert found[0].coder == "ann, bob, final"
+
+
 def test_a_record_is_relevant_unless_it_is_coded_otherwise(tmp_path: Path) -> None:
     found = read(
         tmp_path,
