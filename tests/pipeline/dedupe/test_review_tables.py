@@ -357,7 +357,7 @@ def test_a_living_review_on_the_command_line(tmp_path: Path) -> None:
     assert not (old / "new.parquet").exists()
     words = ["dedupe", tmp_path / "second.parquet", "-o", new / "unique.parquet", "--existing", old / "unique.parquet"]
     status, _, message = call(*words)
-    assert (status, "4 records, 3 unique, 1 of them new, 1 duplicates" in message) == (0, True), message
+    assert (status, "4 records, 3 unique, 1 of them new, 1 duplicate" in message) == (0, True), message
     ids = [paper.record_id for paper in read_records(old / "unique.parquet")]
     assert [paper.record_id for paper in read_records(new / "unique.parquet")][:2] == ids
     assert [paper.title for paper in read_records(new / "new.parquet")] == ["Power and place in primary care"]
