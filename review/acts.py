@@ -1472,8 +1472,10 @@ class Acts:
             One mapping for each code, with these keys:
 
             - ``label``, ``stage`` and ``date``
-            - ``value``: ``1`` or ``0``
+            - ``value``: ``1``, ``0``, or ``None`` for needs review
             - ``sentences``: numbers of the marked sentences
+            - ``refer`` (optional): whether the answer is needs review
+            - ``reason`` (optional): reason for an exclusion, which need not be in the plan
             - ``signs`` (optional): signs of sentences, keyed by sentence number
             - ``roles`` (optional): pairs of sentence number and role
         more
@@ -1494,7 +1496,10 @@ class Acts:
             label, stage = code["label"], code["stage"]
             if stage in BASES:
                 self._require_label(label)
-            self._check_answer(code["value"], refer=False)
+            refer = bool(code.get("refer"))
+            self._check_answer(code["value"], refer)
+            reason = code.get("reason") if stage == "screen" and code["value"] == 0 else None
+            _refuse_long(reason or "", "the reason")
             self._check(connection, stamp, record, stage)
             if self._code_of(connection, stamp.coder, record, stage, label) is not None:
                 raise Refused(
@@ -1503,7 +1508,7 @@ class Acts:
                 )
             text = self._require_text(connection, record, stage) if stage in BASES else None
             named = {} if text is None else _named(text)
-            content = {"v": code["value"], "refer": False, "reason": None, "how": "imported", **named, **more}
+            content = {"v": code["value"], "refer": refer, "reason": reason, "how": "imported", **named, **more}
             drafts.append(Draft("code", record, stage, label, content | {"date": code["date"]}))
             if text is not None and code["value"] == 1 and code["sentences"]:
                 numbers = self._check_sentences(text, code["sentences"])

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import read_json, write_json
-from mechtag.core.records import Coding, passages_of
+from mechtag.core.records import FINAL, Coding, passages_of
 from mechtag.review.acts import Refused, Stamp
 from mechtag.review.jobs import ranking, tagging
 from mechtag.review.jobs.progress import Progress
@@ -147,10 +147,14 @@ def _faults(workspace: Workspace, codings: Sequence[Coding]) -> Iterator[str]:
     with workspace.store.read() as connection:
         rows = connection.execute(select(table.c.record_id, table.c.id).where(table.c.record_id.in_(asked))).all()
         with_text = {name for name, number in rows if attached_file(connection, number) is not None}
+    by_people = {(row.record_id, row.label, row.basis) for row in codings if row.coder != FINAL}
     for row in codings:
         stage = _stage(row, workspace)
-        if row.value is None:
+        if row.value is None and not row.refer:
             yield "not judged, so there is nothing to add"
+        elif row.coder == FINAL and (row.record_id, row.label, row.basis) in by_people:
+            # Otherwise, a record that one person has judged would count as judged by two people.
+            yield "this is a final code, not the code of a person; the files also contain the codes of people"
         elif stage is None:
             yield "this decision is based on the full text, but this review screens records by title and abstract"
         elif stage == "full-text" and row.record_id not in with_text:
@@ -272,8 +276,9 @@ def _code(row: Coding, reading: Reading, roles: Sequence[Coding] = ()) -> dict[s
     signed = [] if len(passages) != len(row.signs) else list(zip(passages, row.signs, strict=True))
     signs = {number: sign for number in quoted for passage, sign in signed if sign and texts[number] in passage}
     given = [(number, other.role) for other in roles for number in _quoted(other, texts)]
-    code = {"label": row.label, "value": row.value, "sentences": quoted, "signs": signs, "date": row.date}
-    return code | {"roles": given}
+    reason = " ".join((row.reason or "").split()) or None
+    code = {"label": row.label, "value": row.value, "refer": row.refer, "reason": reason, "date": row.date}
+    return code | {"sentences": quoted, "signs": signs, "roles": given}
 
 
 def _quoted(row: Coding, texts: Sequence[str]) -> list[int]:

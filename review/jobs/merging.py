@@ -150,7 +150,7 @@ def _read_as_codings(workspace: Workspace, theirs: Connection, arguments: Mappin
     """Add a job that reads the codes of a different review, and return the number of the job."""
     from mechtag.pipeline.annotations.coding_table import write_codings
 
-    found = [row for row in coders_codings(theirs) if row.value is not None]
+    found = [row for row in coders_codings(theirs) if row.value is not None or row.refer]
     if not found:
         raise MechtagError(
             "this zip contains a different review, which has no codes to import; choose a zip with a copy of this "

@@ -352,3 +352,37 @@ def test_a_person_is_found_whatever_the_case_of_the_name(review: Workspace) -> N
     work(review)
     with review.store.read() as connection:
         assert set(connection.execute(select(schema.current.c.coder)).scalars()) == {number}
+
+
+def exported(rows: str) -> bytes:
+    """Return a file as *Export* writes the codes of each person, with ``rows`` below its header."""
+    return f"record_id,coder,label,value,basis,refer,reason\n{rows}\n".encode()
+
+
+def test_a_reason_for_an_exclusion_is_kept(review: Workspace) -> None:
+    add(review, exported("doi:10.1/1,Ann,edible,0,abstract,,Wrong  fruit\ndoi:10.1/2,Ann,edible,1,abstract,,odd"))
+    with review.store.read() as connection:
+        rows = connection.execute(select(schema.current.c.record, schema.current.c.reason)).all()
+    assert sorted(rows) == [(1, "Wrong fruit"), (2, None)]
+
+
+def test_an_answer_that_needs_review_is_added(review: Workspace) -> None:
+    browser, address = add(review, exported("doi:10.1/1,Ann,edible,,abstract,1,\ndoi:10.1/2,Ann,edible,,abstract,,"))
+    page = texts(browser.get(address))
+    assert "Added: 1 code " in page
+    assert "doi:10.1/2: edible, Ann not judged, so there is nothing to add" in page
+    with review.store.read() as connection:
+        row = connection.execute(select(schema.current)).one()
+    assert (row.record, row.coder, row.value, row.refer) == (1, ANN, None, 1)
+    check_replay(review.store)
+
+
+def test_a_final_code_does_not_count_as_the_code_of_a_second_person(review: Workspace) -> None:
+    content = exported(
+        "doi:10.1/1,Ann,edible,1,abstract,,\ndoi:10.1/1,final,edible,1,abstract,,\ndoi:10.1/2,final,edible,1,abstract,,"
+    )
+    browser, address = add(review, content)
+    assert "doi:10.1/1: edible, final this is a final code, not the code of a person" in texts(browser.get(address))
+    assert codes(review) == {("doi:10.1/1", "Ann", "edible", 1), ("doi:10.1/2", "final", "edible", 1)}
+    with review.store.read() as connection:
+        assert connection.execute(select(schema.final)).all() == []

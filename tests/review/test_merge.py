@@ -406,14 +406,15 @@ def test_a_missing_abstract_comes_with_the_codes_that_rest_on_it(tmp_path: Path)
 def test_a_different_review_gives_codes_from_elsewhere(review: Workspace, tmp_path: Path) -> None:
     other = begun(tmp_path / "other")
     ann_works(other)
+    other.acts.decide(look(other, ANN, 5, "screen"), 5, None, refer=True)
     owner, address = read(review, zip_of(other))
     page = owner.get(address)
     assert "This is a different review" in texts(page)
     link = page.partition('href="/codings/')[2].partition('"')[0]
     work(review)
-    assert "Read: 8 codes for 4 records" in texts(owner.get(f"/codings/{link}"))
+    assert "Read: 9 codes for 5 records" in texts(owner.get(f"/codings/{link}"))
     events = number_of_events(review)
-    assert "Ann, 6 codes" in texts(owner.get(f"/codings/{link}"))
+    assert "Ann, 7 codes" in texts(owner.get(f"/codings/{link}"))
     assert number_of_events(review) == events
 
 

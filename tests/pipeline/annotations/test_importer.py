@@ -480,12 +480,13 @@ def test_codes_of_people_are_imported_without_those_of_a_language_model_in_the_s
 
 
 def test_codes_of_a_language_model_are_imported_as_those_of_the_person_who_confirmed_them(tmp_path: Path) -> None:
-    header = "key,coder,label,value,basis,model_id,confirmed_by"
-    lines = ("lind-2020,llm:toy,trust,1,abstract,toy,", "lind-2020,llm:toy,money,1,abstract,toy,Ann")
+    header = "key,coder,label,value,basis,model_id,reason,confirmed_by"
+    lines = ("lind-2020,llm:toy,trust,1,abstract,toy,,", "lind-2020,llm:toy,money,1,abstract,toy,It says so.,Ann")
     imported = contract(tmp_path, *lines, header=header)
     assert brief(imported) == ["lind-2020 Ann money=1"]
     (own,) = imported.codings
     assert (own.assisted, own.model_id, own.confirmed_by) == (True, "toy", None)
+    assert own.reason is None, "this is the reason of the language model"
     (rejected,) = imported.rejected
     (invisible,) = contract(tmp_path, lines[0] + "\u200b", header=header).rejected
     assert (

@@ -44,8 +44,8 @@ def _item(entry: Entry) -> Item:
     if is_llm(coder):
         if not is_person(person):
             fault = f"this is a coding by a language model ({coder}) that no person confirmed in '{CONFIRMED}'"
-        # The person saw the answer of the model before.
-        coder, cells[CONFIRMED], cells["assisted"] = person, None, True
+        # The person saw the answer of the model before. The reason is the model's, not the person's.
+        coder, cells[CONFIRMED], cells["assisted"], cells["reason"] = person, None, True, None
     if basis and basis not in get_args(Basis):
         fault = f"the basis is {basis[:100]!r}; use {' or '.join(get_args(Basis))}"
     details, wrong = _details(cells, value)
