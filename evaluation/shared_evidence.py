@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mechtag.core.arrays import Array
+from mechtag.core.words import counted
 from mechtag.evaluation.agreement import alpha_from_coincidences, ratio, tallies
 from mechtag.evaluation.resampling import Draws, Estimate, bootstrap
 from mechtag.evaluation.sections import intervals
@@ -89,6 +90,6 @@ def _described(figures: dict[str, Estimate], number: int, least: int) -> dict[st
     if number < least:
         return {
             "n": number,
-            "note": f"too few: {number} items with sentences marked by several people; metrics need {least}",
+            "note": f"too few: {counted(number, 'item')} with sentences marked by several people; metrics need {least}",
         }
     return {"n": number} | intervals(figures)

@@ -39,7 +39,7 @@ def write_imports(workspace: Workspace) -> None:
     A log file is unneeded if its import or full text no longer exists. Only the worker process calls this function.
     """
     folder = workspace.folder / "log"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     with workspace.store.read() as connection:
         heads = {path_of(folder, number): head for number, head in _heads(connection)}
         for path, head in heads.items():

@@ -64,7 +64,8 @@ class Journal:
 
     def flush(self) -> int:
         """Write the events, jobs and values that the files do not contain yet, and return the number of new events."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        # If the project has been moved or deleted, its folder is not created again.
+        self._folder.mkdir(exist_ok=True)
         with FileLock(self._folder / ".lock"):
             if self._sizes != self._measure():
                 self._last = _repair(self._folder)

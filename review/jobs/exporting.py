@@ -240,7 +240,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     """
     export = BY_NAME[arguments["name"]]
     folder = folder_of(workspace)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     file = export.file_in(arguments.get("format"))
     stem, _, ending = file.partition(".")
     path = folder / f"{stem}-{progress.job}.{ending}"

@@ -58,6 +58,8 @@ def test_few_marks_get_a_note_and_perfect_agreement_an_interval() -> None:
         "n": 4,
         "note": "too few: 4 items with sentences marked by several people; metrics need 5",
     }
+    one = evidence_agreement(given[:5], LABELS, draw_resamples(5, 200, 0, np.random.default_rng(0)), 5)
+    assert one["labels"]["pear"]["note"].startswith("too few: 1 item with sentences")
     apple = section["labels"]["apple"]["shared"]
     assert apple["value"] == 1
     assert apple["ci_low"] < 1

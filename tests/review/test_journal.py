@@ -142,6 +142,20 @@ def test_a_log_that_cannot_be_written_is_reported_once_and_completed_later(
     assert len(list(read_log(review.folder / "log"))) > 10
 
 
+def test_the_folder_of_a_moved_project_is_not_created_again(review: Workspace, tmp_path: Path) -> None:
+    root, moved, said = review.project.root, tmp_path / "moved", list[str]()
+    with Journal(review).kept(said.append):
+        review.acts.tag(Stamp(1), 1, "before")
+        root.rename(moved)
+    assert not root.exists()
+    assert "the log could not be written (No such file or directory)" in said[0]
+    with pytest.raises(FileNotFoundError, match="log"):
+        write_imports(review)
+    assert not root.exists()
+    moved.rename(root)
+    assert Journal(review).flush() == 1
+
+
 def test_a_half_written_line_is_written_again(review: Workspace) -> None:
     Journal(review).flush()
     path = events_of(review)
