@@ -21,6 +21,7 @@ from mechtag.workflows.web_access import Access, plan, refuse_unfinished, unansw
 _PAPERS = ("record_id", "title", "year", "doi", "pmid", "seeds", "found_via")
 _SEEDS = ("record_id", "title", "source", "backward", "forward")
 _SHOWN = 5
+_TOO_LOW = "the counts may be too low, because requests were not answered; run the command again before you use them"
 
 
 def chase(
@@ -82,8 +83,9 @@ def chase(
         if dry_run:
             yield from plan(transport)
             return
-        _write(output, tables, found)
-        yield from _describe(found, included, output, tables)
+        complete = not (transport.unsent or transport.failures or transport.paused)
+        _write(output, tables, found, complete)
+        yield from _describe(found, included, output, tables, complete)
         if "forward" in directions and openalex.SERVICE.name in sources and not transport.has_key(openalex.SERVICE):
             yield (
                 f"{openalex.SERVICE.label} was not asked for citing papers, which it lists only for users with a key "
@@ -93,8 +95,9 @@ def chase(
         refuse_unfinished(transport)
 
 
-def _write(output: Path, tables: Sequence[Path], found: Chase) -> None:
+def _write(output: Path, tables: Sequence[Path], found: Chase, complete: bool) -> None:
     papers, seeds, counts = tables
+    warning = "" if complete else f"# {_TOO_LOW[0].upper()}{_TOO_LOW[1:]}.\n"
     with writing_records(output) as write:
         for paper in found.papers:
             notes = [("N1", f"mechtag citation searching: {step}") for step in paper.steps]
@@ -106,6 +109,7 @@ def _write(output: Path, tables: Sequence[Path], found: Chase) -> None:
         counts,
         "# For the file of counts of 'mechtag prisma' (docs/prisma.md). Records that you exclude by title or abstract\n"
         "# have to be added to records_excluded, which holds the papers that were known already.\n"
+        f"{warning}"
         "other_methods:\n"
         "  sources:\n"
         f"    Citation searching: {found.identified}\n"
@@ -119,7 +123,9 @@ def _row(paper: Chased) -> Sequence[object]:
     return record.record_id, record.title, record.year, record.doi, record.pmid, paper.seeds, via
 
 
-def _describe(found: Chase, included: Sequence[Record], output: Path, tables: Sequence[Path]) -> Iterator[str]:
+def _describe(
+    found: Chase, included: Sequence[Record], output: Path, tables: Sequence[Path], complete: bool
+) -> Iterator[str]:
     yield (
         f"{output}: {counted(len(found.papers), 'new paper')}; citation searching found {found.identified}, of which "
         f"{found.known} were known"
@@ -131,5 +137,7 @@ def _describe(found: Chase, included: Sequence[Record], output: Path, tables: Se
     if missed:
         titles = "; ".join(record.title for record in missed[:_SHOWN])
         more = f"; and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
-        yield f"{tables[1]}: no service knows {counted(len(missed), 'included paper')}: {titles}{more}"
-    yield f"{tables[2]}: counts for 'mechtag prisma --elsewhere'"
+        papers = counted(len(missed), "included paper")
+        about = f"no service knows {papers}" if complete else f"no answer describes {papers}"
+        yield f"{tables[1]}: {about}: {titles}{more}"
+    yield f"{tables[2]}: counts for 'mechtag prisma --elsewhere'" + ("" if complete else f"; {_TOO_LOW}")

@@ -138,6 +138,23 @@ def test_seeds_that_no_service_knows_are_listed(services: FakeServices, tmp_path
     assert rows["doi:10.5555/lead.4"]["backward"] == "3"
 
 
+def test_counts_that_lack_answers_say_that_they_may_be_too_low(tmp_path: Path) -> None:
+    write_records(tmp_path / "included.parquet", [PAPERS[number].record() for number in SEEDS])
+    status, output, message = call("chase", tmp_path / "included.parquet", "-o", tmp_path / "out/c.ris", "--offline")
+    assert status == 0
+    said = " ".join((output + message).split())
+    assert "no answer describes 3 included papers: " in said
+    assert "no service knows" not in said
+    warning = "the counts may be too low, because requests were not answered"
+    assert f"counts for 'mechtag prisma --elsewhere'; {warning}" in said
+    assert f"# T{warning[1:]}" in (tmp_path / "out/c_counts.yaml").read_text(encoding="utf-8")
+
+
+def test_complete_counts_carry_no_warning(services: FakeServices, tmp_path: Path) -> None:
+    assert not any("too low" in line for line in run(services, tmp_path))
+    assert "too low" not in (tmp_path / "out/chased_counts.yaml").read_text(encoding="utf-8")
+
+
 def test_a_search_that_finds_too_much_stops(
     services: FakeServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
