@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from mechtag.core.errors import MechtagError
@@ -41,16 +42,18 @@ def describe(project: Project) -> list[str]:
         ]
     files = _search_files(project)
     tagged = _tagged(project)
+    found = _model(project)
+    earlier = _tagged_by(project, tagged) not in ("", found.model_id) if tagged and found else False
     about = f"; tagged: {_describe_tagged(project, tagged)}" if tagged else ""
+    about += ", by a different model from the one below" if earlier else ""
     lines.append(f"Records:   {counted(len(files), 'search file')}{about}")
     codes, coded = _codes(project)
     lines.append(f"Codes:     {codes}")
-    found = _model(project)
     lines.append(f"Model:     {_describe_model(project, found)}")
     different = encoder_difference(found.encoder, project.settings.encoder, project.model) if found else ""
     stale = [*filter(None, [different]), *_out_of_date(project, found, bool(coded))]
     lines += [f"Outdated:  {reason}" for reason in stale]
-    return [*lines, f"Next:      {_next(project, files, tagged, coded, found, stale)}"]
+    return [*lines, f"Next:      {_next(project, files, tagged, coded, found, stale, earlier)}"]
 
 
 def _search_files(project: Project) -> list[Path]:
@@ -75,6 +78,20 @@ def _describe_tagged(project: Project, folder: Path) -> str:
         return f"{counted(read_json(path)['unique'], 'record')} ({folder})"
     except (MechtagError, KeyError):
         return f"unreadable ({path})"
+
+
+def _tagged_by(project: Project, folder: Path) -> str:
+    """Return the id of the model that tagged a search; ``""`` if it is not known."""
+    try:
+        return str(read_json(project.root / folder / "summary.json").get("model_id", ""))
+    except (MechtagError, AttributeError):
+        return ""
+
+
+def _free_folder(project: Project) -> str:
+    """Return the first of ``data/tagged-2``, ``data/tagged-3``, ... that does not exist."""
+    names = (f"data/tagged-{number}" for number in count(2))
+    return next(name for name in names if not (project.root / name).exists())
 
 
 def has_codes(project: Project) -> bool:
@@ -170,6 +187,7 @@ def _next(
     coded: list[CodedRecord],
     model: ModelConfig | None,
     stale: list[str],
+    earlier: bool,
 ) -> str:
     raw = next((str(source) for source in project.settings.sources.values()), "data/raw")
     if not files:
@@ -189,6 +207,8 @@ def _next(
         return "train again: mechtag train (or mechtag retrain, which keeps the better model)"
     if not tagged:
         return f"tag the search: mechtag tag {raw} -o data/tagged"
+    if earlier:
+        return f"tag the search again, with the model in use: mechtag tag {raw} -o {_free_folder(project)}"
     choose = f"'mechtag next {tagged} -o next.csv'"
     imported = f"import codes with 'mechtag codings' ({project.settings.train.records})"
     if not coded or project.uses_shipped_model:

@@ -189,6 +189,19 @@ def test_status_names_the_labels_with_few_examples(tmp_path: Path, count: int, e
     lines = describe(review)
     assert "Records:   1 search file; tagged: 3 records (data/winter)" in lines
     assert lines[-1].startswith(f"Next:      {expected}")
+    # A search that a different model tagged has to be tagged again, into a folder that does not exist yet.
+    summary = {"unique": 3, "model_id": "definitions-1"}
+    (tmp_path / "data/winter/summary.json").write_text(json.dumps(summary))
+    (tmp_path / "data/tagged-2").mkdir()
+    lines = describe(review)
+    assert "Records:   1 search file; tagged: 3 records (data/winter), by a different model from the one below" in lines
+    assert (
+        lines[-1] == "Next:      tag the search again, with the model in use: mechtag tag search.ris -o data/tagged-3"
+    )
+    (tmp_path / "data/winter/summary.json").write_text(
+        json.dumps(summary | {"model_id": read_config(review.own_model).model_id})
+    )
+    assert describe(review)[-1].startswith(f"Next:      {expected}")
     # If the codes cannot be read, status still says that the model is of an earlier codebook.
     (tmp_path / "codebook.yaml").write_text(yaml.safe_dump(CODEBOOK | {"labels": CODEBOOK["labels"][:1]}))
     lines = describe(open_project(tmp_path))
