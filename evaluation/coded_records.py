@@ -182,13 +182,15 @@ def ranking_figures(judged: Judged, samples: Resamples) -> dict[str, Array]:
 def _sentences_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:
     figures = estimates(ranking_figures, judged, draws)
     pooled = {name: figures[name][0] for name in ("macro_average_precision", "across_auc")}
-    support = judged.truth.sum(axis=0)
+    support = (judged.truth == 1).sum(axis=0)
+    # The sentences of a record may be coded for some labels only.
+    known = (~np.isnan(judged.truth)).sum(axis=0)
     section: dict[str, dict[str, Any]] = {}
     for column, label in enumerate(labels):
         own = {name: figures[name][column] for name in ("average_precision", "roc_auc")}
         section[label] = {
             "support": int(support[column]),
-            "prevalence": rounded(float(judged.truth[:, column].mean())),
+            "prevalence": rounded(support[column] / known[column]) if known[column] else None,
         }
         if support[column] < min_positives:
             section[label]["note"] = f"too few: {int(support[column])} sentences have the label"

@@ -168,6 +168,25 @@ def test_intervals_of_sentences_draw_whole_records(metrics, coded):
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((low, high), abs=1e-5)
 
 
+def test_sentences_that_were_not_judged_for_a_label_are_not_counted(gold, systems, coded):
+    records = [
+        one.model_copy(update={"sentences_not_judged": ("trust",) if place in (4, 5) else ("other",)})
+        for place, one in enumerate(coded.records)
+    ]
+    found = evaluate(
+        LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=replace(coded, records=records, second=())
+    ).content()["coded_records"]
+    labels = found["sentences"]["labels"]
+    assert (found["sentences"]["sentences"], labels["trust"]["support"]) == (16, 3)
+    assert labels["trust"]["prevalence"] == pytest.approx(3 / 12, abs=1e-6)
+    assert found["evidence"]["papers_and_labels"] > 0
+    nobody = [one.model_copy(update={"sentences_not_judged": ("trust",)}) for one in coded.records]
+    found = evaluate(
+        LABELS, gold, systems, SETTINGS, np.random.default_rng(2), coded=replace(coded, records=nobody, second=())
+    ).content()["coded_records"]
+    assert found["sentences"]["labels"]["trust"]["prevalence"] is None
+
+
 def test_second_coder_is_compared_with_the_first_and_the_model(metrics, coded):
     agreement = metrics["agreement"]
     assert agreement["records"] == 5
