@@ -371,8 +371,13 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
     codes
         Codes, shape (coders, records, labels).
     least
-        Minimum number of records coded yes (by one coder or more). A label with fewer such records gets a note instead
-        of metrics.
+        Minimum number of records that two or more coders judged and at least one of them coded yes. A label with fewer
+        such records gets a note instead of metrics.
+
+    Returns
+    -------
+    dict
+        The fields of `results.CoderGroup`. ``n`` of a label is the number of records that two or more coders judged.
     """
     own = [column for column, label in enumerate(labels) if label != relevance_key]
     terms = tallies(codes)
@@ -381,8 +386,9 @@ def all_section(codes: Array, labels: Sequence[str], relevance_key: str, draws: 
     section = {}
     for column, label in enumerate(labels):
         found = {name: columns[column] for name, columns in by_label.items()}
-        positives = int((codes[:, :, column] == 1).any(axis=0).sum())
-        items = {"n": int((~np.isnan(codes[:, :, column])).any(axis=0).sum())}
+        own_codes = codes[:, terms[2, :, column] > 0, column]
+        positives = int((own_codes == 1).any(axis=0).sum())
+        items = {"n": own_codes.shape[1]}
         section[label] = {**items, **_or_too_few(found, positives, least)}
     return {**_laid_out({name: columns[0] for name, columns in pooled.items()}), "labels": section}
 

@@ -117,6 +117,17 @@ def test_the_model_is_one_more_coder_and_must_know_every_record():
         with_model(people, System("toy", rows[:-1]))
 
 
+def test_records_of_one_coder_do_not_count_in_the_agreement_of_all():
+    both, one_only = [[1, 1, 0], [0, 0, 0], [1, 0, 0]], [[1, 1, 0]] * 7
+    found = coders([both + one_only, both + [[NAN, NAN, 0]] * 7])
+    draws = draw_resamples(10, 50, 0, np.random.default_rng(2))
+    labels = agreement_section(found, "relevant", draws, 2)["all"]["humans"]["labels"]
+    assert [labels[label]["n"] for label in LABELS] == [3, 3, 10]
+    assert labels["relevant"]["krippendorff_alpha"]["value"] == 1
+    # Eight records have label a, but seven of them were judged by one coder only.
+    assert labels["a"]["note"].startswith("too few: 1 item coded yes")
+
+
 def test_pairs_agree_with_scikit_learn_on_codes_of_both():
     found = random_coders(np.random.default_rng(1))
     section = agreement_section(found, "relevant", draw_resamples(40, 50, 0, np.random.default_rng(2)), 1)
