@@ -67,12 +67,13 @@ _DECIMALS = 6
 def pooled_section(judged: Judged, draws: Draws) -> dict[str, Any]:
     """Compute the section of the metrics file that covers all labels together.
 
-    The section contains the number of ``papers``, the ``pooled`` metrics, and the `remarks` on these metrics.
+    The section contains the number of ``papers`` that people judged for at least one label, the ``pooled`` metrics, and
+    the `remarks` on these metrics.
     """
     figures = {name: found[0] for name, found in estimates(pooled_figures, judged, draws, PERMUTED).items()}
     judged_papers = int((~np.isnan(judged.truth)).any(axis=1).sum())
     figures["subset_accuracy"] = of_papers(figures["subset_accuracy"], judged_papers)
-    return {"papers": len(judged.truth), "pooled": values(figures), **remarks(figures)}
+    return {"papers": judged_papers, "pooled": values(figures), **remarks(figures)}
 
 
 def labels_section(judged: Judged, labels: Sequence[str], draws: Draws, min_positives: int) -> dict[str, Any]:

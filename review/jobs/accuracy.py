@@ -183,7 +183,9 @@ def _model(workspace: Workspace, codings: Sequence[Coding], predictions: Sequenc
     section = agreement_section(coders, keys[0], draws, settings.evaluate.min_positives)
     doubted = to_adjudicate(coders, settings.evaluate.min_positives)[:_MOST_DOUBTED]
     return {
-        "papers": len(coders.records),
+        # Papers whose only code is that of relevance are in no figure over the labels.
+        "papers": pooled["papers"],
+        "screened": len(coders.records),
         "pooled": pooled["pooled"],
         "pair": section["pairs"][0],
         "reliability": reliability_points(judged),

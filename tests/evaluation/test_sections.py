@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from mechtag.evaluation.metrics import Judged, as_it_is, pooled_figures
 from mechtag.evaluation.resampling import draw_resamples
-from mechtag.evaluation.sections import confidence, evidence_section, rank_evidence, risk_by_coverage
+from mechtag.evaluation.sections import confidence, evidence_section, pooled_section, rank_evidence, risk_by_coverage
 from mechtag.models.scoring import decide
 from mechtag.training.calibration import refer_band
 
@@ -171,3 +171,11 @@ def test_decided_cases_of_new_papers_are_right_as_often_as_promised():
 @pytest.mark.parametrize(("chance", "said"), [(0.29, "no"), (0.3, "refer"), (0.59, "refer"), (0.6, "yes")])
 def test_decisions_at_the_edges_of_the_band(chance, said):
     assert decide(chance, 0.3, 0.6) == said
+
+
+def test_papers_that_nobody_judged_are_not_counted():
+    nan = np.nan
+    case = judged([[0.2, 0.9], [0.6, 0.1], [0.7, 0.3]], [[0, 1], [1, nan], [nan, nan]])
+    found = pooled_section(case, draw_resamples(3, 20, 20, np.random.default_rng(0)))
+    assert found["papers"] == 2
+    assert found["pooled"]["subset_accuracy"]["value"] == 1

@@ -17,10 +17,12 @@ from sklearn.metrics import cohen_kappa_score
 from sqlalchemy import update
 
 from mechtag.core.errors import MechtagError
+from mechtag.core.records import FINAL, Coding, Prediction
 from mechtag.evaluation.evaluate import agreement_of_files
 from mechtag.pipeline.annotations.coding_table import write_codings
 from mechtag.review.acts import Stamp
 from mechtag.review.codings import coders_codings, final_codings
+from mechtag.review.jobs import accuracy
 from mechtag.review.jobs.accuracy import RESULTS
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.store import schema
@@ -200,3 +202,30 @@ def test_results_of_an_earlier_version_are_not_shown(tmp_path: Path) -> None:
     page = texts(browser.get("/accuracy"))
     assert "Between people" not in page
     assert "Compute" in page
+
+
+def test_papers_that_were_only_screened_are_counted_apart(review: Workspace) -> None:
+    keys = review.codebook.all_keys
+    codes = {(f"doi:10.1/{n}", key): n % 2 for n in range(1, 9) for key in (keys if n < 5 else keys[:1])}
+    final = [
+        Coding(record_id=record, coder=FINAL, label=label, value=value, basis="abstract")
+        for (record, label), value in codes.items()
+    ]
+    predictions = [
+        Prediction(
+            record_id=f"doi:10.1/{n}",
+            label=key,
+            score=n / 10,
+            probability=n / 10,
+            threshold=0.5,
+            decision="yes" if n > 4 else "no",
+            model_id="m",
+        )
+        for n in range(1, 9)
+        for key in keys
+    ]
+    found = accuracy._model(review, final, predictions)
+    assert found is not None
+    assert (found["screened"], found["papers"]) == (8, 4)
+    assert found["pair"]["labels"][keys[0]]["n"] == 8
+    assert found["pair"]["labels"][keys[1]]["n"] == 4
