@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -404,4 +405,5 @@ def _bound(verdict: StoppingVerdict) -> str:
     missed = f"At most {counted(verdict.missed_at_most, 'relevant record')} {verb} unread"
     if verdict.recall_at_least is None:
         return f"{missed}."
-    return f"{missed}, and recall is at least {verdict.recall_at_least:.3f}."
+    # Rounded down, because recall may be lower than a bound that is rounded up.
+    return f"{missed}, and recall is at least {math.floor(1000 * verdict.recall_at_least + 1e-9) / 1000:.3f}."

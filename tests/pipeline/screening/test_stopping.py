@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
 from mechtag.core.errors import MechtagError
-from mechtag.pipeline.screening.ranking import Target, judge_course
+from mechtag.core.records import Record
+from mechtag.pipeline.screening.ranking import Course, Ranking, Target, describe_ranking, judge_course
 from mechtag.pipeline.screening.simulation import stop_by_rank, stop_by_sample
 from mechtag.pipeline.screening.stopping import (
     Sample,
+    StoppingVerdict,
     bound_of_any_look,
     bound_of_one_look,
     judge_ranked,
@@ -249,3 +251,20 @@ def test_records_read_before_an_import_say_nothing_about_what_is_unread_now(earl
     assert verdict is not None
     assert verdict.stop == stops
     assert verdict.recall_at_least == pytest.approx(10 / (10 + verdict.missed_at_most))
+
+
+@pytest.mark.parametrize(
+    ("recall", "shown"), [(0.94996, "0.949"), (0.95, "0.950"), (1999 / 2000, "0.999"), (1.0, "1.000")]
+)
+def test_a_lower_bound_of_recall_is_not_rounded_up(recall: float, shown: str) -> None:
+    records = [Record(record_id=f"r{n}", title="T") for n in range(2)]
+    ranking = Ranking(
+        records,
+        unread=np.array([1]),
+        labels=np.array([1.0, np.nan]),
+        scores=np.zeros(2),
+        course=Course(target=Target(), read=("r0",)),
+        verdict=StoppingVerdict(stop=False, missed_at_most=1, recall_at_least=recall, still_to_read=1),
+        sampling=False,
+    )
+    assert f"recall is at least {shown}." in describe_ranking(ranking)[-1]
