@@ -49,9 +49,12 @@ def effects(workspace: Workspace, out_of_fold: Sequence[Prediction]) -> dict[str
         - ``after``: codes before and after the coder saw the suggestion. Two more keys are ``changed`` (number of codes
           that were changed) and ``towards`` (number of codes that were changed to the suggestion).
     """
+    labels = workspace.codebook.keys
     with workspace.store.read() as connection:
-        assisted = _assisted(connection, workspace.seed, _suggestions(connection, out_of_fold))
-        after = _after(connection)
+        # Labels that the codebook no longer has are left out.
+        suggested = _suggestions(connection, out_of_fold)
+        assisted = [code for code in _assisted(connection, workspace.seed, suggested) if code.label in labels]
+        after = [code for code in _after(connection) if code.label in labels]
     found: dict[str, Any] = {"assisted": _section(workspace, assisted), "after": _section(workspace, after)}
     if found["after"] is not None:
         before, later = after[::2], after[1::2]
@@ -67,7 +70,6 @@ def _section(workspace: Workspace, codes: Sequence[_Code]) -> dict[str, Any] | N
     from mechtag.evaluation.suggestion_effect import ComparedCodes, effect_section
 
     labels = workspace.codebook.keys
-    codes = [code for code in codes if code.label in labels]
     if not any(code.seen for code in codes):
         return None
     records = list(dict.fromkeys(code.record for code in codes))

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import insert
 
 from mechtag.review.acts import Stamp
+from mechtag.review.codebooks import save
 from mechtag.review.codings import independent_codings
 from mechtag.review.jobs import accuracy, effect
 from mechtag.review.jobs.effect import effects
@@ -120,3 +121,25 @@ def test_revisions_are_compared_to_the_codes_as_first_given(tmp_path: Path) -> N
     with review.store.read() as connection:
         values = {row.record_id: row.value for row in independent_codings(connection) if row.label == "apple"}
     assert values == {f"doi:10.1/{record}": record % 2 for record in range(2, 13)}
+
+
+def test_revisions_of_a_retired_label_are_not_counted(tmp_path: Path) -> None:
+    review = make_review(tmp_path, papers(12), mode_code="after", coders_code=1)
+    suggest(review, {(record, label): "yes" for record in range(1, 13) for label in ("apple", "pear")})
+    ann = add_person(review, "Ann", "coder")
+    for record in range(1, 13):
+        sight = look(review, ann, record).sight
+        for label in ("apple", "pear"):
+            review.acts.code(Stamp(ann, sight=sight), record, label, 0)
+        review.acts.commit(Stamp(ann, sight=sight), record, open_labels=True)
+        after = look(review, ann, record)
+        review.acts.code(after, record, "pear", 1)
+        if record < 4:
+            review.acts.code(look(review, ann, record), record, "apple", 1)
+    assert effects(review, [])["after"]["changed"] == 15
+    book = review.codebook
+    save(
+        review, Stamp(1), book.model_copy(update={"labels": tuple(one for one in book.labels if one.key != "pear")}), []
+    )
+    found = effects(review, [])["after"]
+    assert (found["all"]["n_with"], found["changed"], found["towards"]) == (12, 3, 3)
