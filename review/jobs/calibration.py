@@ -17,6 +17,7 @@ from mechtag.review.jobs.draws import draw
 from mechtag.review.jobs.progress import Progress
 from mechtag.review.plan import BASES
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import withdrawn
 from mechtag.review.store.exercises import Exercise, read_exercises
 from mechtag.review.workspace import Workspace
 
@@ -26,7 +27,8 @@ KIND = "calibrate"
 def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Compute the results of a calibration exercise; ``arguments["exercise"]`` is its number.
 
-    In a calibration exercise, several people judge the same records before the real work.
+    In a calibration exercise, several people judge the same records before the real work. People who have been
+    withdrawn since do not count.
 
     Returns
     -------
@@ -52,11 +54,12 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
                 "new one"
             )
         rows = _codes(connection, exercise)
+        people = set(exercise.coders).difference(connection.execute(withdrawn()).scalars())
     settings, relevance = workspace.project.settings, workspace.codebook.relevance.key
     keys = (relevance,) if exercise.stage == "screen" else workspace.codebook.keys
     rows = [row for row in rows if row.label in keys]
-    done = [{row.record for row in rows if row.coder == coder} for coder in exercise.coders]
-    complete = set.intersection(*done)
+    done = [{row.record for row in rows if row.coder == coder} for coder in people]
+    complete = set.intersection(*done) if len(done) > 1 else set[int]()
     rows = [row for row in rows if row.record in complete]
     if not rows:
         return {"records": 0, "agreement": None, "discuss": []}
@@ -91,6 +94,7 @@ def _codes(connection: Connection, exercise: Exercise) -> list[Any]:
                 current.c.stage == exercise.stage,
                 current.c.record.in_(exercise.records),
                 current.c.coder.in_(exercise.coders),
+                current.c.coder.not_in(withdrawn()),
                 current.c.first_refer.is_not(None),
             )
             .order_by(account.c.name, current.c.record, current.c.label)

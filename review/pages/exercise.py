@@ -20,7 +20,7 @@ from mechtag.review.pages.accuracy import COEFFICIENTS, OF_ALL
 from mechtag.review.pages.records import sees_results
 from mechtag.review.plan import STAGE_NAMES, STAGES
 from mechtag.review.store import schema
-from mechtag.review.store.accounts import names_of
+from mechtag.review.store.accounts import names_of, withdrawn
 from mechtag.review.store.exercises import (
     Exercise,
     count_done,
@@ -59,8 +59,13 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
         people = names_of(connection)
         done, left = dict[int, int](), dict[int, int]()
         if running is not None:
-            done = count_done(connection, running)
-            left = {coder: len(order.left_in_exercise(connection, coder, running)) for coder in running.coders}
+            gone = set(connection.execute(withdrawn()).scalars())
+            done = {coder: number for coder, number in count_done(connection, running).items() if coder not in gone}
+            active = set(connection.execute(select(table.c.id).where(table.c.state == "active")).scalars())
+            left = {
+                coder: len(order.left_in_exercise(connection, coder, running)) if coder in active else 0
+                for coder in done
+            }
         coders = connection.execute(
             select(table.c.id, table.c.name)
             .where(table.c.state == "active", table.c.role.in_(CODING_ROLES))
@@ -81,7 +86,9 @@ def _show(visit: Visit, fault: str = "", status: int = 200) -> Response:
         running=running,
         progress=[(people[coder], number, left[coder]) for coder, number in done.items()],
         missing=sum(left.values()),
-        lost=0 if running is None else max(len(running.records) - done[coder] - left[coder] for coder in done),
+        lost=0
+        if running is None
+        else max((len(running.records) - done[coder] - left[coder] for coder in done), default=0),
         mine=running is not None and visit.person.id in running.coders,
         people=people,
         coders=[(row.id, row.name, row.id in chosen) for row in coders],

@@ -263,6 +263,33 @@ def test_kept_codes_count_but_not_in_the_agreement_of_the_real_work(review: Work
     assert (people["records"], pair["labels"]["edible"]["both_yes"], pair["labels"]["edible"]["n"]) == (8, 8, 8)
 
 
+def test_people_who_leave_or_are_withdrawn_do_not_hold_up_an_exercise(review: Workspace) -> None:
+    start(review, 4)
+    records = drawn(review)
+    for coder, answers in ((ANN, "1100"), (BOB, "1000"), (CAY, "0")):
+        screen(review, coder, {record: int(text) for record, text in zip(records, answers, strict=False)})
+    review.acts.change_account(Stamp(OWNER), CAY, state="left")
+    page = texts(Browser(review, OWNER).get("/exercise"))
+    assert "Ann 4 0 Bob 4 0 Cay 1 0 3 records can no longer be judged by everybody" in page
+    assert "missing" not in page
+    review.acts.change_account(Stamp(OWNER), CAY, state="withdrawn")
+    page = texts(Browser(review, OWNER).get("/exercise"))
+    assert "Ann 4 0 Bob 4 0 The results appear here" in page
+    end(review, "keep")
+    page = texts(Browser(review, OWNER).get("/exercise"))
+    assert "4 records were judged by everybody" in page
+    assert "To discuss: 1 difference" in page
+
+
+def test_an_exercise_of_which_one_person_remains_has_no_results(review: Workspace) -> None:
+    start(review, 4, coders=(ANN, BOB))
+    for coder in (ANN, BOB):
+        screen(review, coder, dict.fromkeys(drawn(review), 1))
+    review.acts.change_account(Stamp(OWNER), BOB, state="withdrawn")
+    end(review, "keep")
+    assert "No record was judged by all coders" in texts(Browser(review, OWNER).get("/exercise"))
+
+
 def test_codes_that_are_set_aside_do_not_count_and_the_records_are_judged_again(review: Workspace) -> None:
     start(review, 6, coders=(ANN, BOB))
     records = drawn(review)
