@@ -71,6 +71,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
     with visit.workspace.store.read() as connection:
         this = _read(connection, int(visit.path["job"]))
         accounts = choices(connection)
+        undone = [each for each in list_imports(connection, _KINDS) if each["is_removed"]]
     people = {}
     for number, person in this["found"].get("people", {}).items():
         proposed = NEW if person["account"] is None else str(person["account"])
@@ -84,6 +85,7 @@ def _one(visit: Visit, fault: str = "", status: int = 200) -> Response:
         job=working(last) if last.state in ACTIVE else None,
         people=people,
         accounts=accounts,
+        undone=undone,
         stages=STAGE_NAMES,
         doing=_DOING[last.kind],
     )

@@ -284,7 +284,7 @@ def test_people_who_leave_or_are_withdrawn_do_not_hold_up_an_exercise(review: Wo
 def test_an_exercise_of_which_one_person_remains_has_no_results(review: Workspace) -> None:
     start(review, 4, coders=(ANN, BOB))
     for coder in (ANN, BOB):
-        screen(review, coder, dict.fromkeys(drawn(review), 1))
+        screen(review, coder, {record: 1 for record in drawn(review)})
     review.acts.change_account(Stamp(OWNER), BOB, state="withdrawn")
     end(review, "keep")
     assert "No record was judged by all coders" in texts(Browser(review, OWNER).get("/exercise"))

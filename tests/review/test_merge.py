@@ -924,6 +924,20 @@ def test_an_import_is_undone_as_one_act_and_added_again(review: Workspace, tmp_p
     assert states(review) == before
 
 
+def test_a_project_whose_import_was_undone_leads_to_this_import(review: Workspace, tmp_path: Path) -> None:
+    colleague = copy_of(review, tmp_path / "there")
+    ben_works(colleague)
+    content = zip_of(colleague)
+    merge(review, content)
+    imported = address_of(review)
+    owner, again = read(review, content)
+    assert "was undone" not in texts(owner.get(again))
+    undo(review, imported)
+    page = owner.get(again)
+    assert "There is nothing new in this project. Actions of an import that was undone are not new" in texts(page)
+    assert f'<a href="{imported}">import of ' in page
+
+
 def test_a_large_import_is_undone_in_parts_that_let_others_write(
     merged: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
