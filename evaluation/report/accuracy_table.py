@@ -518,7 +518,9 @@ def _coded(coded: CodedRecords) -> Section:
 
 
 def _mean_prevalence(labels: Mapping[str, LabelFigures] | Mapping[str, SentenceLabel]) -> str:
-    return number(fmean(own.prevalence for own in labels.values() if own.prevalence is not None))
+    known = [own.prevalence for own in labels.values() if own.prevalence is not None]
+    # If people coded only the relevance of the records, no label has a prevalence.
+    return number(fmean(known) if known else None)
 
 
 def _relevance(relevance: Relevance, texts: Mapping[str, int]) -> Section:

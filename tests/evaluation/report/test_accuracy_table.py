@@ -158,3 +158,14 @@ def test_kinds_of_text_in_words(texts: dict[str, int], expected: str) -> None:
 
 def test_a_gold_standard_of_published_abstracts_needs_no_note() -> None:
     assert Coverage(abstract=30, synopsis=0, title_only=3, none=1).describe() == ""
+
+
+def test_records_that_were_only_screened_have_a_table(gold, systems, coded):
+    records = [
+        one.model_copy(update={"labels": (), "not_judged": tuple(LABELS), "sentence_labels": None})
+        for one in coded.records
+    ]
+    found = evaluate(
+        LABELS, gold, systems, SET_SETTINGS, np.random.default_rng(2), coded=replace(coded, records=records, second=())
+    )
+    assert "| All records | 8 | – | – | – | – |" in accuracy_markdown(found)
