@@ -808,7 +808,7 @@ class ByFullText(Block):
 
     def describe_best(self) -> str:
         """Return sentences that state the number of papers tagged from a full text, and from other texts."""
-        others = self.best_available.papers - self.coverage.full_text
+        others = len(self.coverage.without)
         return (
             f"Best available text: {self.coverage.full_text} papers by their full text, and the other {others} by "
             "their abstract or title. These are not the papers of the figures by full text alone, so the two cannot be "

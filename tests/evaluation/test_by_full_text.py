@@ -328,3 +328,16 @@ def test_what_is_missing_is_named(gold: GoldStandard, tmp_path: Path) -> None:
     write_full_texts(table, texts[1:])
     with pytest.raises(MechtagError, match=f"full text of record {texts[0].record_id} is missing"):
         read()
+
+
+def test_papers_that_nobody_coded_are_tagged_but_not_measured(tmp_path: Path) -> None:
+    rows = [f"p{number},{number % 2},{number // 2 % 2},{number // 4 % 2}" for number in range(8)]
+    (tmp_path / "codes.csv").write_text("\n".join([f"key,{','.join(LABELS)}", *rows, "p8,,,", "p9,,,"]))
+    records = [
+        Record(record_id=f"text:{number}", title=f"Paper {number}", abstract="Text.", raw=(("key", f"p{number}"),))
+        for number in range(10)
+    ]
+    own = gold_standard(load_matrix(tmp_path / "codes.csv"), records)
+    made = section(own, abstracts(own), full_texts(own))
+    assert (made.best_available.papers, made.full_text.papers) == (8, 5)
+    assert "7 papers by their full text, and the other 3 by their abstract or title" in made.describe_best()
