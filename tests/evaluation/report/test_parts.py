@@ -320,3 +320,23 @@ def test_report_of_a_review_in_which_nothing_was_found_is_not_empty(nothing_foun
         assert [own for own, words in page.tags(tag) if not words.strip()] == []
     assert "A dash means that a figure has no value" in " ".join(shown.split())
     assert "None" not in shown.replace("None: coders agree", "")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.2, 0.45, "The ranking is therefore worse than chance."),
+        (0.2, 0.6, "The interval includes 50%, so these papers do not show that it is better than chance."),
+        (0.55, 0.7, "The ranking is therefore better than chance, though perhaps not by much."),
+    ],
+)
+def test_the_interval_of_the_ranking_is_explained(
+    finished: Path, tmp_path: Path, low: float, high: float, expected: str
+) -> None:
+    shutil.copytree(finished, tmp_path / "copy")
+    path = tmp_path / "copy/reports/metrics.json"
+    metrics = read_json(path)
+    metrics["transfer"]["pooled"]["across_auc"] |= {"value": (low + high) / 2, "ci_low": low, "ci_high": high}
+    write_json(path, metrics)
+    text = " ".join(Page(write(tmp_path / "copy")).text.split())
+    assert expected in text
