@@ -46,13 +46,19 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     Raises
     ------
     MechtagError
-        If predictions for a label of the codebook are missing; if the annotations cannot be read; if all papers are
+        If ``tagged`` contains no predictions; if predictions for a label of the codebook are missing; if the
+        annotations cannot be read; if all papers are
         coded; or if the table would overwrite an input, or a table that contains a person's decisions.
     """
     codebook, settings = project.codebook, project.settings
     require_csv(output)
     predictions_file, records_file = tagged / "predictions.parquet", tagged / "records.parquet"
     check_outputs([output], (predictions_file, records_file))
+    if tagged.exists() and not predictions_file.is_file():
+        raise MechtagError(
+            f"{tagged}: 'mechtag tag' did not write a search here, because predictions.parquet is missing; pass the "
+            "folder that was the output of 'mechtag tag', such as data/tagged"
+        )
     records = read_records(records_file)
     predictions: dict[str, dict[str, Prediction]] = defaultdict(dict)
     for prediction in decisive(read_predictions(predictions_file)):

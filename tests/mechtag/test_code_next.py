@@ -164,6 +164,9 @@ def test_mistakes_are_explained(review: Path) -> None:
     words = ("next", review / "tagged", "--project", review, "-o")
     assert "must end in .csv" in call(*words, review / "next.xlsx")[2]
     assert "no such file" in call("next", review / "elsewhere", "-o", review / "next.csv", "--project", review)[2]
+    for wrong in (review, review / "tagged/predictions.parquet"):
+        message = call("next", wrong, "-o", review / "next.csv", "--project", review)[2]
+        assert "predictions.parquet is missing; pass the folder that was the output of 'mechtag tag'" in message
     for number in range(COUNT):
         code(review, number, [])
     assert "all 12 papers of this search are coded" in call(*words, review / "next.csv")[2]
