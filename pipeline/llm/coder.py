@@ -93,14 +93,17 @@ class Coded:
     quotes
         Verified quotes that are evidence of the codings.
     rejected
-        Questions without a usable answer.
+        Questions without a usable answer, and questions about papers without text.
+    without_text
+        Number of the questions in ``rejected`` that were not asked, because the paper has no text.
     not_asked
-        Number of questions that were not asked, because the endpoint failed or the cost limit was reached.
+        Number of further questions that were not asked, because the endpoint failed or the cost limit was reached.
     """
 
     codings: list[Coding] = field(default_factory=list)
     quotes: list[Quote] = field(default_factory=list)
     rejected: list[Unanswered] = field(default_factory=list)
+    without_text: int = 0
     not_asked: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     models: set[str] = field(default_factory=set)
@@ -170,6 +173,7 @@ class Coder:
             for label in labels:
                 try:
                     if not passages:
+                        found.without_text += 1
                         raise _Unusable(
                             "the paper has no text to read; add an abstract or attach a full text", final=True
                         )
@@ -370,9 +374,10 @@ class Coder:
             parameters={**parameters(self._seed), "max_tokens": asking.max_tokens},
             mode=self._mode,
             papers=papers,
-            asked=len(found.codings) + len(found.rejected),
+            asked=len(found.codings) + len(found.rejected) - found.without_text,
             answered=len(found.codings),
             rejected=len(found.rejected),
+            without_text=found.without_text,
             not_asked=found.not_asked,
             **{name: counts[name] for name in ("yes", "no", "unclear", "unsupported", "quotes", "moved", "invented")},
             **{name: counts[name] for name in ("calls", "calls_without_usage", "unusable", "prompt_tokens")},

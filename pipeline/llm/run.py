@@ -46,13 +46,15 @@ class LlmRun(Strict):
     papers
         Number of papers that were to be coded.
     asked
-        Number of questions that were asked: the sum of ``answered`` and ``rejected``.
+        Number of questions that were asked: the sum of ``answered`` and ``rejected``, less ``without_text``.
     answered
         Number of questions with a usable answer.
     rejected
-        Number of questions without a usable answer.
+        Number of questions without a usable answer, including ``without_text``.
+    without_text
+        Number of questions that were not asked, because the paper has no text.
     not_asked
-        Number of questions that were not asked, because the endpoint failed or the cost limit was reached.
+        Number of further questions that were not asked, because the endpoint failed or the cost limit was reached.
     yes, no, unclear
         Number of answers with each code.
     unsupported
@@ -99,6 +101,7 @@ class LlmRun(Strict):
     asked: int
     answered: int
     rejected: int
+    without_text: int = 0
     not_asked: int
     yes: int
     no: int
@@ -148,12 +151,13 @@ class LlmRun(Strict):
             if self.unusable
             else ""
         )
+        textless = f" Not asked, because there was no text to read: {self.without_text}." if self.without_text else ""
         return (
             f"{self.coder} is a language model, not a person: model {self.model}, {self.place}, prompt "
             f"{self.prompt_sha256[:12]}. Questions about {counted(self.papers, 'paper')}: {self.asked} asked, "
-            f"{self.answered} answered; {self.yes} yes, {self.no} no, {self.unclear} unclear{unclear}. Quotes: "
-            f"{self.quotes}; not in the text, and therefore dropped: {self.invented}{invented}. Tokens: "
-            f"{self.prompt_tokens:,} read, {self.completion_tokens:,} written; cost: {self.price}.{further}"
+            f"{self.answered} answered; {self.yes} yes, {self.no} no, {self.unclear} unclear{unclear}.{textless} "
+            f"Quotes: {self.quotes}; not in the text, and therefore dropped: {self.invented}{invented}. "
+            f"Tokens: {self.prompt_tokens:,} read, {self.completion_tokens:,} written; cost: {self.price}.{further}"
         )
 
 

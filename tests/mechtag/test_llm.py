@@ -113,8 +113,8 @@ def files(folder: Path) -> dict[str, bytes]:
 def check_counts(project: Project, asked: int = 9) -> LlmRun:
     """Check that all questions are counted and that every stored quote is in its text; return the counts of the run."""
     own, folder = described(project), project.root / "out"
-    assert own.asked == own.answered + own.rejected
-    assert own.asked + own.not_asked == asked
+    assert own.asked + own.without_text == own.answered + own.rejected
+    assert own.asked + own.without_text + own.not_asked == asked
     assert own.answered == own.yes + own.no + own.unclear == len(codings(project))
     assert own.rejected == len(lines(folder / "codings_llm_rejected.jsonl"))
     sources = {record.record_id: {"title": record.title, "abstract": record.abstract} for record in RECORDS}
@@ -636,7 +636,10 @@ def test_papers_without_text_are_rejected_and_counted(
     write_records(project.root / "records.parquet", [*RECORDS[:2], RECORDS[2].model_copy(update={"abstract": ""})])
     run(project, access)
     own = check_counts(project)
-    assert (own.answered, own.rejected) == (6, 3)
+    assert (own.asked, own.answered, own.rejected, own.without_text) == (6, 6, 3, 3)
+    assert len(model.questions) == 6
+    assert "6 asked, 6 answered" in own.describe()
+    assert " Not asked, because there was no text to read: 3. " in own.describe()
     assert {row["reason"] for row in lines(project.root / "out/codings_llm_rejected.jsonl")} == {
         "the paper has no text to read; add an abstract or attach a full text"
     }

@@ -520,12 +520,14 @@ def llm(name="llm:toy", **fields):
 
 def test_language_models_are_reported_in_full(metrics, model):
     remote = described_run("llm:big", "remote", model="big*model", host="api.example.org", cost_usd=None)
-    runs = {"vote": "llm:vote", "runs": [described_run().model_dump(), remote.model_dump()]}
+    runs = {"vote": "llm:vote", "runs": [described_run().model_dump(), remote.model_dump() | {"without_text": 3}]}
     metrics["llms"] = [llm("llm:vote", runs=runs)]
     text = paper_texts(Results.model_validate(metrics), model)["methods"]
     assert "A code of llm:vote is the answer of more than half of 2 language models: llm:toy, llm:big." in text
     assert "the language model toy, run on the reviewers' machine from 2026-11-01 to 2026-11-02" in text
     assert r"the language model big\*model, run at api.example.org" in text
+    assert text.count("3 further questions were not asked, because there was no text to read. Of its") == 1
+    assert text.count("were not asked") == 1
     assert "Of its 20 quotes, 5 (25%) were not in the text and were dropped" in text
     assert "2 of its yes were counted as unclear" in text
     assert "SHA-256 abcdef012345; temperature 0.0, seed 1" in text or "temperature 0, seed 1" in text
