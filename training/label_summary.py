@@ -176,11 +176,14 @@ class _Ranking:
     def better_than(self, other: _Ranking) -> float:
         """Return the p-value of a one-sided test of whether this ranking has a higher AUC than the ranking ``other``.
 
-        The test is paired by record. If the two rankings do not differ, the p-value is 0.5.
+        The test is paired by record. If the two rankings do not differ, the p-value is 0.5. It is never below 0.5 if
+        only one record has the label, or only one record does not have it: the variance is then unknown.
         """
         differences = [one - two for one, two in zip(self._places, other._places, strict=True)]
-        variance = sum(float(each.var(ddof=1)) / len(each) for each in differences if len(each) > 1)
         gain = self.value - other.value
+        if min(map(len, differences)) < 2:
+            return 0.5 if gain >= 0 else 1.0
+        variance = sum(float(each.var(ddof=1)) / len(each) for each in differences)
         if variance == 0:
-            return 0.0 if gain > 0 and min(map(len, differences)) > 1 else 0.5 if gain >= 0 else 1.0
+            return 0.0 if gain > 0 else 0.5 if gain == 0 else 1.0
         return float(stats.norm.sf(gain / np.sqrt(variance)))

@@ -194,3 +194,16 @@ def test_warnings_of_a_label(summary: LabelSummary, said: list[str]) -> None:
     for part, warning in zip(said, found, strict=True):
         assert part in warning
         assert warning.startswith(f"{summary.key}: ")
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_one_record_with_or_without_a_label_shows_no_gain(flipped: bool) -> None:
+    carried = np.arange(8) == 0
+    model = np.where(carried, 1.0, np.linspace(0, 0.9, 8))
+    definition = np.where(carried, 0.3, np.linspace(0, 0.9, 8))
+    if flipped:
+        carried, model, definition = ~carried, -model, -definition
+    first, second = _Ranking(model, carried), _Ranking(definition, carried)
+    assert first.value > second.value
+    assert first.better_than(second) == 0.5
+    assert second.better_than(first) == 1
