@@ -474,7 +474,8 @@ def _coded(workspace: Workspace, basis: Basis | None = None) -> CodedPapers:
     """
     book = workspace.codebook
     with workspace.store.read() as connection:
-        codings = final_codings(connection)
+        # Codes of retired labels are kept in the database.
+        codings = [row for row in final_codings(connection) if row.label in book.all_keys]
         # Passages name the people who gave them roles, so they wait until nobody can judge their record any more.
         need = schema.need
         closed = select(need.c.record, need.c.stage).where(need.c.state.in_(("conflict", "referred", "settled")))

@@ -21,6 +21,7 @@ from mechtag.pipeline.annotations.imports.importer import read_codings_from
 from mechtag.pipeline.reading.ingest import read_sources
 from mechtag.pipeline.reading.text.sentences import split
 from mechtag.review.acts import Stamp
+from mechtag.review.codebooks import save
 from mechtag.review.jobs.exporting import BY_NAME, EXPORTS
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.passwords import hash_password
@@ -129,6 +130,18 @@ def test_a_matrix_can_be_a_gold_standard(review: Workspace, tmp_path: Path) -> N
     (tmp_path / "gold.csv").write_bytes(made(review, Browser(review, 1), "matrix"))
     matrix = load_matrix(tmp_path / "gold.csv")
     assert (len(matrix.keys), matrix.values("apple"), matrix.values("pear")) == (2, (1, 1), (0, 0))
+
+
+@pytest.mark.parametrize("name", ["matrix", "table", "programs"])
+def test_codes_of_a_retired_label_are_left_out(review: Workspace, name: str) -> None:
+    book = review.codebook
+    save(review, Stamp(1), book.model_copy(update={"labels": book.labels[1:]}), [])
+    form = {"table": "md", "programs": "asreview"}.get(name)
+    text = made(review, Browser(review, 1), name, **({} if form is None else {"format": form})).decode()
+    assert "pear" in text.casefold()
+    assert "paper,apple" not in text
+    assert "| Apple" not in text
+    assert "_apple" not in text
 
 
 @pytest.mark.parametrize(
