@@ -33,6 +33,7 @@ from mechtag.evaluation.report.wording import (
     number,
     p_value,
     percent,
+    percent_decimals,
     sentence_case,
     variation,
 )
@@ -104,6 +105,7 @@ class Numbers:
     def percent(self, path: str, decimals: int = 0) -> Markup:
         """Format the proportion at a path in the metrics file as a percentage."""
         found = self.get(path)
+        decimals = percent_decimals(found, decimals)
         kind = f"percent {decimals}" if decimals else "percent"
         return self._mark(path, kind, percent(found, decimals))
 

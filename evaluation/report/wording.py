@@ -52,9 +52,22 @@ def number(value: float | None, decimals: int = 2) -> str:
     return NONE if value is None else f"{round(value, decimals) + 0:.{decimals}f}".replace("-", "−")
 
 
+def percent_decimals(value: float | None, decimals: int = 0) -> int:
+    """Return how many decimal places are needed to print a proportion between 0 and 1 as neither 0% nor 100%.
+
+    Parameters
+    ----------
+    decimals
+        Minimum number of decimal places.
+    """
+    if value is None or not 0 < value < 1:
+        return decimals
+    return next((each for each in range(decimals, 6) if 0 < round(100 * value, each) < 100), decimals)
+
+
 def percent(value: float | None, decimals: int = 0) -> str:
-    """Format a proportion as a percentage with the given number of decimal places."""
-    return NONE if value is None else f"{value:.{decimals}%}"
+    """Format a proportion as a percentage with at least the given number of decimal places; see `percent_decimals`."""
+    return NONE if value is None else f"{value:.{percent_decimals(value, decimals)}%}"
 
 
 def count(value: int | None) -> str:

@@ -22,7 +22,7 @@ from mechtag.core.settings import load_settings
 from mechtag.evaluation.report.accuracy_table import accuracy_markdown
 from mechtag.evaluation.report.html import Sources, render_markdown, write_report
 from mechtag.evaluation.report.paper import plain
-from mechtag.evaluation.report.wording import for_readers, number
+from mechtag.evaluation.report.wording import for_readers, number, percent
 from mechtag.evaluation.results import Results
 from mechtag.pipeline.annotations.coding_table import read_annotations
 from tests.support.command import call
@@ -177,6 +177,14 @@ def test_curve_of_other_files_is_refused(finished: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(("value", "expected"), [(-0.001, "0.00"), (0.005, "0.01"), (-0.21, "−0.21"), (1, "1.00")])
 def test_numbers_have_two_decimals_and_a_true_minus(value: float, expected: str) -> None:
     assert number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, "0%"), (1, "100%"), (0.614, "61%"), (0.996, "99.6%"), (299.9 / 300, "99.97%"), (0.004, "0.4%"), (None, "–")],
+)
+def test_a_share_reads_100_percent_only_if_it_is_exact(value: float | None, expected: str) -> None:
+    assert percent(value) == expected
 
 
 def test_text_for_the_paper_is_rendered() -> None:
