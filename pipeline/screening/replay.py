@@ -15,6 +15,7 @@ import numpy as np
 from mechtag.core.errors import MechtagError
 from mechtag.core.files import write_csv, write_json
 from mechtag.core.records import Record
+from mechtag.core.words import counted
 from mechtag.pipeline.screening.decisions import Judgements
 from mechtag.pipeline.screening.ranking import RULES
 from mechtag.pipeline.screening.simulation import Labels, Replay
@@ -111,8 +112,8 @@ def describe_simulation(content: Mapping[str, Any]) -> list[str]:
     ]
     lines += [
         f"  rule {rule}, recall {content['recall']:g}, confidence {content['confidence']:g}: target reached in "
-        f"{found['reached']:.0%} of the replays, mean recall {found['recall']:.3f}, mean work saved "
-        f"{found['work_saved']:.0%}"
+        f"{round(found['reached'] * content['replays'])} of {counted(content['replays'], 'replay')}, mean recall "
+        f"{found['recall']:.3f}, mean work saved {found['work_saved']:.0%}"
         for rule, found in stopping.items()
     ]
     return lines

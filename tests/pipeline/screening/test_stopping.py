@@ -14,6 +14,7 @@ from scipy.stats import hypergeom
 from mechtag.core.errors import MechtagError
 from mechtag.core.records import Record
 from mechtag.pipeline.screening.ranking import Course, Ranking, Target, describe_ranking, judge_course
+from mechtag.pipeline.screening.replay import describe_simulation
 from mechtag.pipeline.screening.simulation import stop_by_rank, stop_by_sample
 from mechtag.pipeline.screening.stopping import (
     Sample,
@@ -268,3 +269,13 @@ def test_a_lower_bound_of_recall_is_not_rounded_up(recall: float, shown: str) ->
         sampling=False,
     )
     assert f"recall is at least {shown}." in describe_ranking(ranking)[-1]
+
+
+def test_replays_that_missed_the_target_are_not_rounded_away() -> None:
+    figure = {"mean": 0.5, "min": 0.5, "max": 0.5}
+    content = {
+        **{"records": 900, "relevant": 20, "replays": 500, "recall": 0.95, "confidence": 0.95},
+        "figures": dict.fromkeys(("loss", "wss_95", "mean_time_to_discovery", "recall_10"), figure),
+        "stopping": {"sample": {"reached": 499 / 500, "recall": 0.99, "work_saved": 0.3}},
+    }
+    assert "target reached in 499 of 500 replays" in describe_simulation(content)[-1]
