@@ -47,8 +47,8 @@ def code_next(project: Project, tagged: Path, output: Path, count: int = 10) -> 
     ------
     MechtagError
         If ``tagged`` contains no predictions; if predictions for a label of the codebook are missing; if the
-        annotations cannot be read; if all papers are
-        coded; or if the table would overwrite an input, or a table that contains a person's decisions.
+        annotations cannot be read; if all papers are coded; or if the table would overwrite an input, or a table that
+        contains a person's decisions.
     """
     codebook, settings = project.codebook, project.settings
     require_csv(output)

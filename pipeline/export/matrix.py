@@ -6,6 +6,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -90,6 +91,7 @@ def arrange(coded: CodedPapers, cells: Cells = "tick", note: str = "") -> LabelM
 
     If several people coded a label of a paper, the cell shows their common answer; see `coded_papers.agreed`. A paper
     is left out if it is not relevant, or has no code for any label. A footnote states how many papers were left out.
+    Another footnote names the papers on whose relevance coders disagree.
 
     Parameters
     ----------
@@ -125,6 +127,7 @@ class Arrangement:
         self._rows: list[tuple[Citable, tuple[str, ...], int]] = []
         self._totals = [0] * len(codebook.keys)
         self._papers, self._left_out = 0, Counter[str]()
+        self._disputed: set[str] = set()
         self._origin = _Origin()
 
     def add(self, paper: CodedPaper) -> None:
@@ -147,6 +150,8 @@ class Arrangement:
             for place, answer in enumerate(answers):
                 self._totals[place] += answer == "yes"
             self._rows.append((citable(paper.record), cells, answers.count("yes")))
+            if {"yes", "no"} <= {code.answer for code in paper.of_label(relevance) if not is_model(code.coder)}:
+                self._disputed.add(paper.record.record_id)
 
     def matrix(self, note: str = "", coders: Iterable[str] = ()) -> LabelMatrix:
         """Return the matrix of the papers that were added.
@@ -191,7 +196,7 @@ class Arrangement:
             names=tuple(shown[key] for key in self._book.keys),
             rows=tuple(rows),
             totals=tuple(self._totals),
-            footnotes=tuple(_footnotes(self._origin, shown, self._cells, rows, self._left_out, note)),
+            footnotes=tuple(_footnotes(self._origin, shown, self._cells, rows, self._left_out, self._disputed, note)),
         )
 
 
@@ -323,6 +328,7 @@ def _footnotes(
     cells: Cells,
     rows: Sequence[MatrixRow],
     left_out: Counter[str],
+    disputed: AbstractSet[str],
     note: str,
 ) -> Iterator[str]:
     if cells == "probability":
@@ -348,6 +354,8 @@ def _footnotes(
     yield "Basis: " + {1: "".join(bases), 2: "full text where there is one, else abstract"}[len(bases)].replace(
         "-", " "
     )
+    if unsettled := [row.name for row in rows if row.record_id in disputed]:
+        yield f"Coders disagree on whether these papers are relevant: {', '.join(unsettled)}"
     if left_out:
         parts = (f"{count} {reason}" for reason, count in sorted(left_out.items()))
         yield f"Papers left out: {', '.join(parts)}"

@@ -198,6 +198,22 @@ def test_a_cell_shows_what_coders_agree_on() -> None:
         matrix.arrange(from_codings(codings[6:8], records[1:3], BOOK))
 
 
+def test_papers_on_whose_relevance_coders_disagree_are_named() -> None:
+    codings = [
+        *(code(1, coder, "relevant", coder == "Ann") for coder in ("Ann", "Bob")),
+        code(1, "Ann", "apple", 1),
+        *(code(2, coder, "relevant", 1) for coder in ("Ann", "Bob")),
+        code(2, "Ann", "apple", 1),
+        *(code(3, coder, "relevant", 0) for coder in ("Ann", "Bob")),
+    ]
+    found = matrix.arrange(from_codings(codings, [paper(number) for number in range(1, 4)], BOOK))
+    assert [row.name for row in found.rows] == ["Title 1 (2012)", "Title 2 (2012)"]
+    assert found.footnotes[-2:] == (
+        "Coders disagree on whether these papers are relevant: Title 1 (2012)",
+        "Papers left out: 1 not relevant",
+    )
+
+
 def test_a_code_by_the_full_text_replaces_that_by_the_abstract() -> None:
     codings = [
         code(1, "Ann", "apple", 0),
