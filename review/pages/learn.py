@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import Connection, exists, func, or_, select, true
 from starlette.responses import Response
 
 from mechtag.review.acts import Refused
@@ -15,7 +16,9 @@ from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
 from mechtag.review.numbers import whole_number
 from mechtag.review.plan import STAGES
 from mechtag.review.store import schema
+from mechtag.review.store.accounts import withdrawn
 from mechtag.review.store.changes import PAGE, count_changes, read_changes
+from mechtag.review.store.events import read_plan
 from mechtag.review.store.exercises import hidden_records
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job, read_fact
@@ -29,21 +32,44 @@ _NAMES = {
 }
 
 
+def _count_codes(connection: Connection, labels: Collection[str]) -> list[tuple[str, int, int]]:
+    """Return the number of final codes from which the model can learn, for each label and value.
+
+    Models learn from codes based on the abstract, and of the given ``labels``. If the plan says so, codes that somebody
+    gave while a suggestion was visible are left out.
+    """
+    final, current, joined = schema.final, schema.current, schema.joined
+    copies = select(joined.c.record).where(joined.c.into == final.c.record).correlate(final)
+    assisted = exists().where(
+        or_(current.c.record == final.c.record, current.c.record.in_(copies)),
+        current.c.stage == final.c.stage,
+        current.c.label == final.c.label,
+        current.c.committed == 1,
+        current.c.assisted == 1,
+        current.c.coder.not_in(withdrawn()),
+    )
+    rows = connection.execute(
+        select(final.c.label, final.c.value, func.count())
+        .where(
+            final.c.value.is_not(None),
+            final.c.stage != "full-text",
+            final.c.label.in_(labels),
+            true() if read_plan(connection).learn_from_assisted else ~assisted,
+            *(
+                or_(final.c.stage != stage, final.c.record.not_in(hidden_records(connection, stage)))
+                for stage in STAGES
+            ),
+        )
+        .group_by(final.c.label, final.c.value)
+    )
+    return [(label, value, number) for label, value, number in rows]
+
+
 def learn(visit: Visit) -> Response:
     """Show the number of final codes, the learning curve, and the results of the latest trainings."""
-    final, job = schema.final, schema.job
+    job = schema.job
     with visit.workspace.store.read() as connection:
-        codes = connection.execute(
-            select(final.c.label, final.c.value, func.count())
-            .where(
-                final.c.value.is_not(None),
-                *(
-                    or_(final.c.stage != stage, final.c.record.not_in(hidden_records(connection, stage)))
-                    for stage in STAGES
-                ),
-            )
-            .group_by(final.c.label, final.c.value)
-        ).all()
+        codes = _count_codes(connection, visit.workspace.codebook.all_keys)
         learned = read_fact(connection, FACT) or {}
         curve, last_curve = last_job(connection, CURVE, done=True), last_job(connection, CURVE)
         rows = connection.execute(

@@ -18,6 +18,7 @@ from mechtag.core.parquet import write_records
 from mechtag.core.records import Coding, Record
 from mechtag.models.model_folder import read_config
 from mechtag.review.acts import Acts, Stamp
+from mechtag.review.codebooks import save
 from mechtag.review.jobs import learning
 from mechtag.review.jobs.worker import do_next, jobs
 from mechtag.review.sight import show
@@ -26,7 +27,8 @@ from mechtag.review.store.records import read_entry
 from mechtag.review.workspace import Workspace, add_job
 from mechtag.workflows.learn import judged_by, write_codes
 from tests.support.gold import coded_record
-from tests.support.review_site import NOW, Browser, make_review, texts
+from tests.support.review_site import NOW, Browser, look, make_review, texts
+from tests.support.review_texts import attach_texts
 from tests.support.toy import tiny_bert
 
 FRUIT = ("apple", "pear")
@@ -341,3 +343,23 @@ def test_a_table_of_codes_that_a_killed_run_wrote_is_not_refused(review: Workspa
     assert write_codes(review.project, codings, None) == sha256
     with pytest.raises(MechtagError, match="was not written by the review page"):
         write_codes(review.project, [*codings, codings[0].model_copy(update={"label": "pear"})], None)
+
+
+def test_the_page_counts_the_codes_from_which_the_model_learns(review: Workspace) -> None:
+    owner = Browser(review, 1)
+    code(review, range(4))
+    attach_texts(review, [1])
+    for fruit in FRUIT:
+        review.acts.code(look(review, 1, 1, "full-text"), 1, fruit, 1, stage="full-text")
+    review.acts.commit(look(review, 1, 1, "full-text"), 1, stage="full-text")
+    assert "Learn from 10 codes" in texts(owner.get("/learn")), "4 decisions, and 2 codes for each of 3 papers"
+    with review.store.write() as connection:
+        current = schema.current
+        seen = update(current).where(current.c.record == 2, current.c.label == "apple", current.c.stage == "code")
+        connection.execute(seen.values(assisted=1))
+    assert "Learn from 10 codes" in texts(owner.get("/learn"))
+    review.acts.change_plan(Stamp(1), "learn_from_assisted", False)
+    assert "Learn from 9 codes" in texts(owner.get("/learn"))
+    book = review.codebook
+    save(review, Stamp(1), book.model_copy(update={"labels": book.labels[1:]}), [])
+    assert "Learn from 7 codes" in texts(owner.get("/learn"))
