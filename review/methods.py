@@ -78,7 +78,8 @@ def _exercise(one: Exercise) -> str:
 def _between_people(people: Mapping[str, Any], codebook: Codebook) -> list[str]:
     relevance, humans = codebook.relevance.key, people["all"]["humans"]
     alphas = {
-        codebook.names[key]: row["krippendorff_alpha"]
+        # A label may have been retired since the figures were computed.
+        codebook.names.get(key, key): row["krippendorff_alpha"]
         for key, row in humans["labels"].items()
         if row["krippendorff_alpha"]["value"] is not None
     }

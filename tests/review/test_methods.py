@@ -66,6 +66,8 @@ def test_figures_are_those_of_the_page() -> None:
     assert "from the codes of 64 records" in text
     assert "alpha was 0.80 (95% interval 0.70 to 0.90) for inclusion. It was 0.55 (95% interval 0.40 to 0.70)" in text
     assert "over all labels (Apple: 0.60)." in text
+    shorter = BOOK.model_copy(update={"labels": BOOK.labels[1:]})
+    assert "over all labels (apple: 0.60)." in methods_text(found, Plan(), shorter, []), "the label was retired since"
     assert "On 48 papers, each judged by a model that had not learned from it" in text
     assert "differed by 0.12 (95% interval 0.05 to 0.19) from that without one (1,200 and 300 codes)." in text
 
