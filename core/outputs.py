@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -56,6 +57,20 @@ def check_outputs(
                 f"overwriting {output} would delete {counted(count, 'decision')} that a person filled in; rename the "
                 "existing file, or choose a different output"
             )
+
+
+def digest_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or ``None`` if there is no file at this path."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def refuse_changed(path: Path, digest: str | None) -> None:
+    """Raise `MechtagError` if a file no longer has the digest that `digest_of` returned before the file was read."""
+    if digest_of(path) != digest:
+        raise MechtagError(
+            f"{path} was changed while this command was running, so it was not overwritten; run the command again, "
+            "so that it reads the changes"
+        )
 
 
 def require_csv(output: Path) -> None:

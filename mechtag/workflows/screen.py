@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mechtag.core.outputs import check_outputs, same_file
+from mechtag.core.outputs import check_outputs, digest_of, refuse_changed, same_file
 from mechtag.core.records import Record
 from mechtag.models.model_folder import encoder_difference, read_config
 from mechtag.pipeline.reading.ingest import read_unique
@@ -63,6 +63,8 @@ def rank(
     # The usual table of decisions is the output of the last call.
     others = [labels] if labels and not same_file(labels, output) else []
     check_outputs((output, state, cache), (source, *others, model), decided=output)
+    # Encoding takes long, and reviewers may save decisions in the table in the meantime.
+    digest = digest_of(output)
     judgements = read_judgements(labels, codebook.relevance.key) if labels else None
     course = ranking.read_course(state)
     chosen = {"rule": rule, "recall": recall, "confidence": confidence}
@@ -89,6 +91,7 @@ def rank(
     if judgements and labels:
         _note_unknown(judgements, records, labels, reporter)
     found = ranking.rank(search, judgements, course, target, cold=cold, seed=settings.seed)
+    refuse_changed(output, digest)
     ranking.write_ranking(output, found, own)
     return list(ranking.describe_ranking(found))
 

@@ -6,12 +6,15 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mechtag.core.parquet import read_records, write_records
 from mechtag.core.records import Record
+from mechtag.pipeline.screening import search
+from mechtag.pipeline.screening.search import Search
 from tests.support.command import call
 from tests.support.paths import ROOT
 
@@ -265,6 +268,25 @@ def test_decisions_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], t
     assert status == 1
     assert "would delete decisions or notes on 19 records (the first is" in message
     assert output.read_bytes() == before
+
+
+def test_decisions_saved_while_the_ranking_is_computed_are_not_overwritten(
+    begun: tuple[Path, tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, words = begun
+    load = search.load_search
+
+    def save_meanwhile(*given: Any) -> Search:
+        decide(output, 3)
+        return load(*given)
+
+    monkeypatch.setattr("mechtag.workflows.screen.load_search", save_meanwhile)
+    before = course(output)
+    status, _, message = call(*words)
+    assert status == 1
+    assert f"{output} was changed while this command was running, so it was not overwritten" in message
+    assert len(split_rows(output)[1]) == 23
+    assert course(output) == before
 
 
 def test_other_files_are_not_overwritten(begun: tuple[Path, tuple[object, ...]], tmp_path: Path) -> None:
