@@ -159,15 +159,20 @@ class Request:
 
 
 def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> None:
-    """Raise `MechtagError` if a new run would overwrite one of its inputs, or a file with a person's decisions.
+    """Raise `MechtagError` if a run would overwrite one of its inputs, or a file with a person's decisions.
 
-    If the folder ``output`` contains an unfinished run, nothing is checked, because that run was checked when it
-    started.
+    If the folder ``output`` contains an unfinished run, only the results are checked for decisions: the run may have
+    been interrupted after it wrote them, and a person may have filled them in. The inputs were checked at the start.
     """
     folder = None if is_remote(output) else locate(output).local
-    if folder and not ChunkStore(locate(output) / CHUNK_FOLDER).begun():
+    if not folder:
+        return
+    results = [folder / name for name in _RESULTS]
+    if ChunkStore(locate(output) / CHUNK_FOLDER).begun():
+        check_outputs(results)
+    else:
         read = (locate(source).local for source in sources if not is_remote(source))
-        check_outputs((*input_files(folder), *(folder / name for name in _RESULTS)), (*read, *tables))
+        check_outputs((*input_files(folder), *results), (*read, *tables))
 
 
 @contextmanager

@@ -155,6 +155,28 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(
     assert outputs(tmp_path / "out") == whole
 
 
+def test_decisions_in_the_tables_of_an_unfinished_run_are_not_overwritten(
+    table: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ("tag", table[0], "-o", tmp_path / "out", "--project", table[1].parent)
+    with monkeypatch.context() as patch:
+        patch.setattr("mechtag.pipeline.tagging.run.write_json", interrupted)  # called after the tables are written
+        assert call(*words)[0] == 1
+    path = tmp_path / "out/tagged.csv"
+    rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+    rows[1][rows[0].index("decision")] = "1"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    before = path.read_bytes()
+    status, _, message = call(*words, "--resume")
+    assert status == 1
+    assert "tagged.csv would delete 1 decision that a person filled in" in message
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("name", ["predictions-00004.parquet", "predictions-00004.json", "tagged.ris", "summary.json"])
 def test_a_full_disk_keeps_what_is_finished(
     name: str, table: tuple[Path, Path], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
