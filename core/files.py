@@ -89,7 +89,8 @@ def write_jsonl(path: str | Path, rows: Iterable[BaseModel]) -> None:
 
 
 # First characters that make a spreadsheet treat a cell as a formula; https://owasp.org/www-community/attacks/CSV_Injection.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The full-width forms are treated as formulas by spreadsheets in East Asian languages.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def neutralise(cell: str) -> str:

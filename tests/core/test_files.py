@@ -10,7 +10,7 @@ from mechtag.core.files import neutralise, restore, write_csv
 from mechtag.core.tables import read_table
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n"])
 def test_formulas_are_neutralised(start):
     assert neutralise(f"{start}1+1") == f"'{start}1+1"
 
