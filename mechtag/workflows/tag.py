@@ -118,10 +118,12 @@ def tag(
         from mechtag.pipeline.reading.text.sign_by_vectors import read_signs_by
         from mechtag.pipeline.tagging.full_texts import check_full_texts
         from mechtag.pipeline.tagging.run import finish, run_local
-        from mechtag.pipeline.tagging.start import Request, check_folder, opened
+        from mechtag.pipeline.tagging.start import Request, check_folder, check_sources, opened
 
         read = [*sources, *([str(first[0])] if first else [])]
         groups = _groups(sources, reporter) if full_texts else None
+        # A model takes seconds to load, so paths are checked first.
+        check_sources(sources, output, sentences)
         check_folder(read, output, sentences, full_texts, groups)
         read_signs = read_signs_by(tagging)
         loaded = load_model(

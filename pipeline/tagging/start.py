@@ -16,6 +16,7 @@ from mechtag.core.records import Record, Sentence
 from mechtag.core.settings import SentenceSettings, Settings
 from mechtag.pipeline.dedupe.merged import read_merged
 from mechtag.pipeline.export.tagged import NAMES
+from mechtag.pipeline.reading.ingest import Reading
 from mechtag.pipeline.reading.text.cleaning import clean_record
 from mechtag.pipeline.reading.text.sentences import split
 from mechtag.pipeline.tagging.chunks import CHUNK_FOLDER, Chunk, ChunkStore, Identity, RunManifest, locked
@@ -175,6 +176,17 @@ def check_folder(sources: Sequence[str], output: str, *tables: Path | None) -> N
         check_outputs((*input_files(folder), *results), (*read, *tables))
 
 
+def check_sources(sources: Sequence[str], output: str, sentences: Path | None) -> None:
+    """Raise `MechtagError` if a source is missing, or cannot be used with the others or with the output.
+
+    No record is read, so the check takes little time.
+    """
+    if table := _table(sources, output, sentences):
+        table.open().close()
+    else:
+        Reading(sources)
+
+
 @contextmanager
 def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
     """Start or resume a tagging run, and lock its output folder against other runs.
@@ -199,12 +211,7 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
         - ``resume`` is true, but a source, the model, the codebook or a setting has changed.
         - The run is stopped with Ctrl-C, or the disk is full. The finished chunks are kept.
     """
-    table = find_table(request.sources, request.sentences)
-    if not table and is_remote(request.output):
-        raise MechtagError(
-            f"{request.output}: output can go to a URI only if the input is a single table of records (.parquet); "
-            "create such a table with 'mechtag ingest' and 'mechtag dedupe'"
-        )
+    table = _table(request.sources, request.output, request.sentences)
     output = locate(request.output)
     chunks = ChunkStore(output / CHUNK_FOLDER)
     with locked(output.local) if output.local else nullcontext():
@@ -221,6 +228,16 @@ def opened(request: Request, *, resume: bool = False) -> Iterator[Job]:
             if error.errno not in _FULL:
                 raise
             raise _unfinished(f"{output}: there is no space left on the disk", chunks) from None
+
+
+def _table(sources: Sequence[str], output: str, sentences: Path | None) -> StoragePath | None:
+    table = find_table(sources, sentences)
+    if not table and is_remote(output):
+        raise MechtagError(
+            f"{output}: output can go to a URI only if the input is a single table of records (.parquet); create such "
+            "a table with 'mechtag ingest' and 'mechtag dedupe'"
+        )
+    return table
 
 
 def _merged(job: Job, groups: Path | None) -> MergedFullTexts | None:

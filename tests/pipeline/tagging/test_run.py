@@ -653,13 +653,17 @@ def test_file_uris_are_folders(table: tuple[Path, Path], whole: dict[str, bytes]
             r"only for the Ray engine; .* \(omit --workers, or add --engine ray\)",
         ),
         (["a.parquet", "-o", "out"], "a.parquet: no such file"),
+        (["b.ris", "-o", "out"], "b.ris: no such file or folder"),
     ],
 )
 def test_impossible_options_are_refused(
     words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, params = project(tmp_path, 1)
+    (tmp_path / "a.ris").touch()
     monkeypatch.chdir(tmp_path)
+    # A model takes seconds to load, so paths are checked first.
+    monkeypatch.setattr("mechtag.models.model_folder.load_model", None)
     status, _, error = call("tag", *words, "--project", params.parent)
     assert status == 1
     assert re.search(message, error)
