@@ -142,7 +142,8 @@ def serve(
     ------
     MechtagError
         If `Team.check` refuses the settings in ``team``; if the page would be served to a team before the project is
-        created; if ``root`` is a file; if the port is taken; or if events of the log are missing from the database.
+        created; if ``root`` is a file; if the port is taken; if another process is opening or rebuilding the review; or
+        if events of the log are missing from the database.
     """
     if team is not None:
         team.check()
@@ -159,6 +160,11 @@ def serve(
     try:
         lock.acquire(blocking=False)
     except Timeout:
+        if not running.exists():
+            raise MechtagError(
+                f"{root}: another mechtag command is opening or rebuilding this review; wait a moment, then run this "
+                "command again"
+            ) from None
         address = str(read_json(running)["address"])
         say(f"{root}: the review page is already open at {address}")
         if browser and team is None:
@@ -167,6 +173,8 @@ def serve(
     try:
         with lock:
             try:
+                # A server that was killed leaves its address behind.
+                running.unlink(missing_ok=True)
                 if lacks_events(folder / DATABASE, folder / "log"):
                     raise MechtagError(
                         f"{folder / DATABASE}: this database is missing, damaged or older than the log of events; run "
@@ -203,6 +211,7 @@ def rebuild(root: Path, say: Callable[[str], None] = print) -> None:
         )
     try:
         with FileLock(folder / "running.lock", blocking=False):
+            (folder / "running.json").unlink(missing_ok=True)  # from a server that was killed
             workspace = _open_intact(project)
             if workspace is None:
                 _restore_database(project, say)

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select, update
 
 from mechtag.core.errors import MechtagError
 from mechtag.review.acts import Stamp
-from mechtag.review.server import rebuild
+from mechtag.review.server import rebuild, serve
 from mechtag.review.store import schema
 from mechtag.review.store.engine import Store
 from mechtag.review.store.queue import count_states
@@ -70,3 +70,21 @@ def test_a_review_that_is_open_is_left_alone(review: Workspace) -> None:
         pytest.raises(MechtagError, match="the review page of this project is open; stop"),
     ):
         rebuild(review.project.root)
+
+
+def test_a_review_that_is_being_rebuilt_is_not_opened(review: Workspace) -> None:
+    # A server that was killed left its address behind.
+    running = review.folder / "running.json"
+    running.write_text('{"address": "http://127.0.0.1:8765/", "process": 1}', encoding="utf-8")
+    said: list[str] = []
+    with FileLock(review.folder / "running.lock"):
+        serve(review.project.root, browser=False, say=said.append)
+    assert said == [f"{review.project.root}: the review page is already open at http://127.0.0.1:8765/"]
+    review.store.close()
+    rebuild(review.project.root, said.append)
+    assert not running.exists()
+    with (
+        FileLock(review.folder / "running.lock"),
+        pytest.raises(MechtagError, match="another mechtag command is opening or rebuilding this review"),
+    ):
+        serve(review.project.root, browser=False)
