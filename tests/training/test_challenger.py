@@ -173,6 +173,25 @@ def test_the_step_that_made_the_difference_is_named(project: Project, cause: str
         assert {label for _, label in found} == {"apple"}
 
 
+def test_decisions_that_a_model_never_makes_are_described(project: Project) -> None:
+    tagger = load_model(project.places.model).tagger
+    records = new_records()
+    sentences = list(split(records, SentenceSettings()))
+    size = len(tagger.codebook.all_keys)
+
+    def bounded(low: float, high: float) -> Tagger:
+        return with_calibration(tagger, lambda own: replace(own, low=np.full(size, low), high=np.full(size, high)))
+
+    changes = find_changes(bounded(0.0, np.inf), bounded(0.999, 0.999), records, sentences, [])
+    assert {change.why for change in changes} == {
+        "the decision bounds changed: before, never no, never yes; now, no below 1.00, yes from 1.00"
+    }
+    changes = find_changes(bounded(0.0, np.inf), bounded(np.inf, np.inf), records, sentences, [])
+    assert {change.why for change in changes} == {
+        "the decision bounds changed: before, never no, never yes; now, always no"
+    }
+
+
 def test_words_that_hardly_moved_the_score_are_not_named(project: Project) -> None:
     tagger = load_model(project.places.model).tagger
     row, terms = tagger.codebook.keys.index("apple"), list(tagger.heads.words.terms)

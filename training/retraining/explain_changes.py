@@ -227,7 +227,7 @@ def _explain(
         bounds = []
         for side in (before, after):
             calibration, column = side.tagger.calibration, _column(side.tagger, key)
-            bounds.append(f"no below {calibration.low[column]:.2f}, yes from {calibration.high[column]:.2f}")
+            bounds.append(_bounds(calibration.low[column], calibration.high[column]))
         return f"the decision bounds changed: before, {bounds[0]}; now, {bounds[1]}"
     step = STEPS.index(cause)
     moved = f"{chances[step]:.2f} to {chances[step + 1]:.2f}"
@@ -239,6 +239,13 @@ def _explain(
         return f"the text as a whole is scored differently, which changes the probability from {moved}"
     sentence = _describe_part(before, after, key, rows, parts, up=chances[-1] > chances[0])
     return f"the sentences are scored differently, which changes the probability from {moved}: {sentence}"
+
+
+def _bounds(low: float, high: float) -> str:
+    """Describe the bounds between decisions. A bound of 0 or infinity means that the decision is never made."""
+    lower = f"no below {low:.2f}" if low > 0 else "never no"
+    upper = f"yes from {high:.2f}" if np.isfinite(high) else "never yes"
+    return f"{lower}, {upper}" if np.isfinite(low) else "always no"
 
 
 def _describe_part(before: _Dissected, after: _Dissected, key: str, rows: Index, parts: Sequence[str], up: bool) -> str:
