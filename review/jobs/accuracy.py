@@ -38,6 +38,7 @@ RESULTS = frozenset(
         "weeks",
         "evidence",
         "model",
+        "screened",
         "progress",
         "effect",
         "model_described",
@@ -83,6 +84,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
     independent = list(unassisted(first))
     model_section = _model(workspace, final, predictions)
     doubted = [] if model_section is None else model_section.pop("doubted")
+    screened = 0 if model_section is None else model_section.pop("screened")
     with workspace.store.write() as connection:
         write_fact(connection, DOUBTED_CODES, doubted)
     return {
@@ -92,6 +94,7 @@ def run(workspace: Workspace, arguments: Mapping[str, Any], progress: Progress) 
         "weeks": weekly_agreement(workspace, [*independent, *by_full_text]),
         "evidence": _evidence(workspace, independent),
         "model": model_section,
+        "screened": screened,
         "progress": progress_so_far,
         "effect": effects(workspace, predictions),
         "model_described": model,

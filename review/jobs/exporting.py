@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -343,15 +343,16 @@ def _write_project(workspace: Workspace, path: Path) -> None:
                 archive.write(source, Path(root.resolve().name) / inside)
 
 
-def _finals(connection: Connection) -> dict[tuple[int, str], dict[str, Any]]:
-    """Return the final codes, keyed first by record number and stage, and then by label.
+def _finals(connection: Connection, labels: Collection[str]) -> dict[tuple[int, str], dict[str, Any]]:
+    """Return the final codes of the given labels, keyed first by record number and stage, and then by label.
 
     Codes of a running calibration exercise, in which several people judge the same records, are left out.
     """
     found: dict[tuple[int, str], dict[str, Any]] = {}
     final = schema.final
     # Nobody may see codes of a running calibration exercise before it ends.
-    for row in connection.execute(select(final).where(~in_exercise(connection, final.c.record, final.c.stage))):
+    shown = ~in_exercise(connection, final.c.record, final.c.stage)
+    for row in connection.execute(select(final).where(shown, final.c.label.in_(labels))):
         found.setdefault((row.record, row.stage), {})[row.label] = row
     return found
 
@@ -365,7 +366,7 @@ def _decisions(workspace: Workspace, viewer: int | None) -> tuple[list[str], Ite
 
     codebook = workspace.codebook
     with workspace.store.read() as connection:
-        finals = _finals(connection)
+        finals = _finals(connection, codebook.all_keys)
         people = names_of(connection)
         hidden = set() if viewer is None else hidden_places(connection, viewer)
         # What people said about a copy belongs to its paper.
@@ -516,7 +517,7 @@ def _write_ris(workspace: Workspace, path: Path, name: str) -> None:
 
     relevance = workspace.codebook.relevance.key
     with workspace.store.read() as connection:
-        finals = _finals(connection)
+        finals = _finals(connection, workspace.codebook.all_keys)
         gone = {row.record for row in connection.execute(select(schema.joined.c.record))}
         numbers = {row.record_id: row for row in connection.execute(select(schema.record)) if row.id not in gone}
     wanted = {"included": 1, "excluded": 0}.get(name)
@@ -545,7 +546,7 @@ def _fields(screen: Any, codes: Mapping[str, Any], names: Mapping[str, str]) -> 
     for key, row in codes.items():
         if row.value == 1:
             yield "KW", f"{_KEYWORD}{key}"
-            said.append(names.get(key, key))
+            said.append(names[key])
     if said:
         yield "N1", f"{_KEYWORD} {'; '.join(said)}"
 

@@ -144,6 +144,15 @@ def test_codes_of_a_retired_label_are_left_out(review: Workspace, name: str) -> 
     assert "_apple" not in text
 
 
+def test_keywords_of_a_retired_label_are_left_out(review: Workspace) -> None:
+    user, book = Browser(review, 1), review.codebook
+    assert "mechtag:apple" in made(review, user, "included").decode()
+    save(review, Stamp(1), book.model_copy(update={"labels": book.labels[1:]}), [])
+    text = made(review, user, "included").decode()
+    assert "mechtag:included" in text
+    assert "mechtag:apple" not in text
+
+
 @pytest.mark.parametrize(
     ("form", "file"), [(one.name, one.file) for one in BY_NAME["programs"].formats if one.name != "qdc"]
 )
