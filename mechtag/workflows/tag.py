@@ -123,6 +123,8 @@ def tag(
         read = [*sources, *([str(first[0])] if first else [])]
         groups = _groups(sources, reporter) if full_texts else None
         # A model takes seconds to load, so paths are checked first.
+        if first:
+            _require_one_file(sources, output, first[0])
         check_sources(sources, output, sentences)
         check_folder(read, output, sentences, full_texts, groups)
         read_signs = read_signs_by(tagging)
@@ -176,6 +178,16 @@ def _groups(sources: Sequence[str], reporter: Reporter) -> Path | None:
     return groups if groups and read_merged_beside(groups, reporter.note) else None
 
 
+def _require_one_file(sources: Sequence[str], output: str, ranking: Path) -> None:
+    from mechtag.pipeline.tagging.storage import is_remote
+
+    if len(sources) > 1 or is_remote(sources[0]) or is_remote(output):
+        raise MechtagError(
+            f"{ranking}: the order of this table can be used only with one local file of records and a local output "
+            "folder; pass the file of records that was ranked, and a folder on this machine"
+        )
+
+
 def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, count: int, reporter: Reporter) -> str:
     """Write the first records of a ranking to a table in the folder ``output``, and return the path of the table.
 
@@ -184,13 +196,7 @@ def _top(project: Project, sources: Sequence[str], output: str, ranking: Path, c
     from mechtag.core.parquet import write_records
     from mechtag.pipeline.reading.ingest import read_unique
     from mechtag.pipeline.screening.decisions import read_judgements
-    from mechtag.pipeline.tagging.storage import is_remote
 
-    if len(sources) > 1 or is_remote(sources[0]) or is_remote(output):
-        raise MechtagError(
-            f"{ranking}: the order of this table can be used only with one local file of records and a local output "
-            "folder; pass the file of records that was ranked, and a folder on this machine"
-        )
     records = read_unique(Path(sources[0]), reporter.note)
     rows = read_judgements(ranking, project.codebook.relevance.key).reading_order(records)[:count]
     if not rows:
