@@ -14,12 +14,11 @@ from mechtag.review.charts import draw_learning
 from mechtag.review.jobs.curve import KIND as CURVE
 from mechtag.review.jobs.learning import FACT, KIND, ROLL_BACK
 from mechtag.review.numbers import whole_number
-from mechtag.review.plan import STAGES
+from mechtag.review.sight import in_exercise
 from mechtag.review.store import schema
 from mechtag.review.store.accounts import withdrawn
 from mechtag.review.store.changes import PAGE, count_changes, read_changes
 from mechtag.review.store.events import read_plan
-from mechtag.review.store.exercises import hidden_records
 from mechtag.review.visit import Visit, route
 from mechtag.review.workspace import ACTIVE, add_job, last_job, read_fact
 
@@ -55,10 +54,7 @@ def _count_codes(connection: Connection, labels: Collection[str]) -> list[tuple[
             final.c.stage != "full-text",
             final.c.label.in_(labels),
             true() if read_plan(connection).learn_from_assisted else ~assisted,
-            *(
-                or_(final.c.stage != stage, final.c.record.not_in(hidden_records(connection, stage)))
-                for stage in STAGES
-            ),
+            ~in_exercise(connection, final.c.record, final.c.stage),
         )
         .group_by(final.c.label, final.c.value)
     )
